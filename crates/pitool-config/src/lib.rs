@@ -1,0 +1,1 @@
+//! What the person wrote: fragments, merged and validated, with positions

@@ -1,0 +1,1 @@
+//! Plans, applies, journals and rolls back resources of any kind

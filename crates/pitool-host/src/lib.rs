@@ -1,0 +1,29 @@
+//! The only door to the machine: reading it, changing it, simulating it.
+//!
+//! Two traits: [`Inspect`] reads, [`Host`] reads and writes. Planning is handed an `&dyn Inspect`, so it
+//! cannot change anything. [`local::Local`] is the real machine, [`sim::Sim`] a simulated Pi that can lose
+//! power at any write; both pass the same [`contract`]. [`parse`] holds one pure parser for each text that
+//! Debian, systemd or the kernel hands us, and [`facts`] the slow truths about the machine.
+//!
+//! This crate knows nothing of resources, roles or configs. Start reading at [`Inspect`].
+
+pub mod command;
+pub mod contract;
+mod error;
+pub mod facts;
+mod inspect;
+pub mod local;
+mod package;
+pub mod parse;
+pub mod sim;
+mod unit;
+mod values;
+
+pub use command::{Command, Output};
+pub use error::{Error, Result};
+pub use facts::{Facts, SwapMechanism};
+
+pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Progress};
+pub use package::{Package, PackageState, Packages};
+pub use unit::{ActiveState, UnitStatus};
+pub use values::{Access, Content, Digest, FileType, Stat};

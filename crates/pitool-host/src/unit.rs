@@ -1,0 +1,47 @@
+//! systemd units as the manager knows them.
+
+use serde::{Deserialize, Serialize};
+
+/// The states of `ActiveState` (systemd.unit(5), systemctl(1)) that we tell apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActiveState {
+    /// Started; for a one-shot service with `RemainAfterExit` too.
+    Active,
+    /// Changing: activating, deactivating, reloading, refreshing.
+    Changing,
+    /// Stopped.
+    #[default]
+    Inactive,
+    /// Stopped by an error.
+    Failed,
+}
+
+/// What `systemctl show` says of one unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// The unit's name with its suffix.
+    pub name: String,
+    /// Whether there is a unit file (or the manager made one): `LoadState` is `loaded` or `masked`.
+    pub exists: bool,
+    /// Whether it runs.
+    pub active: ActiveState,
+    /// `UnitFileState`: `enabled`, `disabled`, `static`, `masked`, `generated`, `indirect`, `alias`, … or empty.
+    pub file_state: String,
+    /// `InvocationID` of the present or last start, 32 hex digits or empty: a new one for every start.
+    pub invocation: String,
+    /// `NeedDaemonReload`: the unit file on disk is newer than what the manager read.
+    pub stale: bool,
+}
+
+impl UnitStatus {
+    /// Whether it is started at boot by its own `[Install]` section.
+    pub fn enabled(&self) -> bool {
+        matches!(self.file_state.as_str(), "enabled" | "enabled-runtime" | "alias")
+    }
+
+    /// Whether it cannot be started at all.
+    pub fn masked(&self) -> bool {
+        self.file_state.starts_with("masked")
+    }
+}

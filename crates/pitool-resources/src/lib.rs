@@ -1,0 +1,1 @@
+//! The kinds of things pitool can settle, one file each

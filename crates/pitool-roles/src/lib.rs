@@ -1,0 +1,1 @@
+//! The roles: pure functions from config and facts to resources

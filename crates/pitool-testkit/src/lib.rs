@@ -1,0 +1,1 @@
+//! Development only: machine boxes, scenario scripts, role snapshots

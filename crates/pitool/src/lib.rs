@@ -1,0 +1,1 @@
+//! Sets up a Raspberry Pi, keeps it so, and can go back

@@ -1,0 +1,2 @@
+//! The `pitool` program.
+fn main() {}
