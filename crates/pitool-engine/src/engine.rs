@@ -1,0 +1,444 @@
+//! Applying and going back: one function that settles goals.
+
+use pitool_host::{Host, Inspect, LockHolder};
+
+use crate::goal::backwards;
+use crate::proof::chain;
+use crate::{
+    Aim, By, Desired, Ending, Event, Goal, Header, Id, Journal, JournalError, Managed, Move, Plan, PlanError,
+    Purpose, Resource, Reversal, RunId, plan,
+};
+
+/// A run that could not begin, or not tell how it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A state could not be read.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The journal could not be written or read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another run is going on.
+    #[error("another pitool is at work: `{}`, process {}, since {}", .0.command, .0.pid, .0.since)]
+    Locked(LockHolder),
+    /// The lock itself could not be taken.
+    #[error("cannot take the lock")]
+    Lock(#[source] pitool_host::Error),
+    /// The machine moved between showing the plan and carrying it out.
+    #[error("the machine changed after the plan was made: {}", .0.iter().map(Id::to_string).collect::<Vec<_>>().join(", "))]
+    Moved(Vec<Id>),
+    /// Something that is needed is not to be had; found out before the first change.
+    #[error("{}; nothing was changed", if ids.is_empty() { "the machine is not ready".to_owned() } else { format!("cannot settle {}", ids.iter().map(Id::to_string).collect::<Vec<_>>().join(", ")) })]
+    Preflight {
+        /// The resources concerned; empty when the machine as a whole is.
+        ids: Vec<Id>,
+        /// Why.
+        #[source]
+        source: pitool_host::Error,
+    },
+    /// There is nothing to go back to.
+    #[error("there is no run to roll back")]
+    NothingToUndo,
+    /// Power is gone (simulated machines only).
+    #[error(transparent)]
+    PowerCut(pitool_host::Error),
+}
+
+/// The result of a run.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Where the lock is. /run is empty after every boot, and so is the lock.
+const LOCK: &str = "/run/pitool/lock";
+
+/// How one run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Its number; `None` when there was nothing to do and nothing was written.
+    pub run: Option<RunId>,
+    /// How it ended.
+    pub ending: Ending,
+    /// Ids that changed.
+    pub changed: Vec<Id>,
+    /// Ids that failed, with the error.
+    pub failures: Vec<(Id, String)>,
+}
+
+/// What came of an apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The run.
+    pub settled: Settled,
+    /// The run that took a failed one back.
+    pub rolled_back: Option<Settled>,
+}
+
+/// Settles goals on a host, with a journal.
+pub struct Engine<'h> {
+    host: &'h dyn Host,
+    journal: Journal,
+    command: String,
+    version: String,
+}
+
+impl<'h> Engine<'h> {
+    /// An engine for this host; the command line and version go into the journal.
+    pub fn new(host: &'h dyn Host, journal: Journal, command: &str, version: &str) -> Self {
+        Self { host, journal, command: command.to_owned(), version: version.to_owned() }
+    }
+
+    /// The plan for what is wanted; reads only. With `prune`, things that are wanted no more go back to what
+    /// they were before pitool.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    pub fn plan<R: Resource>(
+        desired: &Desired<R>,
+        prune: bool,
+        journal: &Journal,
+        host: &dyn Inspect,
+    ) -> Result<Plan<R>> {
+        let (goals, managed, unwanted) = Self::goals(desired, prune, journal, host)?;
+        let mut plan = plan(&goals, host, &managed)?;
+        plan.unmanaged = unwanted;
+        Ok(plan)
+    }
+
+    fn goals<R: Resource>(
+        desired: &Desired<R>,
+        prune: bool,
+        journal: &Journal,
+        host: &dyn Inspect,
+    ) -> Result<(Vec<Goal<R>>, Managed, Vec<Id>)> {
+        let managed = Managed::read(journal, host)?;
+        let unwanted = managed.unwanted(&desired.goals, &desired.roles);
+        if prune {
+            let originals = backwards(managed.originals(&unwanted, journal, host)?);
+            return Ok((
+                originals.into_iter().chain(desired.goals.iter().cloned()).collect(),
+                managed,
+                vec![],
+            ));
+        }
+        Ok((desired.goals.clone(), managed, unwanted))
+    }
+
+    /// The plan of going back to what was there before a run (or before the last one that stands).
+    ///
+    /// # Errors
+    /// No such run; a state that cannot be read.
+    pub fn plan_rollback<R: Resource>(
+        run: Option<RunId>,
+        journal: &Journal,
+        host: &dyn Inspect,
+    ) -> Result<(RunId, Plan<R>)> {
+        let run = match run {
+            Some(run) => run,
+            None => journal.undoable(host)?.ok_or(Error::NothingToUndo)?,
+        };
+        let goals = backwards(journal.before::<R>(host, run)?);
+        Ok((run, plan(&goals, host, &Managed::read(journal, host)?)?))
+    }
+
+    /// Makes the machine what is wanted. A failed run is taken back.
+    ///
+    /// `shown` is the plan that a person saw: if the machine moved since, nothing is done.
+    ///
+    /// # Errors
+    /// Whatever keeps the run from beginning. A failed step is an outcome, not an error.
+    pub fn apply<R: Resource>(
+        &self,
+        desired: &Desired<R>,
+        prune: bool,
+        shown: Option<&Plan<R>>,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Outcome> {
+        let inspect = self.host.inspect();
+        let unfinished = self.journal.unfinished(inspect)?;
+        if unfinished.is_none() && shown.is_some_and(|plan| plan.steps.is_empty()) {
+            return Ok(Outcome { settled: Settled::nothing(), rolled_back: None });
+        }
+        let _lock = self.lock()?;
+        let (goals, managed, _) = Self::goals(desired, prune, &self.journal, inspect)?;
+        let plan = plan(&goals, inspect, &managed)?;
+        if let Some(shown) = shown {
+            let ids = |plan: &Plan<R>| plan.steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>();
+            let (was, is) = (ids(shown), ids(&plan));
+            if was != is {
+                let moved =
+                    is.iter().filter(|id| !was.contains(id)).chain(was.iter().filter(|id| !is.contains(id)));
+                return Err(Error::Moved(moved.cloned().collect()));
+            }
+        }
+        if plan.steps.is_empty() {
+            // What a cut run began is complete: close it, or every command would go on asking about it.
+            if let Some(run) =
+                unfinished.filter(|run| run.header.roles.iter().all(|role| desired.roles.contains(role)))
+            {
+                self.journal.finish(self.host, run.header.run, Ending::Done, run.changed)?;
+            }
+            return Ok(Outcome { settled: Settled::nothing(), rolled_back: None });
+        }
+        let moves: Vec<Move<R>> = plan
+            .steps
+            .iter()
+            .map(|step| Move {
+                resource: step.resource.clone(),
+                from: step.before.clone(),
+                to: step.after.clone(),
+            })
+            .collect();
+        if let Err((ids, source)) = R::preflight(self.host, &moves) {
+            return Err(Error::Preflight { ids, source });
+        }
+        let continues =
+            unfinished.filter(|run| run.header.purpose == Purpose::Apply).map(|run| run.header.run);
+        let settled = self.settle(&goals, plan, managed, Purpose::Apply, &desired.roles, continues, tell)?;
+        let rolled_back = match (settled.ending, settled.run) {
+            (Ending::Failed, Some(run)) => Some(self.settle_back::<R>(run, tell)?),
+            _ => None,
+        };
+        Ok(Outcome { settled, rolled_back })
+    }
+
+    /// Makes the machine what it was before a run, or before the last one that stands.
+    ///
+    /// # Errors
+    /// Whatever keeps the run from beginning. A failed step is an outcome, not an error.
+    pub fn rollback<R: Resource>(
+        &self,
+        run: Option<RunId>,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<(RunId, Settled)> {
+        let _lock = self.lock()?;
+        let run = match run {
+            Some(run) => run,
+            None => self.journal.undoable(self.host.inspect())?.ok_or(Error::NothingToUndo)?,
+        };
+        Ok((run, self.settle_back::<R>(run, tell)?))
+    }
+
+    fn settle_back<R: Resource>(&self, run: RunId, tell: &mut dyn FnMut(Event)) -> Result<Settled> {
+        let inspect = self.host.inspect();
+        let goals = backwards(self.journal.before::<R>(inspect, run)?);
+        let managed = Managed::read(&self.journal, inspect)?;
+        let plan = plan(&goals, inspect, &managed)?;
+        let roles = self.journal.run(inspect, run)?.map(|run| run.header.roles).unwrap_or_default();
+        // Recorded even when nothing is left to do: the journal must say that the run does not stand any more.
+        self.settle(&goals, plan, managed, Purpose::Rollback { of: run }, &roles, None, tell)
+    }
+
+    fn lock(&self) -> Result<Box<dyn pitool_host::Lock>> {
+        let holder = LockHolder {
+            pid: std::process::id(),
+            since: self.host.now().to_string(),
+            command: self.command.clone(),
+        };
+        self.host.lock(LOCK, &holder).map_err(Error::Lock)?.map_err(Error::Locked)
+    }
+
+    /// Settles goals in order: the one function that changes the machine.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call for each way in, and a struct would only rename them"
+    )]
+    fn settle<R: Resource>(
+        &self,
+        goals: &[Goal<R>],
+        plan: Plan<R>,
+        mut managed: Managed,
+        purpose: Purpose,
+        roles: &[String],
+        continues: Option<RunId>,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Settled> {
+        let host = self.host;
+        let header = |run, format| Header {
+            format,
+            run,
+            purpose: purpose.clone(),
+            roles: roles.to_vec(),
+            command: self.command.clone(),
+            pitool: self.version.clone(),
+            started: host.now().to_string(),
+            continues,
+        };
+        let run = self.journal.begin(host, header, goals, &plan.observed)?;
+        managed.begin(run, goals, &plan.observed, &self.journal, host)?;
+        managed.write(&self.journal, host)?;
+        tell(Event::Started { run, purpose: purpose.clone(), steps: plan.steps.len() });
+
+        let mut settled = Settled { run: Some(run), ending: Ending::Done, changed: vec![], failures: vec![] };
+        let mut work = Work { engine: self, run, plan: &plan, settled: &mut settled, tell };
+        let adopted = goals.iter().zip(&plan.observed).find_map(|(goal, observed)| {
+            goal.resource.adopt(host, observed, false).err().map(|error| (goal.resource.id(), error))
+        });
+        match adopted {
+            Some((id, error)) => work.failed(&id, error, &[])?,
+            None => work.walk(goals)?,
+        }
+
+        for goal in goals {
+            if let Ok(now) = goal.resource.observe(host.inspect()) {
+                // What the run left is what the next one starts from; a step that fails here only costs a restart.
+                if let Err(error @ pitool_host::Error::PowerCut) = goal.resource.adopt(host, &now, true) {
+                    return Err(Error::PowerCut(error));
+                }
+                managed.settle(goal, &now, &self.journal, host.inspect())?;
+            }
+        }
+        managed.write(&self.journal, host)?;
+        self.journal.finish(host, run, settled.ending, settled.changed.len())?;
+        tell(Event::Finished { run, ending: settled.ending, changed: settled.changed.len() });
+        Ok(settled)
+    }
+}
+
+impl Settled {
+    fn nothing() -> Self {
+        Self { run: None, ending: Ending::Done, changed: vec![], failures: vec![] }
+    }
+}
+
+/// One walk over the goals of a run.
+struct Work<'a, 'h, R: Resource> {
+    engine: &'a Engine<'h>,
+    run: RunId,
+    plan: &'a Plan<R>,
+    settled: &'a mut Settled,
+    tell: &'a mut dyn FnMut(Event),
+}
+
+impl<R: Resource> Work<'_, '_, R> {
+    fn walk(&mut self, goals: &[Goal<R>]) -> Result<()> {
+        let mut at = 0;
+        while let Some(goal) = goals.get(at) {
+            if self.engine.host.interrupted() {
+                self.settled.ending = Ending::Interrupted;
+                return Ok(());
+            }
+            let group = goal.resource.group();
+            let length = if group.is_none() {
+                1
+            } else {
+                goals[at..].iter().take_while(|goal| goal.resource.group() == group).count()
+            };
+            let going_on = self.steps(&goals[at..at + length], at, &goals[at + length..])?;
+            if !going_on {
+                return Ok(());
+            }
+            at += length;
+        }
+        Ok(())
+    }
+
+    /// Enacts neighbouring goals together; false when the run must stop.
+    fn steps(&mut self, goals: &[Goal<R>], offset: usize, rest: &[Goal<R>]) -> Result<bool> {
+        let host = self.engine.host;
+        let back = goals.iter().any(|goal| matches!(goal.aim, Aim::Restored(_)));
+        let mut moves: Vec<(&Goal<R>, Move<R>)> = Vec::new();
+        for (index, goal) in goals.iter().enumerate() {
+            let id = goal.resource.id();
+            let from = match goal.resource.observe(host.inspect()) {
+                Ok(state) => state,
+                Err(error) => {
+                    self.failed(&id, error, rest)?;
+                    if back { continue } else { return Ok(false) }
+                }
+            };
+            let to = goal.target(&from);
+            if from != to {
+                moves.push((goal, Move { resource: goal.resource.clone(), from, to }));
+            } else if self.plan.observed.get(offset + index).is_some_and(|before| *before != from)
+                && self.plan.steps.iter().any(|step| step.id == id)
+            {
+                (self.tell)(Event::Done { id: id.clone(), by: By::Earlier });
+                self.settled.changed.push(id);
+            }
+        }
+        if moves.is_empty() {
+            return Ok(true);
+        }
+        let mut begun = Vec::new();
+        for (goal, step) in &moves {
+            let id = goal.resource.id();
+            let summary = step.resource.change(&step.from, &step.to).summary;
+            begun.push((id.clone(), summary.clone()));
+            let (roles, stage) = (goal.roles.clone(), goal.resource.stage());
+            (self.tell)(Event::Step { id, roles, stage, summary });
+        }
+        let noted = self.engine.journal.steps_begin(host, self.run, &begun);
+        self.noted(noted)?;
+        let bare: Vec<Move<R>> = moves.iter().map(|(_, step)| step.clone()).collect();
+        let enacted = match bare.as_slice() {
+            [one] if one.resource.group().is_none() => one.resource.enact(host, &one.from, &one.to),
+            many => R::enact_group(host, many),
+        };
+        if let Err(error) = enacted {
+            let (id, _) = &begun[0];
+            self.failed(id, error, rest)?;
+            return Ok(back);
+        }
+        let mut ended = Vec::new();
+        for (goal, step) in &moves {
+            let id = goal.resource.id();
+            let reached = goal.resource.observe(host.inspect()).map(|now| (goal.target(&now) == now, now));
+            match (reached, goal.resource.reversal(), back) {
+                (Ok((true, _)), ..) => {
+                    (self.tell)(Event::Done { id: id.clone(), by: By::Step });
+                }
+                (Ok((false, _)), Reversal::Partial(why) | Reversal::None(why), true) => {
+                    (self.tell)(Event::Left { id: id.clone(), why });
+                }
+                (Ok((false, now)), ..) => {
+                    let gap = step.resource.change(&now, &goal.target(&now)).summary;
+                    let error = pitool_host::Error::Unsupported(format!(
+                        "the step ended without an error, but {id} did not reach its state (still to do: {gap})"
+                    ));
+                    self.failed(&id, error, rest)?;
+                    if !back {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                (Err(error), ..) => {
+                    self.failed(&id, error, rest)?;
+                    if !back {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+            }
+            self.settled.changed.push(id.clone());
+            ended.push(id);
+        }
+        let noted = self.engine.journal.steps_end(host, self.run, &ended);
+        self.noted(noted)?;
+        Ok(true)
+    }
+
+    /// Lets a run go on when a line of the journal could not be written: those lines are for people, and a full
+    /// disk must not keep a failed run from being taken back.
+    fn noted(&self, written: std::result::Result<(), JournalError>) -> Result<()> {
+        match written {
+            Err(JournalError::Write { source: source @ pitool_host::Error::PowerCut, .. }) => {
+                Err(Error::PowerCut(source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&mut self, id: &Id, error: pitool_host::Error, rest: &[Goal<R>]) -> Result<()> {
+        if matches!(error, pitool_host::Error::PowerCut) {
+            return Err(Error::PowerCut(error));
+        }
+        let error = chain(&error);
+        self.settled.ending = Ending::Failed;
+        self.settled.failures.push((id.clone(), error.clone()));
+        let waiting = rest.iter().map(|goal| goal.resource.id());
+        let not_started = waiting.filter(|id| self.plan.steps.iter().any(|step| step.id == *id)).collect();
+        let noted = self.engine.journal.step_failed(self.engine.host, self.run, id, &error);
+        self.noted(noted)?;
+        (self.tell)(Event::Failed { id: id.clone(), error, not_started });
+        Ok(())
+    }
+}

@@ -1,0 +1,530 @@
+//! The journal: what was there when a run started, then what happened.
+//!
+//! One append-only file of JSON lines per run, `runs/000007.jsonl`, and one file per distinct content,
+//! `blobs/<digest>`. Everything is readable by root only. The header, the snapshot of every resource and the
+//! line `ready` are one durable write before the run's first change; a file without `ready` belongs to a run
+//! that never changed anything. Later lines tell what happened; a crash leaves a valid prefix.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use pitool_host::{Access, Content, Digest, Host, Inspect};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Aim, Goal, Id, Resource};
+
+/// The number of a run, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub u32);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What a run is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Purpose {
+    /// Make the machine what the config says.
+    Apply,
+    /// Make the machine what it was before this run.
+    Rollback {
+        /// The run.
+        of: RunId,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Every resource reached its state.
+    Done,
+    /// Somebody asked it to stop; it stopped after a step.
+    Interrupted,
+    /// A step failed.
+    Failed,
+}
+
+/// The first line of a run's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of the file's format; an unknown one is refused with the version of pitool that wrote it.
+    pub format: u32,
+    /// The run's number.
+    pub run: RunId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The roles that were asked.
+    pub roles: Vec<String>,
+    /// The command line.
+    pub command: String,
+    /// The version of pitool.
+    pub pitool: String,
+    /// When it started, RFC 3339. The clock may have been wrong.
+    pub started: String,
+    /// An unfinished run that this one goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<RunId>,
+}
+
+/// The present version of the format.
+const FORMAT: u32 = 1;
+
+/// Runs to keep; older ones go when a new run starts. Twenty weekly changes are nearly half a year.
+const KEPT_RUNS: usize = 20;
+
+/// Bytes that all kept runs and contents may take: an SD card's rounding error.
+const KEPT_BYTES: u64 = 100 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Line {
+    Header(Header),
+    Snapshot { id: Id, roles: Vec<String>, resource: Value, before: Value },
+    Ready { resources: usize },
+    Begin { id: Id, summary: String },
+    End { id: Id },
+    Failed { id: Id, error: String },
+    Finished { ending: Ending, changed: usize, at: String },
+}
+
+/// One run as its file tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// The header.
+    #[serde(flatten)]
+    pub header: Header,
+    /// How it ended; `None` when it was cut off.
+    pub ending: Option<Ending>,
+    /// When it ended, RFC 3339.
+    pub finished: Option<String>,
+    /// Ids whose steps began, with their change in words.
+    pub begun: Vec<(Id, String)>,
+    /// How many resources changed; of a cut run, how many steps ended.
+    pub changed: usize,
+    /// The failures.
+    pub failures: Vec<(Id, String)>,
+}
+
+impl Run {
+    /// Whether it was cut off or stopped half way: it waits for `apply` to go on or `rollback` to go back.
+    pub fn unfinished(&self) -> bool {
+        !matches!(self.ending, Some(Ending::Done))
+    }
+}
+
+/// A journal that cannot be written or understood.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk said no.
+    #[error("cannot write the journal in {dir}; nothing was changed")]
+    Write {
+        /// Where.
+        dir: String,
+        /// Why.
+        #[source]
+        source: pitool_host::Error,
+    },
+    /// The disk said no, reading.
+    #[error("cannot read the journal in {dir}")]
+    Read {
+        /// Where.
+        dir: String,
+        /// Why.
+        #[source]
+        source: pitool_host::Error,
+    },
+    /// Written by another version.
+    #[error(
+        "run {run} was written by pitool {pitool} in format {format}, which this version cannot read; use that version to roll it back"
+    )]
+    Format {
+        /// The run.
+        run: RunId,
+        /// Its writer.
+        pitool: String,
+        /// Its format.
+        format: u32,
+    },
+    /// There is no such run.
+    #[error("there is no run {0}; `pitool history` lists the runs")]
+    Missing(RunId),
+    /// A line or a content is damaged.
+    #[error("run {run} is damaged: {why}")]
+    Damaged {
+        /// The run.
+        run: RunId,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+type Result<T> = std::result::Result<T, JournalError>;
+
+/// The journal of one machine.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    dir: String,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self::new("/var/lib/pitool")
+    }
+}
+
+impl Journal {
+    /// The journal in this directory.
+    pub fn new(dir: &str) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &str {
+        &self.dir
+    }
+
+    fn runs_dir(&self) -> String {
+        format!("{}/runs", self.dir)
+    }
+
+    fn path(&self, run: RunId) -> String {
+        format!("{}/runs/{:06}.jsonl", self.dir, run.0)
+    }
+
+    fn blob_path(&self, digest: &str) -> String {
+        format!("{}/blobs/{digest}", self.dir)
+    }
+
+    fn write_error(&self) -> impl FnOnce(pitool_host::Error) -> JournalError + '_ {
+        |source| JournalError::Write { dir: self.dir.clone(), source }
+    }
+
+    fn read_error(&self) -> impl FnOnce(pitool_host::Error) -> JournalError + '_ {
+        |source| JournalError::Read { dir: self.dir.clone(), source }
+    }
+
+    fn numbers(&self, host: &dyn Inspect) -> Result<Vec<RunId>> {
+        let names = host.list(&self.runs_dir()).map_err(self.read_error())?.unwrap_or_default();
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".jsonl")?.parse().ok().map(RunId)).collect())
+    }
+
+    fn lines(&self, host: &dyn Inspect, run: RunId) -> Result<Option<Vec<Line>>> {
+        let Some(content) = host.read(&self.path(run)).map_err(self.read_error())? else { return Ok(None) };
+        let text = String::from_utf8_lossy(content.bytes()).into_owned();
+        if let Some(first) = text.lines().next() {
+            if let Ok(value) = serde_json::from_str::<Value>(first) {
+                let header = &value["header"];
+                if let Some(format) = header["format"].as_u64().filter(|format| *format != u64::from(FORMAT))
+                {
+                    let pitool = header["pitool"].as_str().unwrap_or("?").to_owned();
+                    return Err(JournalError::Format { run, pitool, format: format as u32 });
+                }
+            }
+        }
+        // A power cut may leave a torn last line: what comes before it stands.
+        Ok(Some(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()))
+    }
+
+    /// Reads one run; `None` for a file that never became ready, or none at all.
+    pub fn run(&self, host: &dyn Inspect, run: RunId) -> Result<Option<Run>> {
+        let Some(lines) = self.lines(host, run)? else { return Ok(None) };
+        let mut found: Option<Run> = None;
+        let mut ready = false;
+        let mut ended = 0;
+        for line in lines {
+            match (line, &mut found) {
+                (Line::Header(header), found) => {
+                    *found = Some(Run {
+                        header,
+                        ending: None,
+                        finished: None,
+                        begun: vec![],
+                        changed: 0,
+                        failures: vec![],
+                    });
+                }
+                (Line::Ready { .. }, _) => ready = true,
+                (Line::Begin { id, summary }, Some(run)) => run.begun.push((id, summary)),
+                (Line::End { .. }, Some(_)) => ended += 1,
+                (Line::Failed { id, error }, Some(run)) => run.failures.push((id, error)),
+                (Line::Finished { ending, changed, at }, Some(run)) => {
+                    run.ending = Some(ending);
+                    run.finished = Some(at);
+                    ended = changed;
+                }
+                _ => {}
+            }
+        }
+        Ok(found.filter(|_| ready).map(|run| Run { changed: ended, ..run }))
+    }
+
+    /// Reads every run that became ready, oldest first.
+    pub fn list(&self, host: &dyn Inspect) -> Result<Vec<Run>> {
+        let mut runs = Vec::new();
+        for number in self.numbers(host)? {
+            runs.extend(self.run(host, number)?);
+        }
+        Ok(runs)
+    }
+
+    /// The newest run if it was cut off or stopped half way.
+    pub fn unfinished(&self, host: &dyn Inspect) -> Result<Option<Run>> {
+        for number in self.numbers(host)?.into_iter().rev() {
+            if let Some(run) = self.run(host, number)? {
+                return Ok(Some(run).filter(Run::unfinished));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The run that going back without a number undoes: an unfinished one, else the newest apply that is not
+    /// undone already; with the runs that it went on with.
+    pub fn undoable(&self, host: &dyn Inspect) -> Result<Option<RunId>> {
+        if let Some(run) = self.unfinished(host)? {
+            return match run.header.purpose {
+                Purpose::Apply => Ok(Some(self.origin(host, run.header.run)?)),
+                Purpose::Rollback { of } => Ok(Some(of)),
+            };
+        }
+        let mut standing: Vec<RunId> = Vec::new();
+        let mut undone: Vec<(RunId, Vec<RunId>)> = Vec::new();
+        for run in self.list(host)? {
+            match run.header.purpose {
+                Purpose::Apply => standing.push(run.header.run),
+                Purpose::Rollback { of } => {
+                    let again = undone.iter().position(|(rollback, _)| *rollback == of);
+                    let (keep, gone) = standing.into_iter().partition(|number| *number < of);
+                    standing = keep;
+                    undone.push((run.header.run, gone));
+                    if let Some(at) = again {
+                        standing.extend(undone[at].1.clone());
+                    }
+                }
+            }
+        }
+        standing.last().map(|run| self.origin(host, *run)).transpose()
+    }
+
+    /// Follows `continues` to the run that began the work.
+    fn origin(&self, host: &dyn Inspect, run: RunId) -> Result<RunId> {
+        let mut at = run;
+        while let Some(previous) = self.run(host, at)?.and_then(|run| run.header.continues) {
+            if previous >= at {
+                break;
+            }
+            at = previous;
+        }
+        Ok(at)
+    }
+
+    /// What was there before this run, for every resource that it or a later run looked at: the earliest
+    /// snapshot wins. In the order in which they were recorded.
+    pub fn before<R: Resource>(&self, host: &dyn Inspect, run: RunId) -> Result<Vec<Goal<R>>> {
+        if self.run(host, run)?.is_none() {
+            return Err(JournalError::Missing(run));
+        }
+        let mut seen = BTreeSet::new();
+        let mut goals = Vec::new();
+        for number in self.numbers(host)?.into_iter().filter(|number| *number >= run) {
+            if self.run(host, number)?.is_none() {
+                continue;
+            }
+            for line in self.lines(host, number)?.unwrap_or_default() {
+                let Line::Snapshot { id, roles, resource, before } = line else { continue };
+                if seen.insert(id) {
+                    let resource = self.recall(host, number, resource)?;
+                    let before = self.recall(host, number, before)?;
+                    goals.push(Goal { resource, roles, aim: Aim::Restored(before) });
+                }
+            }
+        }
+        Ok(goals)
+    }
+
+    /// Starts a run: one durable write with the header and the state of every resource.
+    pub(crate) fn begin<R: Resource>(
+        &self,
+        host: &dyn Host,
+        header: impl FnOnce(RunId, u32) -> Header,
+        goals: &[Goal<R>],
+        observed: &[R::State],
+    ) -> Result<RunId> {
+        for dir in [self.dir.clone(), self.runs_dir(), format!("{}/blobs", self.dir)] {
+            if host.stat(&dir).map_err(self.read_error())?.is_none() {
+                host.make_dir(&dir, Access::root(0o700)).map_err(self.write_error())?;
+            }
+        }
+        let numbers = self.numbers(host.inspect())?;
+        self.prune(host, &numbers)?;
+        let run = RunId(numbers.last().map_or(1, |last| last.0 + 1));
+        let mut lines = vec![Line::Header(header(run, FORMAT))];
+        for (goal, before) in goals.iter().zip(observed) {
+            lines.push(Line::Snapshot {
+                id: goal.resource.id(),
+                roles: goal.roles.clone(),
+                resource: self.store(host, &goal.resource)?,
+                before: self.store(host, before)?,
+            });
+        }
+        lines.push(Line::Ready { resources: goals.len() });
+        self.append(host, run, &lines, true)?;
+        Ok(run)
+    }
+
+    fn append(&self, host: &dyn Host, run: RunId, lines: &[Line], durable: bool) -> Result<()> {
+        let mut text = String::new();
+        for line in lines {
+            let line = serde_json::to_string(line)
+                .map_err(|error| JournalError::Damaged { run, why: error.to_string() })?;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        host.append(&self.path(run), text.as_bytes(), durable).map_err(self.write_error())
+    }
+
+    /// Tells that steps begin. Not synced: for people; going back needs the snapshot only.
+    pub(crate) fn steps_begin(&self, host: &dyn Host, run: RunId, steps: &[(Id, String)]) -> Result<()> {
+        let lines: Vec<Line> = steps
+            .iter()
+            .map(|(id, summary)| Line::Begin { id: id.clone(), summary: summary.clone() })
+            .collect();
+        self.append(host, run, &lines, false)
+    }
+
+    /// Tells that steps ended.
+    pub(crate) fn steps_end(&self, host: &dyn Host, run: RunId, ids: &[Id]) -> Result<()> {
+        let lines: Vec<Line> = ids.iter().map(|id| Line::End { id: id.clone() }).collect();
+        self.append(host, run, &lines, false)
+    }
+
+    /// Tells that a step failed.
+    pub(crate) fn step_failed(&self, host: &dyn Host, run: RunId, id: &Id, error: &str) -> Result<()> {
+        self.append(host, run, &[Line::Failed { id: id.clone(), error: error.to_owned() }], false)
+    }
+
+    /// Ends a run, durably.
+    pub(crate) fn finish(&self, host: &dyn Host, run: RunId, ending: Ending, changed: usize) -> Result<()> {
+        let at = host.now().to_string();
+        self.append(host, run, &[Line::Finished { ending, changed, at }], true)
+    }
+
+    /// Serializes a value, moving file contents out of it into files named by digest.
+    pub(crate) fn store<T: Serialize>(&self, host: &dyn Host, value: &T) -> Result<Value> {
+        let mut value = serde_json::to_value(value)
+            .map_err(|error| JournalError::Damaged { run: RunId(0), why: error.to_string() })?;
+        self.store_contents(host, &mut value)?;
+        Ok(value)
+    }
+
+    fn store_contents(&self, host: &dyn Host, value: &mut Value) -> Result<()> {
+        match value {
+            Value::Object(map) if map.len() == 1 && map.contains_key(Content::KEY) => {
+                let content: Content = serde_json::from_value(value.clone())
+                    .map_err(|error| JournalError::Damaged { run: RunId(0), why: error.to_string() })?;
+                let digest = content.digest().to_string();
+                let path = self.blob_path(&digest);
+                if host.stat(&path).map_err(self.read_error())?.is_none() {
+                    host.write(&path, content.bytes(), Access::root(0o600)).map_err(self.write_error())?;
+                }
+                *value = serde_json::json!({ BLOB: digest });
+                Ok(())
+            }
+            Value::Object(map) => map.values_mut().try_for_each(|value| self.store_contents(host, value)),
+            Value::Array(items) => items.iter_mut().try_for_each(|value| self.store_contents(host, value)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a stored value back, contents included.
+    pub(crate) fn recall<T: serde::de::DeserializeOwned>(
+        &self,
+        host: &dyn Inspect,
+        run: RunId,
+        mut value: Value,
+    ) -> Result<T> {
+        self.recall_contents(host, run, &mut value)?;
+        serde_json::from_value(value).map_err(|error| JournalError::Damaged { run, why: error.to_string() })
+    }
+
+    fn recall_contents(&self, host: &dyn Inspect, run: RunId, value: &mut Value) -> Result<()> {
+        match value {
+            Value::Object(map) if map.len() == 1 && map.contains_key(BLOB) => {
+                let digest = map[BLOB].as_str().and_then(Digest::parse);
+                let digest = digest
+                    .ok_or_else(|| JournalError::Damaged { run, why: "a content has no digest".into() })?;
+                let content = host.read(&self.blob_path(&digest.to_string())).map_err(self.read_error())?;
+                let content = content.filter(|content| content.digest() == digest).ok_or_else(|| {
+                    JournalError::Damaged { run, why: format!("content {digest} is missing or altered") }
+                })?;
+                *value = serde_json::to_value(content)
+                    .map_err(|error| JournalError::Damaged { run, why: error.to_string() })?;
+                Ok(())
+            }
+            Value::Object(map) => {
+                map.values_mut().try_for_each(|value| self.recall_contents(host, run, value))
+            }
+            Value::Array(items) => {
+                items.iter_mut().try_for_each(|value| self.recall_contents(host, run, value))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the oldest runs over the limits, never the newest that changed something nor an unfinished one,
+    /// then the contents that nothing names any more.
+    fn prune(&self, host: &dyn Host, numbers: &[RunId]) -> Result<()> {
+        let read = |path: &str| host.read(path).map_err(self.read_error());
+        let size = |path: &str| {
+            host.stat(path).map_err(self.read_error()).map(|stat| stat.map_or(0, |stat| stat.size))
+        };
+        let blobs = host.list(&format!("{}/blobs", self.dir)).map_err(self.read_error())?.unwrap_or_default();
+        let mut bytes = 0;
+        for blob in &blobs {
+            bytes += size(&self.blob_path(blob))?;
+        }
+        for number in numbers {
+            bytes += size(&self.path(*number))?;
+        }
+        if numbers.len() < KEPT_RUNS && bytes <= KEPT_BYTES {
+            return Ok(());
+        }
+        let runs = self.list(host.inspect())?;
+        let newest_change = runs.iter().rev().find(|run| run.changed > 0).map(|run| run.header.run);
+        let mut kept: Vec<RunId> = Vec::new();
+        let mut excess = numbers.len().saturating_sub(KEPT_RUNS - 1);
+        for number in numbers {
+            let run = runs.iter().find(|run| run.header.run == *number);
+            let protected = run.is_some_and(|run| run.ending.is_none()) || newest_change == Some(*number);
+            if (excess > 0 || bytes > KEPT_BYTES) && !protected {
+                bytes = bytes.saturating_sub(size(&self.path(*number))?);
+                host.remove(&self.path(*number)).map_err(self.write_error())?;
+                excess = excess.saturating_sub(1);
+            } else {
+                kept.push(*number);
+            }
+        }
+        let mut named = BTreeSet::new();
+        for path in kept.iter().map(|run| self.path(*run)).chain([format!("{}/managed.json", self.dir)]) {
+            if let Some(content) = read(&path)? {
+                let text = String::from_utf8_lossy(content.bytes());
+                named.extend(text.match_indices(BLOB).filter_map(|(at, _)| {
+                    let rest = text.get(at + BLOB.len()..)?.trim_start_matches(['"', ':', ' ']);
+                    rest.get(..64).map(str::to_owned)
+                }));
+            }
+        }
+        for blob in blobs.iter().filter(|blob| !named.contains(*blob)) {
+            host.remove(&self.blob_path(blob)).map_err(self.write_error())?;
+        }
+        Ok(())
+    }
+}
+
+/// The key that stands for a content moved into a file of its own.
+const BLOB: &str = "$blob";

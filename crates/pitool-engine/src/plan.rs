@@ -1,0 +1,148 @@
+//! Plans: what would change, without changing it.
+
+use pitool_host::Inspect;
+
+use crate::managed::state_digest;
+use crate::{Change, Goal, Id, Managed, Resource, Reversal, Risk, Stage, Upcoming};
+
+/// Why a step is in the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// What is there differs from what the config wants.
+    Differs,
+    /// What is there differs from what pitool last left: somebody or something changed it by hand.
+    Drift,
+    /// It is right now, but steps before it will change that.
+    Follows(Vec<Id>),
+}
+
+/// One planned change.
+#[derive(Clone, Debug)]
+pub struct Step<R: Resource> {
+    /// The resource.
+    pub resource: R,
+    /// Its identity.
+    pub id: Id,
+    /// Roles that want it.
+    pub roles: Vec<String>,
+    /// What is there (or will be, when its turn comes).
+    pub before: R::State,
+    /// What will be there.
+    pub after: R::State,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl<R: Resource> Step<R> {
+    /// The difference in words.
+    pub fn change(&self) -> Change {
+        self.resource.change(&self.before, &self.after)
+    }
+
+    /// When it runs.
+    pub fn stage(&self) -> Stage {
+        self.resource.stage()
+    }
+
+    /// What it may cut.
+    pub fn risk(&self) -> Risk {
+        self.resource.risk()
+    }
+
+    /// How far it can be undone.
+    pub fn reversal(&self) -> Reversal {
+        self.resource.reversal()
+    }
+}
+
+/// Something that was asked for and is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The resource.
+    pub id: Id,
+    /// Roles that want it.
+    pub roles: Vec<String>,
+    /// Why, and what to do.
+    pub why: String,
+}
+
+/// Ordered steps, each before → after.
+#[derive(Clone, Debug)]
+pub struct Plan<R: Resource> {
+    /// The steps in the order in which they run.
+    pub steps: Vec<Step<R>>,
+    /// What is held back.
+    pub refused: Vec<Refused>,
+    /// Things that an earlier run settled and that the asked roles no longer want.
+    pub unmanaged: Vec<Id>,
+    /// How many things were looked at.
+    pub total: usize,
+    /// Every observed state, one for each goal.
+    pub(crate) observed: Vec<R::State>,
+}
+
+/// A resource that could not be observed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot tell the state of {id}")]
+pub struct PlanError {
+    /// The resource.
+    pub id: Id,
+    /// Why.
+    #[source]
+    pub source: pitool_host::Error,
+}
+
+/// Compares what is there with what should be. Reads only.
+///
+/// # Errors
+/// A resource whose state cannot be read: unknown is not the same as unchanged.
+pub fn plan<R: Resource>(
+    goals: &[Goal<R>],
+    host: &dyn Inspect,
+    managed: &Managed,
+) -> Result<Plan<R>, PlanError> {
+    let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
+    if let Err(source) = R::warm(&resources, host) {
+        return Err(PlanError { id: Id::new("machine", "state"), source });
+    }
+    let mut upcoming = Upcoming::default();
+    let mut plan = Plan {
+        steps: Vec::new(),
+        refused: Vec::new(),
+        unmanaged: Vec::new(),
+        total: goals.len(),
+        observed: Vec::new(),
+    };
+    for goal in goals {
+        let id = goal.resource.id();
+        let observed = goal.resource.observe(host).map_err(|source| PlanError { id: id.clone(), source })?;
+        let foreseen = goal.resource.foresee(&observed, &upcoming);
+        let after = goal.target(&foreseen);
+        if let Some(why) = goal.resource.refusal(&foreseen) {
+            plan.refused.push(Refused { id: id.clone(), roles: goal.roles.clone(), why });
+        }
+        let differs = observed != after;
+        if differs || foreseen != after {
+            let alone = goal.target(&observed) == observed;
+            let reason = if alone {
+                let watched = goal.resource.watches();
+                Reason::Follows(watched.into_iter().filter(|id| upcoming.contains(id)).collect())
+            } else if managed.left(&id).is_some_and(|digest| digest != state_digest(&observed)) {
+                Reason::Drift
+            } else {
+                Reason::Differs
+            };
+            upcoming.0.insert(id.clone(), goal.resource.fingerprint(&after));
+            plan.steps.push(Step {
+                resource: goal.resource.clone(),
+                id,
+                roles: goal.roles.clone(),
+                before: if differs { observed.clone() } else { foreseen },
+                after,
+                reason,
+            });
+        }
+        plan.observed.push(observed);
+    }
+    Ok(plan)
+}

@@ -1,0 +1,229 @@
+//! The central trait: one thing that should be so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use pitool_host::{Content, Digest, Host, Inspect, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A resource's identity, printed `kind[name]` everywhere; unique in a plan.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Id(String);
+
+impl Id {
+    /// Joins a kind and a name.
+    pub fn new(kind: &str, name: &str) -> Self {
+        Self(format!("{kind}[{name}]"))
+    }
+
+    /// The part before the bracket.
+    pub fn kind(&self) -> &str {
+        self.0.split_once('[').map_or(self.0.as_str(), |(kind, _)| kind)
+    }
+
+    /// The part within the brackets.
+    pub fn name(&self) -> &str {
+        self.0.split_once('[').map_or("", |(_, rest)| rest.strip_suffix(']').unwrap_or(rest))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// When a step runs. Steps run in stage order, then in the order written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// What must exist before a package is installed: apt sources, a jail for fail2ban.
+    Prepare,
+    /// All packages of all roles: one apt transaction.
+    Packages,
+    /// Files, links, users, settings.
+    Configure,
+    /// Units, the firewall, kernel values.
+    Activate,
+}
+
+/// What a step may cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Risk {
+    /// Nothing out of the ordinary.
+    None,
+    /// The way in: sshd, the firewall, users.
+    Lockout,
+}
+
+/// How far a step can be undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reversal {
+    /// The old state comes back.
+    Exact,
+    /// Most of it comes back; the sentence says what does not.
+    Partial(String),
+    /// It cannot be undone; the sentence says why.
+    None(String),
+}
+
+/// A difference between two states, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// A few words: `absent → installed`.
+    pub summary: String,
+    /// Both texts, where the difference is one of text and none of it is secret.
+    #[serde(skip)]
+    pub text: Option<(Content, Content)>,
+}
+
+impl Change {
+    /// A change that a few words describe.
+    pub fn words(summary: impl Into<String>) -> Self {
+        Self { summary: summary.into(), text: None }
+    }
+}
+
+/// One resource on its way from a state to another.
+#[derive(Clone, Debug)]
+pub struct Move<R: Resource> {
+    /// The resource.
+    pub resource: R,
+    /// Where it is.
+    pub from: R::State,
+    /// Where it goes.
+    pub to: R::State,
+}
+
+/// What the steps planned so far will leave: the fingerprint of each resource after its step.
+#[derive(Clone, Debug, Default)]
+pub struct Upcoming(pub(crate) BTreeMap<Id, Option<Digest>>);
+
+impl Upcoming {
+    /// The fingerprint that the resource will have, if a step for it is planned.
+    pub fn fingerprint(&self, id: &Id) -> Option<Option<Digest>> {
+        self.0.get(id).copied()
+    }
+
+    /// Whether a step for this resource is planned.
+    pub fn contains(&self, id: &Id) -> bool {
+        self.0.contains_key(id)
+    }
+}
+
+/// One thing that should be so: a file, a package, a unit.
+///
+/// A plain value with a plain [`State`](Resource::State). The engine compares [`observe`](Resource::observe) with
+/// [`desired`](Resource::desired) and calls [`enact`](Resource::enact) for the difference; going back is `enact`
+/// with the old state as its aim. There is no plan, no dry run and no revert to write.
+pub trait Resource: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned {
+    /// What can be there. Absence is a state, not an error.
+    type State: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned;
+
+    /// Its identity, `kind[name]`.
+    fn id(&self) -> Id;
+
+    /// Reads the state that is there now.
+    fn observe(&self, host: &dyn Inspect) -> Result<Self::State>;
+
+    /// The state that should be. Pure; it gets the observed state so that a resource that owns a part (one line,
+    /// one JSON key) leaves the rest alone. It must be a fixed point: `desired(desired(x)) == desired(x)`.
+    fn desired(&self, observed: &Self::State) -> Self::State;
+
+    /// Moves the machine from one state to the other, not knowing whether forwards or back.
+    fn enact(&self, host: &dyn Host, from: &Self::State, to: &Self::State) -> Result<()>;
+
+    /// Tells the difference between two states in words.
+    fn change(&self, from: &Self::State, to: &Self::State) -> Change;
+
+    /// When its step runs.
+    fn stage(&self) -> Stage {
+        Stage::Configure
+    }
+
+    /// Ids that this resource settles after, in both directions: a unit watches its files.
+    fn watches(&self) -> Vec<Id> {
+        Vec::new()
+    }
+
+    /// What its step may cut.
+    fn risk(&self) -> Risk {
+        Risk::None
+    }
+
+    /// How far its step can be undone.
+    fn reversal(&self) -> Reversal {
+        Reversal::Exact
+    }
+
+    /// Why the desired state holds back from what was asked for, as a sentence that says what to do.
+    fn refusal(&self, _observed: &Self::State) -> Option<String> {
+        None
+    }
+
+    /// The observed state as it will be when its own step comes, given the steps planned before it: a package
+    /// ships this file, a watched file changes. Keeps the plan true without touching the machine.
+    fn foresee(&self, observed: &Self::State, _upcoming: &Upcoming) -> Self::State {
+        observed.clone()
+    }
+
+    /// A digest of what watchers read of a state; `None` for absence and where nobody watches.
+    fn fingerprint(&self, _state: &Self::State) -> Option<Digest> {
+        None
+    }
+
+    /// The state that going back aims at, given what was there before and what is there now. Where a resource
+    /// owns a part, the rest stays as it is now.
+    fn restored(&self, before: &Self::State, _now: &Self::State) -> Self::State {
+        before.clone()
+    }
+
+    /// Whether the move to this state is a departure, settled before what the resource watches instead of after:
+    /// a unit stops before its unit file goes.
+    fn departs(&self, _to: &Self::State) -> bool {
+        false
+    }
+
+    /// Writes down what could not be known later: once after the snapshot and before the run's first change, and
+    /// once when the run is over (`settled`).
+    fn adopt(&self, _host: &dyn Host, _observed: &Self::State, _settled: bool) -> Result<()> {
+        Ok(())
+    }
+
+    /// Reads ahead for many resources what one question can answer for all of them.
+    fn warm(_resources: &[&Self], _host: &dyn Inspect) -> Result<()> {
+        Ok(())
+    }
+
+    /// Finds out, under the lock and before the run's first change, whether what the steps need is to be had: a
+    /// package that apt knows. It may refresh caches, but settles nothing.
+    ///
+    /// # Errors
+    /// The ids concerned and why.
+    fn preflight(
+        _host: &dyn Host,
+        _moves: &[Move<Self>],
+    ) -> std::result::Result<(), (Vec<Id>, pitool_host::Error)> {
+        Ok(())
+    }
+
+    /// The name of the group whose neighbouring steps are enacted together, such as one apt transaction.
+    fn group(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Enacts the steps of one group.
+    fn enact_group(host: &dyn Host, moves: &[Move<Self>]) -> Result<()> {
+        moves.iter().try_for_each(|step| step.resource.enact(host, &step.from, &step.to))
+    }
+}
