@@ -88,7 +88,8 @@ impl<R: Resource> Desired<R> {
             }
             names.push(role);
         }
-        goals.sort_by_key(|goal| goal.resource.stage());
+        // What is enacted together must stand together.
+        goals.sort_by_key(|goal| (goal.resource.stage(), goal.resource.group().is_none()));
         Ok(Self { goals, roles: names })
     }
 }

@@ -1,1 +1,45 @@
-//! The kinds of things pitool can settle, one file each
+//! The kinds of things pitool can settle, one file each.
+//!
+//! A kind is a plain value that implements [`Resource`](pitool_engine::Resource). It knows how to read its state,
+//! what the state should be, and how to move from one state to another; it does not know whether it goes forwards
+//! or back. A new kind is one file here and one line in the list of kinds in `pitool-roles`.
+//!
+//! [`node`] is the state that every kind with a path shares; start reading at [`File`].
+
+mod apt;
+mod check;
+mod directory;
+mod file;
+mod firewall;
+mod hostname;
+mod link;
+mod locale;
+mod login;
+mod node;
+mod package;
+mod part;
+mod seed;
+mod swap;
+mod sshd;
+mod sysctl;
+mod unit;
+mod upgrade;
+mod user;
+
+pub use check::Check;
+pub use directory::Directory;
+pub use file::File;
+pub use firewall::{Firewall, Policy, Rule};
+pub use hostname::Hostname;
+pub use link::Link;
+pub use locale::Locale;
+pub use login::LoginGuard;
+pub use node::{Node, fingerprint_at};
+pub use package::{InstalledSet, Package};
+pub use part::{Edit, Part};
+pub use seed::Seed;
+pub use swap::SwapFile;
+pub use sysctl::Sysctl;
+pub use unit::Unit;
+pub use upgrade::Upgrade;
+pub use user::User;

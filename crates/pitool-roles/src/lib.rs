@@ -1,1 +1,129 @@
-//! The roles: pure functions from config and facts to resources
+//! The roles: pure functions from config and facts to resources.
+//!
+//! A [`Role`] never sees the host, so it cannot branch on a state that changes during the run. It returns
+//! [`Wishes`]: resources in the order of the story, proofs that the promises are in force, and notes for the
+//! person. One file per role, its texts beside it in `templates/<role>/`; [`kinds`] is the one list of kinds,
+//! [`proofs`] the one list of questions.
+//!
+//! Start reading at [`ROLES`], then at [`security`], the longest story.
+
+pub mod app;
+pub mod common;
+pub mod docker;
+pub mod kinds;
+pub mod monitoring;
+pub mod proofs;
+pub mod security;
+
+use pitool_config::Settings;
+use pitool_engine::{Desired, LintError};
+use pitool_host::Facts;
+use pitool_resources::InstalledSet;
+
+pub use kinds::Kind;
+pub use proofs::Question;
+
+/// What a role wants.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Resources, in the order in which a person would do the work.
+    pub resources: Vec<Kind>,
+    /// Questions that show whether the promises are in force.
+    pub proofs: Vec<Question>,
+    /// Sentences for the person: what was decided and why, what needs a reboot, what does not apply here.
+    pub notes: Vec<String>,
+}
+
+impl Wishes {
+    /// Adds a resource.
+    pub fn want(&mut self, resource: impl Into<Kind>) {
+        self.resources.push(resource.into());
+    }
+
+    /// Adds a question.
+    pub fn prove(&mut self, question: impl Into<Question>) {
+        self.proofs.push(question.into());
+    }
+
+    /// Adds a sentence for the person.
+    pub fn note(&mut self, sentence: impl Into<String>) {
+        self.notes.push(sentence.into());
+    }
+}
+
+/// A named part of a machine's setup.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    /// Its name on the command line and in the config.
+    pub name: &'static str,
+    /// Other names for it: the tags of the Ansible roles that it replaces.
+    pub tags: &'static [&'static str],
+    /// What it is for, in a few words.
+    pub about: &'static str,
+    /// What it wants.
+    pub wishes: fn(&Settings, &Facts) -> Wishes,
+}
+
+/// Every role, in the order in which `apply all` shows them.
+pub const ROLES: &[Role] = &[
+    Role {
+        name: "common",
+        tags: &["base"],
+        about: "packages, time zone, locale, host name, swap, kernel values, users",
+        wishes: common::wishes,
+    },
+    Role {
+        name: "security",
+        tags: &[],
+        about: "sshd, firewall, fail2ban, automatic security updates",
+        wishes: security::wishes,
+    },
+    Role { name: "docker", tags: &["containers"], about: "Docker Engine and Compose", wishes: docker::wishes },
+    Role {
+        name: "monitoring",
+        tags: &[],
+        about: "tools, sysstat, the journal, log rotation",
+        wishes: monitoring::wishes,
+    },
+    Role { name: "app", tags: &["environment"], about: "nginx and the applications behind it", wishes: app::wishes },
+];
+
+/// Packages whose purging would delete what a person keeps in them: going back removes, but does not purge them.
+const KEEPING: &[&str] = &["docker.io", "docker-ce", "containerd", "containerd.io"];
+
+/// Finds a role by its name or tag.
+pub fn find(name: &str) -> Option<&'static Role> {
+    ROLES.iter().find(|role| role.name == name || role.tags.contains(&name))
+}
+
+/// What these roles want together.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Each thing once, in the order in which it settles.
+    pub desired: Desired<Kind>,
+    /// Every question, with the role that asks it.
+    pub proofs: Vec<(String, Question)>,
+    /// Every note, with its role.
+    pub notes: Vec<(String, String)>,
+}
+
+/// Asks roles what they want and puts it together.
+///
+/// # Errors
+/// Two roles that want one thing in different ways.
+pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wanted, LintError> {
+    let mut proofs = Vec::new();
+    let mut notes = Vec::new();
+    let mut wishes = Vec::new();
+    for role in roles {
+        let mut wish = (role.wishes)(settings, facts);
+        let has_packages = wish.resources.iter().any(|kind| matches!(kind, Kind::Package(_)));
+        if has_packages {
+            wish.want(InstalledSet::keeping(KEEPING.iter().map(|name| (*name).to_owned())));
+        }
+        proofs.extend(wish.proofs.into_iter().map(|proof| (role.name.to_owned(), proof)));
+        notes.extend(wish.notes.into_iter().map(|note| (role.name.to_owned(), note)));
+        wishes.push((role.name.to_owned(), wish.resources));
+    }
+    Ok(Wanted { desired: Desired::new(wishes)?, proofs, notes })
+}

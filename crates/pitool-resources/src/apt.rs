@@ -1,0 +1,115 @@
+//! The one door to apt: every option that keeps it quiet, patient and safe is set here.
+
+use std::time::Duration;
+
+use pitool_host::{Command, Error, Host, PackageState, Progress, Result};
+
+/// How long to wait for another apt, such as the daily one: people who were bitten chose ten minutes.
+const LOCK_WAIT: Duration = Duration::from_secs(600);
+
+/// How long one transaction may take: a Pi Zero that unpacks docker onto a worn card.
+const LIMIT: Duration = Duration::from_secs(2 * 3600);
+
+fn apt_get() -> Command {
+    Command::new("apt-get")
+        .args(["-q", "-y", "-o", "APT::Status-Fd=1", "-o", "Dpkg::Use-Pty=0"])
+        .args(["-o", &format!("DPkg::Lock::Timeout={}", LOCK_WAIT.as_secs())])
+        // A configuration file that a person changed stays; a new one that nobody touched is taken.
+        .args(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"])
+        .timeout(LIMIT)
+}
+
+/// Runs apt, waiting while another one holds a lock, and telling how it gets on.
+fn run(host: &dyn Host, command: &Command) -> Result<()> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let result = host.run_watched(command, &mut |line| {
+            if let Some(progress) = progress(line) {
+                host.progress(progress);
+            }
+        });
+        match result {
+            Err(Error::Failed { message, .. }) if waited < LOCK_WAIT && locked(&message) => {
+                // DPkg::Lock::Timeout does not cover the lock on the package lists.
+                host.progress(Progress::Waiting("another apt holds its lock; waiting for it to finish".into()));
+                host.sleep(Duration::from_secs(3));
+                waited += Duration::from_secs(3);
+            }
+            other => return other.map(drop),
+        }
+    }
+}
+
+fn locked(message: &str) -> bool {
+    message.contains("Could not get lock") || message.contains("Unable to lock directory")
+}
+
+/// Understands a line of apt's status (apt's README.progress-reporting): `pmstatus:PACKAGE:PERCENT:WORDS` while
+/// dpkg works, `dlstatus:N:PERCENT:WORDS` while it downloads.
+fn progress(line: &str) -> Option<Progress> {
+    if line.starts_with("Waiting for cache lock") {
+        return Some(Progress::Waiting("another apt holds its lock; waiting for it to finish".into()));
+    }
+    let (kind, rest) = line.split_once(':')?;
+    // Downloading is the first half of the bar, dpkg's work the second.
+    let offset = match kind {
+        "dlstatus" => 0.0,
+        "pmstatus" => 50.0,
+        _ => return None,
+    };
+    let mut fields = rest.splitn(3, ':');
+    let _package = fields.next()?;
+    let percent: f64 = fields.next()?.parse().ok()?;
+    Some(Progress::Percent { percent: offset + percent / 2.0, message: fields.next()?.to_owned() })
+}
+
+/// Refreshes the package lists.
+pub(crate) fn update(host: &dyn Host) -> Result<()> {
+    // Without this apt ends with 0 when a mirror does not answer, and the old lists stand for new ones.
+    run(host, &apt_get().args(["-o", "APT::Update::Error-Mode=any", "update"]))
+}
+
+/// Finishes what an interrupted dpkg left half done.
+pub(crate) fn repair(host: &dyn Host) -> Result<()> {
+    let broken = host.packages()?.packages.values().any(|package| package.state == PackageState::Broken);
+    if !broken {
+        return Ok(());
+    }
+    host.progress(Progress::Waiting("dpkg was interrupted earlier; finishing its work".into()));
+    let configure = Command::new("dpkg").args(["--force-confdef", "--force-confold", "--configure", "-a"]).timeout(LIMIT);
+    // Half-unpacked packages keep --configure from succeeding; apt's own repair takes it from there.
+    if host.run(&configure).is_err() {
+        run(host, &apt_get().args(["--fix-broken", "install"]))?;
+    }
+    Ok(())
+}
+
+/// Installs packages, and nothing that they merely recommend: what a role needs it names.
+pub(crate) fn install(host: &dyn Host, names: &[String]) -> Result<()> {
+    run(host, &apt_get().args(["--no-install-recommends", "install"]).args(names))
+}
+
+/// Removes packages, with their configuration files if `purge`.
+pub(crate) fn remove(host: &dyn Host, names: &[String], purge: bool) -> Result<()> {
+    run(host, &apt_get().arg(if purge { "purge" } else { "remove" }).args(names))
+}
+
+/// Marks packages as asked for, or as brought in by others.
+pub(crate) fn mark(host: &dyn Host, names: &[String], manual: bool) -> Result<()> {
+    host.run(&Command::new("apt-mark").arg(if manual { "manual" } else { "auto" }).args(names)).map(drop)
+}
+
+/// Upgrades what is installed; `full` may remove packages to get there.
+pub(crate) fn upgrade(host: &dyn Host, full: bool) -> Result<()> {
+    run(host, &apt_get().args(if full { &["dist-upgrade"][..] } else { &["--with-new-pkgs", "upgrade"] }))
+}
+
+/// The names that apt's lists do not know.
+pub(crate) fn unknown(host: &dyn Host, names: &[String]) -> Result<Vec<String>> {
+    let output = host.ask(&Command::new("apt-cache").args(["show", "--no-all-versions"]).args(names))?;
+    let known = |name: &String| {
+        let bare = name.split(':').next().unwrap_or(name);
+        output.stdout.lines().any(|line| line.strip_prefix("Package: ") == Some(bare))
+    };
+    Ok(names.iter().filter(|name| !known(name)).cloned().collect())
+}

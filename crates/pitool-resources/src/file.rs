@@ -1,0 +1,161 @@
+//! A whole file that pitool owns.
+
+use pitool_engine::{Change, Id, Resource, Risk, Stage};
+use pitool_host::{Candidate, Content, Digest, Host, Inspect, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::node::access;
+use crate::{Check, LoginGuard, Node};
+
+/// A whole file: content, mode, owner. Printed `file[PATH]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    path: String,
+    content: Content,
+    mode: u32,
+    owner: String,
+    group: String,
+    stage: Stage,
+    secret: bool,
+    check: Option<Check>,
+    guard: Option<LoginGuard>,
+}
+
+/// The state of a file: what is there, and whether its guard lets it be there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileState {
+    node: Node,
+    /// `None` when there is no guard or it agrees, else why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_back: Option<String>,
+}
+
+impl File {
+    /// A file of root's that everybody may read (0644).
+    pub fn new(path: impl Into<String>, content: impl Into<Content>) -> Self {
+        Self {
+            path: path.into(),
+            content: content.into(),
+            mode: 0o644,
+            owner: "root".into(),
+            group: "root".into(),
+            stage: Stage::Configure,
+            secret: false,
+            check: None,
+            guard: None,
+        }
+    }
+
+    /// Sets the permission bits.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets owner and group, by name.
+    #[must_use]
+    pub fn owner(mut self, owner: &str, group: &str) -> Self {
+        self.owner = owner.into();
+        self.group = group.into();
+        self
+    }
+
+    /// Sets when it is written; [`Stage::Prepare`] for what must be there before its package.
+    #[must_use]
+    pub fn stage(mut self, stage: Stage) -> Self {
+        self.stage = stage;
+        self
+    }
+
+    /// Marks the content as secret: never shown in a plan, an event or a message.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// Has a program check the whole configuration with this file in place before it goes live.
+    #[must_use]
+    pub fn checked_by(mut self, check: Check) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// Holds the file back while it would lock everybody out.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: LoginGuard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    fn wanted(&self) -> Node {
+        Node::File {
+            content: self.content.clone(),
+            mode: self.mode,
+            owner: self.owner.clone(),
+            group: self.group.clone(),
+        }
+    }
+}
+
+impl Resource for File {
+    type State = FileState;
+
+    fn id(&self) -> Id {
+        Id::new("file", &self.path)
+    }
+
+    fn observe(&self, host: &dyn Inspect) -> Result<FileState> {
+        let node = Node::observe(host, &self.path)?;
+        let held_back = match &self.guard {
+            // A file that is in place already cannot lock anybody out any more: asking again would only cost.
+            Some(guard) if node != self.wanted() => guard.objection(host)?,
+            _ => None,
+        };
+        Ok(FileState { node, held_back })
+    }
+
+    fn desired(&self, observed: &FileState) -> FileState {
+        if observed.held_back.is_some() {
+            return observed.clone();
+        }
+        FileState { node: self.wanted(), held_back: None }
+    }
+
+    fn enact(&self, host: &dyn Host, from: &FileState, to: &FileState) -> Result<()> {
+        if let (Some(check), Node::File { content, mode, owner, group }) = (self.check, &to.node) {
+            // What was there before pitool goes back as it was, sound or not; only our own text is checked.
+            if *content == self.content {
+                let access = access(host, *mode, owner, group)?;
+                let candidate = Candidate::File { path: self.path.clone(), content: content.clone(), access };
+                check.ask(host, &self.path, candidate)?;
+            }
+        }
+        Node::put(host, &self.path, &from.node, &to.node)
+    }
+
+    fn change(&self, from: &FileState, to: &FileState) -> Change {
+        Node::change(&from.node, &to.node, self.secret)
+    }
+
+    fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    fn risk(&self) -> Risk {
+        if self.guard.is_some() || matches!(self.check, Some(Check::Sshd | Check::Sudoers)) { Risk::Lockout } else { Risk::None }
+    }
+
+    fn refusal(&self, observed: &FileState) -> Option<String> {
+        observed.held_back.clone()
+    }
+
+    fn fingerprint(&self, state: &FileState) -> Option<Digest> {
+        state.node.fingerprint()
+    }
+
+    fn restored(&self, before: &FileState, now: &FileState) -> FileState {
+        FileState { node: before.node.clone(), held_back: now.held_back.clone() }
+    }
+}

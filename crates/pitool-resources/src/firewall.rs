@@ -1,0 +1,298 @@
+//! The firewall: ufw's policies and rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use pitool_engine::{Change, Id, Resource, Risk, Stage};
+use pitool_host::parse::ufw_rules;
+use pitool_host::{Command, Error, Host, Inspect, Result};
+use serde::{Deserialize, Serialize};
+
+/// What happens to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Let in.
+    Allow,
+    /// Let in, unless the address tried six times in thirty seconds (ufw(8)).
+    Limit,
+    /// Dropped without a word.
+    Deny,
+    /// Refused with an answer.
+    Reject,
+}
+
+impl Policy {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Limit => "limit",
+            Self::Deny => "deny",
+            Self::Reject => "reject",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Allow, Self::Limit, Self::Deny, Self::Reject].into_iter().find(|policy| policy.word() == word)
+    }
+}
+
+/// One rule for packets that come in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rule {
+    /// What happens.
+    pub policy: Policy,
+    /// `tcp`, `udp` or `any`.
+    pub protocol: String,
+    /// A port, or a range as `3000:3010`, or `any`.
+    pub port: String,
+    /// An address or network, or `any`.
+    pub from: String,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.policy.word(), self.port)?;
+        if self.protocol != "any" {
+            write!(f, "/{}", self.protocol)?;
+        }
+        if self.from != "any" {
+            write!(f, " from {}", self.from)?;
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    /// A rule for everybody.
+    pub fn new(policy: Policy, protocol: &str, port: impl fmt::Display) -> Self {
+        Self { policy, protocol: protocol.into(), port: port.to_string(), from: "any".into() }
+    }
+
+    /// What the rule is about, whatever it does with it: ufw knows one rule for each.
+    fn subject(&self) -> (String, String, String) {
+        (self.protocol.clone(), self.port.clone(), self.from.clone())
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut words = vec![self.policy.word().to_owned()];
+        if self.protocol != "any" {
+            words.extend(["proto".to_owned(), self.protocol.clone()]);
+        }
+        words.extend(["from".to_owned(), self.from.clone(), "to".to_owned(), "any".to_owned()]);
+        if self.port != "any" {
+            words.extend(["port".to_owned(), self.port.clone()]);
+        }
+        words
+    }
+}
+
+/// The firewall as a whole. Printed `firewall[ufw]`.
+///
+/// Rules that others wrote stay. Ours carry a comment in ufw, so that one that the config no longer has can be
+/// told from theirs and goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Firewall {
+    incoming: Policy,
+    outgoing: Policy,
+    rules: Vec<Rule>,
+    ssh: Option<u16>,
+    only_opens: bool,
+}
+
+/// What ufw has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FirewallState {
+    installed: bool,
+    enabled: bool,
+    incoming: String,
+    outgoing: String,
+    /// Rules with their comments.
+    rules: BTreeMap<Rule, String>,
+    /// Ports on which sshd's configuration lets it listen.
+    ssh: BTreeSet<u16>,
+}
+
+/// The comment that marks our rules.
+const OURS: &str = "pitool";
+
+impl Firewall {
+    /// A firewall that drops what comes in, lets out what goes out, and lets ssh in with a limit: on this port,
+    /// or where none is given on the ports that sshd's configuration has.
+    pub fn new(incoming: Policy, outgoing: Policy, ssh: Option<u16>, rules: Vec<Rule>) -> Self {
+        Self { incoming, outgoing, rules, ssh, only_opens: false }
+    }
+
+    /// Only the rule that opens a new port for sshd, before sshd moves there. Printed `firewall[ssh]`.
+    pub fn opening(port: u16) -> Self {
+        Self { incoming: Policy::Deny, outgoing: Policy::Allow, rules: vec![], ssh: Some(port), only_opens: true }
+    }
+
+    fn wanted(&self, observed: &FirewallState) -> Vec<Rule> {
+        let ports: Vec<u16> = self.ssh.map_or_else(|| observed.ssh.iter().copied().collect(), |port| vec![port]);
+        let ssh = ports.into_iter().map(|port| Rule::new(Policy::Limit, "tcp", port));
+        ssh.chain(self.rules.iter().cloned()).collect()
+    }
+}
+
+impl Resource for Firewall {
+    type State = FirewallState;
+
+    fn id(&self) -> Id {
+        Id::new("firewall", if self.only_opens { "ssh" } else { "ufw" })
+    }
+
+    fn observe(&self, host: &dyn Inspect) -> Result<FirewallState> {
+        let text = |path: &str| -> Result<String> {
+            Ok(host.read(path)?.map(|content| String::from_utf8_lossy(content.bytes()).into_owned()).unwrap_or_default())
+        };
+        let ssh = crate::sshd::ports(host)?;
+        if !host.packages()?.installed("ufw") {
+            return Ok(FirewallState { ssh, ..FirewallState::default() });
+        }
+        let defaults = text("/etc/default/ufw")?;
+        let mut rules = BTreeMap::new();
+        for (path, everywhere) in [("/etc/ufw/user.rules", "0.0.0.0/0"), ("/etc/ufw/user6.rules", "::/0")] {
+            for tuple in ufw_rules::tuples(&text(path)?) {
+                // Only plain rules for what comes in to this machine can be ours; the rest is not looked at.
+                let Some(policy) = Policy::parse(&tuple.action).filter(|_| tuple.direction == "in" && tuple.interface.is_none())
+                else {
+                    continue;
+                };
+                let anywhere = tuple.source == everywhere || tuple.source == "any";
+                if everywhere == "::/0" && anywhere {
+                    continue;
+                }
+                let from = if anywhere { "any".to_owned() } else { tuple.source };
+                if tuple.destination != everywhere && tuple.destination != "any" || tuple.source_port != "any" {
+                    continue;
+                }
+                rules.insert(Rule { policy, protocol: tuple.protocol, port: tuple.port, from }, tuple.comment);
+            }
+        }
+        Ok(FirewallState {
+            installed: true,
+            enabled: ufw_rules::enabled(&text("/etc/ufw/ufw.conf")?),
+            incoming: ufw_rules::default_policy(&defaults, "INPUT"),
+            outgoing: ufw_rules::default_policy(&defaults, "OUTPUT"),
+            rules,
+            ssh,
+        })
+    }
+
+    fn desired(&self, observed: &FirewallState) -> FirewallState {
+        let mut state = observed.clone();
+        let wanted = self.wanted(observed);
+        let subjects: BTreeSet<_> = wanted.iter().map(Rule::subject).collect();
+        if self.only_opens {
+            if !observed.enabled {
+                return state;
+            }
+        } else {
+            state.installed = true;
+            state.enabled = true;
+            state.incoming = self.incoming.word().into();
+            state.outgoing = self.outgoing.word().into();
+            state.rules.retain(|rule, comment| subjects.contains(&rule.subject()) || comment != OURS);
+        }
+        for rule in wanted {
+            let subject = rule.subject();
+            if !state.rules.contains_key(&rule) {
+                state.rules.retain(|old, _| old.subject() != subject);
+                state.rules.insert(rule, OURS.into());
+            }
+        }
+        state
+    }
+
+    fn enact(&self, host: &dyn Host, from: &FirewallState, to: &FirewallState) -> Result<()> {
+        if !host.packages()?.installed("ufw") {
+            return Ok(());
+        }
+        let ufw = |words: Vec<String>| host.run(&Command::new("ufw").args(words)).map(drop);
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        if from.enabled && !to.enabled {
+            ufw(words("--force disable"))?;
+        }
+        // What opens comes before what closes, and the policy after the rules: the way in is never shut.
+        for (rule, comment) in &to.rules {
+            if from.rules.get(rule) != Some(comment) {
+                let mut arguments = rule.arguments();
+                if !comment.is_empty() {
+                    arguments.extend(["comment".to_owned(), comment.clone()]);
+                }
+                ufw(arguments)?;
+            }
+        }
+        for (direction, from, to) in [("incoming", &from.incoming, &to.incoming), ("outgoing", &from.outgoing, &to.outgoing)] {
+            if from != to && !to.is_empty() {
+                ufw(vec!["default".into(), to.clone(), direction.into()])?;
+            }
+        }
+        if to.enabled && !from.enabled {
+            ufw(words("--force enable"))?;
+        }
+        let kept: BTreeSet<_> = to.rules.keys().map(Rule::subject).collect();
+        for rule in from.rules.keys().filter(|rule| !kept.contains(&rule.subject())) {
+            if rule.policy == Policy::Limit && rule.protocol == "tcp" && listens(host, &rule.port)? {
+                return Err(Error::Unsupported(format!(
+                    "port {} stays open, because something still listens there; closing it could lock you out",
+                    rule.port
+                )));
+            }
+            let mut arguments = words("--force delete");
+            arguments.extend(rule.arguments());
+            ufw(arguments)?;
+        }
+        Ok(())
+    }
+
+    fn change(&self, from: &FirewallState, to: &FirewallState) -> Change {
+        let mut parts = Vec::new();
+        if from.enabled != to.enabled {
+            parts.push(if to.enabled { "off → on".to_owned() } else { "on → off".to_owned() });
+        }
+        if from.incoming != to.incoming || from.outgoing != to.outgoing {
+            parts.push(format!("incoming {}, outgoing {}", to.incoming, to.outgoing));
+        }
+        parts.extend(to.rules.keys().filter(|rule| !from.rules.contains_key(*rule)).map(|rule| format!("+ {rule}")));
+        parts.extend(from.rules.keys().filter(|rule| !to.rules.contains_key(*rule)).map(|rule| format!("- {rule}")));
+        Change::words(parts.join(", "))
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Activate
+    }
+
+    fn risk(&self) -> Risk {
+        Risk::Lockout
+    }
+
+    fn restored(&self, before: &FirewallState, now: &FirewallState) -> FirewallState {
+        if !now.installed || !before.installed {
+            // It came or went with its package.
+            return now.clone();
+        }
+        FirewallState { ssh: now.ssh.clone(), installed: true, ..before.clone() }
+    }
+}
+
+/// Whether a TCP socket listens on this port (proc_net_tcp: state 0A, the port in hex).
+fn listens(host: &dyn Host, port: &str) -> Result<bool> {
+    let Ok(port) = port.parse::<u16>() else { return Ok(false) };
+    let needle = format!(":{port:04X}");
+    for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let table = host.read(path)?;
+        let text = table.as_ref().and_then(|content| content.text()).unwrap_or_default();
+        let found = text.lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().is_some_and(|local| local.ends_with(&needle));
+            let state = fields.nth(1);
+            local && state == Some("0A")
+        });
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

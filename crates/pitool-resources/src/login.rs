@@ -1,0 +1,92 @@
+//! Guards that keep a setting from locking everybody out.
+
+use pitool_host::parse::accounts::{Accounts, Password};
+use pitool_host::{Command, Inspect, Result};
+use serde::{Deserialize, Serialize};
+
+/// What must be true of the ways in before a setting may close one of them (trap T16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoginGuard {
+    /// Before password logins are turned off: somebody who may use sudo (or root, where root may log in by key)
+    /// has a key that parses, or the session that runs pitool came in by key.
+    Key {
+        /// Whether root may still log in by key.
+        root: bool,
+    },
+    /// Before root's login is turned off: somebody else who may use sudo has a key, or a password that is still
+    /// accepted.
+    OtherThanRoot {
+        /// Whether passwords are accepted.
+        passwords: bool,
+    },
+}
+
+/// Groups whose members may use sudo on Debian and Raspberry Pi OS.
+const SUDO_GROUPS: [&str; 3] = ["sudo", "admin", "wheel"];
+
+impl LoginGuard {
+    /// Why the setting must wait, as a sentence that says what to do; `None` when it may come.
+    pub fn objection(&self, host: &dyn Inspect) -> Result<Option<String>> {
+        let accounts = Accounts::read(host)?;
+        let admins: Vec<String> = SUDO_GROUPS
+            .iter()
+            .flat_map(|group| accounts.members(group))
+            .filter(|user| user != "root" && accounts.can_log_in(user))
+            .collect();
+        for user in &admins {
+            if has_key(host, &accounts, user)? {
+                return Ok(None);
+            }
+        }
+        let names = if admins.is_empty() { "no user may use sudo".to_owned() } else { format!("sudo users: {}", admins.join(", ")) };
+        match self {
+            Self::Key { root } => {
+                if (*root && has_key(host, &accounts, "root")?) || session_by_key(host)? {
+                    return Ok(None);
+                }
+                Ok(Some(format!(
+                    "password logins stay on, because nobody could log in without one: no user with sudo rights has a \
+                     valid key ({names}). Add one with `ssh-copy-id USER@THIS-MACHINE` from your computer, or \
+                     [common.users.NAME] authorized_keys in the config, then apply again"
+                )))
+            }
+            Self::OtherThanRoot { passwords } => {
+                let usable = |user: &String| accounts.password(user) == Password::Usable;
+                if *passwords && admins.iter().any(usable) {
+                    return Ok(None);
+                }
+                Ok(Some(format!(
+                    "root's login stays on, because nobody else could log in and become root ({names}, none with a \
+                     valid key{}). Give one of them a key, then apply again",
+                    if *passwords { " or a password" } else { "" }
+                )))
+            }
+        }
+    }
+}
+
+fn has_key(host: &dyn Inspect, accounts: &Accounts, user: &str) -> Result<bool> {
+    let Some(home) = accounts.home(user) else { return Ok(false) };
+    for name in ["authorized_keys", "authorized_keys2"] {
+        if let Some(content) = host.read(&format!("{home}/.ssh/{name}"))? {
+            let text = String::from_utf8_lossy(content.bytes());
+            if text.lines().any(|line| pitool_host::parse::authorized_keys::parse_line(line).is_some()) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the ssh session that runs pitool was let in by a key: sshd's own line in the journal for this
+/// connection says so. Covers keys that are in no file: certificates, AuthorizedKeysCommand.
+fn session_by_key(host: &dyn Inspect) -> Result<bool> {
+    let Some(connection) = host.variable("SSH_CONNECTION") else { return Ok(false) };
+    let mut words = connection.split_whitespace();
+    let (Some(address), Some(port)) = (words.next(), words.next()) else { return Ok(false) };
+    let command = Command::new("journalctl").args(["-b", "-o", "cat", "--no-pager", "-t", "sshd", "-t", "sshd-session", "-n", "2000"]);
+    let Ok(output) = host.ask(&command) else { return Ok(false) };
+    let from = format!(" from {address} port {port} ");
+    Ok(output.stdout.lines().any(|line| line.starts_with("Accepted publickey for ") && line.contains(&from)))
+}

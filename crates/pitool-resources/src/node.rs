@@ -1,0 +1,190 @@
+//! What can be at a path: the state that every kind with a path shares.
+
+use pitool_engine::Change;
+use pitool_host::parse::accounts::Accounts;
+use pitool_host::{Access, Content, Digest, Error, FileType, Host, Inspect, Result};
+use serde::{Deserialize, Serialize};
+
+/// What is at a path. Owners are names, because a plan may name a user that the same run creates.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Node {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// A regular file.
+    File {
+        /// What it holds.
+        content: Content,
+        /// Permission bits.
+        mode: u32,
+        /// Owner's name, or number where it has no name.
+        owner: String,
+        /// Group's name, or number where it has no name.
+        group: String,
+    },
+    /// A directory.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+        /// Owner's name or number.
+        owner: String,
+        /// Group's name or number.
+        group: String,
+    },
+    /// A symbolic link.
+    Link {
+        /// Its target, as written.
+        target: String,
+    },
+    /// Something that pitool does not touch: a device, a socket, a FIFO.
+    Other,
+}
+
+/// The fingerprint of what a reader of this path gets: of a file its content, of a link its target.
+pub fn fingerprint_at(host: &dyn Inspect, path: &str) -> Result<Option<Digest>> {
+    Ok(match host.stat(path)?.map(|stat| stat.file_type) {
+        Some(FileType::File) => host.read(path)?.map(|content| content.digest()),
+        Some(FileType::Link(target)) => Some(Digest::of(target.as_bytes())),
+        _ => None,
+    })
+}
+
+impl Node {
+    /// Reads what is at a path.
+    pub fn observe(host: &dyn Inspect, path: &str) -> Result<Self> {
+        let Some(stat) = host.stat(path)? else { return Ok(Self::Absent) };
+        let Access { mode, uid, gid } = stat.access;
+        Ok(match stat.file_type {
+            FileType::Link(target) => Self::Link { target },
+            FileType::Other => Self::Other,
+            FileType::File => {
+                let (owner, group) = names(host, uid, gid)?;
+                // Gone between the two questions: as good as absent.
+                host.read(path)?.map_or(Self::Absent, |content| Self::File { content, mode, owner, group })
+            }
+            FileType::Directory => {
+                let (owner, group) = names(host, uid, gid)?;
+                Self::Directory { mode, owner, group }
+            }
+        })
+    }
+
+    /// Puts a state at a path.
+    ///
+    /// # Errors
+    /// A directory in the way of a file, or the reverse: nothing is removed to make room.
+    pub fn put(host: &dyn Host, path: &str, from: &Self, to: &Self) -> Result<()> {
+        match (from, to) {
+            (Self::Other, _) | (Self::Directory { .. }, Self::File { .. } | Self::Link { .. }) => {
+                Err(Error::Unexpected { path: path.to_owned(), found: from.noun().into(), expected: to.noun() })
+            }
+            (Self::File { .. } | Self::Link { .. }, Self::Directory { .. }) => {
+                Err(Error::Unexpected { path: path.to_owned(), found: from.noun().into(), expected: to.noun() })
+            }
+            (Self::Directory { .. }, Self::Absent) => host.remove_dir(path).map(drop),
+            (_, Self::Absent) => host.remove(path),
+            (Self::File { content: old, .. }, Self::File { content, mode, owner, group }) if old == content => {
+                host.set_access(path, access(host, *mode, owner, group)?)
+            }
+            (_, Self::File { content, mode, owner, group }) => {
+                host.write(path, content.bytes(), access(host, *mode, owner, group)?)
+            }
+            (_, Self::Directory { mode, owner, group }) => host.make_dir(path, access(host, *mode, owner, group)?),
+            (_, Self::Link { target }) => host.link(path, target),
+            (_, Self::Other) => {
+                Err(Error::Unsupported(format!("{path} was a device, socket or FIFO, which pitool does not make")))
+            }
+        }
+    }
+
+    /// The fingerprint of what a reader gets, as [`fingerprint_at`] tells it of the machine.
+    pub fn fingerprint(&self) -> Option<Digest> {
+        match self {
+            Self::File { content, .. } => Some(content.digest()),
+            Self::Link { target } => Some(Digest::of(target.as_bytes())),
+            Self::Absent | Self::Directory { .. } | Self::Other => None,
+        }
+    }
+
+    /// The text of a file, empty where there is none.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::File { content, .. } => content.text().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    fn noun(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::File { .. } => "a file",
+            Self::Directory { .. } => "a directory",
+            Self::Link { .. } => "a symbolic link",
+            Self::Other => "a device, socket or FIFO",
+        }
+    }
+
+    /// The difference in words, with both texts where they are not secret.
+    pub fn change(from: &Self, to: &Self, secret: bool) -> Change {
+        let words = |node: &Self| match node {
+            Self::Link { target } => format!("link to {target}"),
+            Self::Directory { mode, owner, group } => format!("directory, {mode:04o} {owner}:{group}"),
+            Self::File { content, mode, owner, group } => {
+                let lines = content.text().map_or(0, |text| text.lines().count());
+                let count = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
+                format!("file, {count}, {mode:04o} {owner}:{group}")
+            }
+            other => other.noun().to_owned(),
+        };
+        let summary = match (from, to) {
+            (
+                Self::File { content: a, mode: m, owner: o, group: g },
+                Self::File { content: b, mode: n, owner: p, group: h },
+            ) => {
+                let mut parts = Vec::new();
+                if a != b {
+                    parts.push("content".to_owned());
+                }
+                if m != n {
+                    parts.push(format!("mode {m:04o} → {n:04o}"));
+                }
+                if (o, g) != (p, h) {
+                    parts.push(format!("owner {o}:{g} → {p}:{h}"));
+                }
+                parts.join(", ")
+            }
+            _ => format!("{} → {}", words(from), words(to)),
+        };
+        let text = |node: &Self| match node {
+            Self::File { content, .. } => content.text().is_some().then(|| content.clone()),
+            _ => Some(Content::from("")),
+        };
+        let is_file = |node: &Self| matches!(node, Self::File { .. });
+        let texts = (is_file(from) || is_file(to)) && !secret;
+        let text = if texts { text(from).zip(text(to)).filter(|(a, b)| a != b) } else { None };
+        Change { summary, text }
+    }
+}
+
+fn names(host: &dyn Inspect, uid: u32, gid: u32) -> Result<(String, String)> {
+    if (uid, gid) == (0, 0) {
+        return Ok(("root".into(), "root".into()));
+    }
+    let accounts = Accounts::read(host)?;
+    let owner = accounts.user_name(uid).map_or_else(|| uid.to_string(), str::to_owned);
+    let group = accounts.group_name(gid).map_or_else(|| gid.to_string(), str::to_owned);
+    Ok((owner, group))
+}
+
+/// Turns names into numbers, now that they must exist.
+pub(crate) fn access(host: &dyn Host, mode: u32, owner: &str, group: &str) -> Result<Access> {
+    if (owner, group) == ("root", "root") {
+        return Ok(Access::root(mode));
+    }
+    let accounts = Accounts::read(host.inspect())?;
+    let missing = |what: &str, name: &str| Error::Unsupported(format!("there is no {what} {name} on this machine"));
+    let uid = accounts.uid_of(owner).or_else(|| owner.parse().ok()).ok_or_else(|| missing("user", owner))?;
+    let gid = accounts.gid_of(group).or_else(|| group.parse().ok()).ok_or_else(|| missing("group", group))?;
+    Ok(Access { mode, uid, gid })
+}

@@ -1,0 +1,326 @@
+//! Debian packages, and the set of all that are installed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pitool_engine::{Change, Id, Move, Resource, Reversal, Stage};
+use pitool_host::{Error, Host, Inspect, PackageState, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::apt;
+
+/// The name of the group that becomes one apt transaction.
+pub(crate) const TRANSACTION: &str = "apt";
+
+/// A package that is installed, or is not. Printed `package[NAME]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Package {
+    name: String,
+    wanted: bool,
+    data: Option<String>,
+    own_source: bool,
+}
+
+/// What dpkg and apt say of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageStatus {
+    /// dpkg knows nothing of it.
+    Absent,
+    /// Removed, its configuration files still there.
+    ConfigFiles,
+    /// In between: dpkg was interrupted.
+    Broken,
+    /// Installed because another package needs it.
+    Automatic,
+    /// Installed because it was asked for.
+    Manual,
+}
+
+impl PackageStatus {
+    fn installed(self) -> bool {
+        matches!(self, Self::Automatic | Self::Manual)
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::ConfigFiles => "configuration only",
+            Self::Broken => "half installed",
+            Self::Automatic => "installed as a dependency",
+            Self::Manual => "installed",
+        }
+    }
+}
+
+fn status(host: &dyn Inspect, name: &str) -> Result<PackageStatus> {
+    Ok(match host.packages()?.get(name) {
+        None => PackageStatus::Absent,
+        Some(package) => match package.state {
+            PackageState::Installed if package.manual => PackageStatus::Manual,
+            PackageState::Installed => PackageStatus::Automatic,
+            PackageState::ConfigFiles => PackageStatus::ConfigFiles,
+            PackageState::Broken => PackageStatus::Broken,
+        },
+    })
+}
+
+impl Package {
+    /// A package that should be installed.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), wanted: true, data: None, own_source: false }
+    }
+
+    /// A package that should not be installed (its configuration files may stay).
+    pub fn absent(name: impl Into<String>) -> Self {
+        Self { name: name.into(), wanted: false, data: None, own_source: false }
+    }
+
+    /// Names data that purging the package would delete, and that going back therefore keeps.
+    #[must_use]
+    pub fn keeping(mut self, data: &str) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+
+    /// Tells that it comes from an apt source which the same run may add, so that nobody can know it before.
+    #[must_use]
+    pub fn from_own_source(mut self) -> Self {
+        self.own_source = true;
+        self
+    }
+}
+
+impl Resource for Package {
+    type State = PackageStatus;
+
+    fn id(&self) -> Id {
+        Id::new("package", &self.name)
+    }
+
+    fn observe(&self, host: &dyn Inspect) -> Result<PackageStatus> {
+        status(host, &self.name)
+    }
+
+    fn desired(&self, observed: &PackageStatus) -> PackageStatus {
+        match (self.wanted, observed) {
+            (true, _) => PackageStatus::Manual,
+            (false, PackageStatus::Absent) => PackageStatus::Absent,
+            (false, _) => PackageStatus::ConfigFiles,
+        }
+    }
+
+    fn enact(&self, host: &dyn Host, from: &PackageStatus, to: &PackageStatus) -> Result<()> {
+        Self::enact_all(host, &[Move { resource: self.clone(), from: *from, to: *to }])
+    }
+
+    fn change(&self, from: &PackageStatus, to: &PackageStatus) -> Change {
+        Change::words(format!("{} → {}", from.words(), to.words()))
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Packages
+    }
+
+    fn reversal(&self) -> Reversal {
+        match &self.data {
+            Some(data) => Reversal::Partial(format!("{data} stays, and with it the package's configuration")),
+            None => Reversal::Exact,
+        }
+    }
+
+    fn restored(&self, before: &PackageStatus, now: &PackageStatus) -> PackageStatus {
+        match (before, now) {
+            (PackageStatus::Absent, PackageStatus::ConfigFiles) if self.data.is_some() => PackageStatus::ConfigFiles,
+            (PackageStatus::Absent, now) if self.data.is_some() && now.installed() => PackageStatus::ConfigFiles,
+            // What was half installed before goes back to not being there, never to being broken.
+            (PackageStatus::Broken, now) => if now.installed() { *now } else { PackageStatus::Absent },
+            _ => *before,
+        }
+    }
+
+    fn group(&self) -> Option<&'static str> {
+        Some(TRANSACTION)
+    }
+}
+
+impl Package {
+    /// Carries out many changes in one apt transaction (and one more where packages go).
+    pub fn enact_all(host: &dyn Host, moves: &[Move<Self>]) -> Result<()> {
+        let mut work = Transaction::default();
+        for step in moves {
+            work.add(&step.resource.name, step.from, step.to);
+            work.new_source |= step.resource.own_source;
+        }
+        work.carry_out(host)
+    }
+
+    /// Refreshes apt's lists and makes sure that every package to install is known.
+    ///
+    /// # Errors
+    /// The unknown packages; or that apt could not refresh its lists.
+    pub fn preflight(host: &dyn Host, moves: &[Move<Self>]) -> std::result::Result<(), (Vec<Id>, Error)> {
+        let names: Vec<String> = moves
+            .iter()
+            .filter(|step| step.to.installed() && !step.from.installed() && !step.resource.own_source)
+            .map(|step| step.resource.name.clone())
+            .collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        apt::repair(host).and_then(|()| apt::update(host)).map_err(|error| (vec![], error))?;
+        let unknown = apt::unknown(host, &names).map_err(|error| (vec![], error))?;
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let ids = unknown.iter().map(|name| Id::new("package", name)).collect();
+        let noun = if unknown.len() == 1 { "this package" } else { "these packages" };
+        Err((ids, Error::Unsupported(format!("apt does not know {noun}: {}", unknown.join(", ")))))
+    }
+}
+
+#[derive(Default)]
+struct Transaction {
+    install: Vec<String>,
+    remove: Vec<String>,
+    purge: Vec<String>,
+    manual: Vec<String>,
+    automatic: Vec<String>,
+    new_source: bool,
+}
+
+impl Transaction {
+    fn add(&mut self, name: &str, from: PackageStatus, to: PackageStatus) {
+        let name = name.to_owned();
+        match to {
+            PackageStatus::Manual | PackageStatus::Automatic => {
+                if !from.installed() {
+                    self.install.push(name.clone());
+                }
+                if to == PackageStatus::Automatic {
+                    self.automatic.push(name);
+                } else if from == PackageStatus::Automatic {
+                    self.manual.push(name);
+                }
+            }
+            PackageStatus::ConfigFiles => self.remove.push(name),
+            PackageStatus::Absent => self.purge.push(name),
+            PackageStatus::Broken => {}
+        }
+    }
+
+    fn carry_out(self, host: &dyn Host) -> Result<()> {
+        apt::repair(host)?;
+        if !self.purge.is_empty() {
+            apt::remove(host, &self.purge, true)?;
+        }
+        if !self.remove.is_empty() {
+            apt::remove(host, &self.remove, false)?;
+        }
+        if !self.install.is_empty() {
+            if self.new_source {
+                apt::update(host)?;
+            }
+            apt::install(host, &self.install)?;
+        }
+        if !self.automatic.is_empty() {
+            apt::mark(host, &self.automatic, false)?;
+        }
+        if !self.manual.is_empty() {
+            apt::mark(host, &self.manual, true)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every package that is installed, the dependencies included. Printed `packages[dpkg]`.
+///
+/// It wants nothing for itself. Its state in a run's snapshot lets going back take away exactly what the run
+/// brought, dependencies too, in one transaction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstalledSet {
+    /// Packages whose purging would delete a person's data; they are removed instead.
+    keeping: BTreeSet<String>,
+}
+
+impl InstalledSet {
+    /// The set; going back removes these packages but does not purge them, because of the data that they hold.
+    pub fn keeping(names: impl IntoIterator<Item = String>) -> Self {
+        Self { keeping: names.into_iter().collect() }
+    }
+}
+
+impl Resource for InstalledSet {
+    type State = BTreeMap<String, PackageStatus>;
+
+    fn id(&self) -> Id {
+        Id::new("packages", "dpkg")
+    }
+
+    fn observe(&self, host: &dyn Inspect) -> Result<Self::State> {
+        let packages = host.packages()?;
+        packages.packages.keys().map(|name| Ok((name.clone(), status(host, name)?))).collect()
+    }
+
+    fn desired(&self, observed: &Self::State) -> Self::State {
+        observed.clone()
+    }
+
+    fn enact(&self, host: &dyn Host, from: &Self::State, to: &Self::State) -> Result<()> {
+        let mut work = Transaction::default();
+        let names: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+        for name in names {
+            let state = |set: &Self::State| set.get(name).copied().unwrap_or(PackageStatus::Absent);
+            if state(from) != state(to) {
+                work.add(name, state(from), state(to));
+            }
+        }
+        work.new_source = !work.install.is_empty();
+        work.carry_out(host)
+    }
+
+    fn change(&self, from: &Self::State, to: &Self::State) -> Change {
+        let installed = |set: &Self::State, name: &String| set.get(name).is_some_and(|status| status.installed());
+        let more = to.keys().filter(|name| installed(to, name) && !installed(from, name)).count();
+        let fewer = from.keys().filter(|name| installed(from, name) && !installed(to, name)).count();
+        let rest = from.len().abs_diff(to.len()).saturating_sub(more + fewer);
+        let mut parts = Vec::new();
+        if more > 0 {
+            parts.push(format!("{more} to install"));
+        }
+        if fewer > 0 {
+            parts.push(format!("{fewer} to remove"));
+        }
+        if rest > 0 || parts.is_empty() {
+            parts.push("marks and left-over configuration".to_owned());
+        }
+        Change::words(parts.join(", "))
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Packages
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::Partial("packages that hold data are removed but not purged".into())
+    }
+
+    fn restored(&self, before: &Self::State, now: &Self::State) -> Self::State {
+        let mut target = before.clone();
+        for (name, status) in now {
+            let had = before.get(name).copied();
+            if self.keeping.contains(name) && had.is_none() && *status != PackageStatus::Absent {
+                target.insert(name.clone(), PackageStatus::ConfigFiles);
+            }
+            if had == Some(PackageStatus::Broken) {
+                target.insert(name.clone(), *status);
+            }
+        }
+        target.retain(|name, status| *status != PackageStatus::Broken || now.contains_key(name));
+        target
+    }
+
+    fn group(&self) -> Option<&'static str> {
+        // Its own transaction: it takes away everything at once, before each package's own step finds it done.
+        None
+    }
+}

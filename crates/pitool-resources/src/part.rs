@@ -1,0 +1,362 @@
+//! A part of a file that others own too: one line, some words, some JSON keys.
+
+use pitool_engine::{Change, Id, Resource, Risk, Stage};
+use pitool_host::{Candidate, Content, Digest, Error, FileType, Host, Inspect, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::node::access;
+use crate::{Check, Node};
+
+/// What part of the file is ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edit {
+    /// One line; it takes the place of the first line that begins with `prefix`, if any, and further such lines go.
+    Line {
+        /// What the replaced line begins with, such as `LANG=`.
+        prefix: String,
+        /// The line.
+        line: String,
+    },
+    /// Whole lines that must be there, each as it is: authorized keys.
+    Lines(Vec<String>),
+    /// Words of a single-line file, matched exactly: the kernel's command line (traps T1, T2).
+    Words(Vec<String>),
+    /// A line of the section `[all]` of the firmware's config.txt. A `dtparam` after a `dtoverlay` would apply to
+    /// the overlay (trap T8), so it comes before the section's first overlay.
+    FirmwareLine(String),
+    /// Keys of a JSON object; objects within are merged, other values replaced.
+    Json(Map<String, Value>),
+}
+
+/// A part of a file. Printed `line[PATH]`, `words[PATH]` or `json[PATH]`.
+///
+/// A link at the path is followed one step: Debian links /etc/default/locale to its new place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    path: String,
+    edit: Edit,
+    mode: u32,
+    owner: String,
+    group: String,
+    stage: Stage,
+    check: Option<Check>,
+    risk: Risk,
+    required: bool,
+}
+
+impl Part {
+    /// A part of a file; a missing file is created (0644, root).
+    pub fn new(path: impl Into<String>, edit: Edit) -> Self {
+        Self {
+            path: path.into(),
+            edit,
+            mode: 0o644,
+            owner: "root".into(),
+            group: "root".into(),
+            stage: Stage::Configure,
+            check: None,
+            risk: Risk::None,
+            required: false,
+        }
+    }
+
+    /// Sets when it is written.
+    #[must_use]
+    pub fn stage(mut self, stage: Stage) -> Self {
+        self.stage = stage;
+        self
+    }
+
+    /// Sets mode and owner of a file that has to be created.
+    #[must_use]
+    pub fn created_as(mut self, mode: u32, owner: &str, group: &str) -> Self {
+        self.mode = mode;
+        self.owner = owner.into();
+        self.group = group.into();
+        self
+    }
+
+    /// Has a program check the whole file before it goes live.
+    #[must_use]
+    pub fn checked_by(mut self, check: Check) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// Never creates the file: where it is missing, nothing is wanted (a Pi's boot files).
+    #[must_use]
+    pub fn of_existing(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    fn resolve(&self, host: &dyn Inspect) -> Result<String> {
+        let Some(FileType::Link(target)) = host.stat(&self.path)?.map(|stat| stat.file_type) else {
+            return Ok(self.path.clone());
+        };
+        let parent = self.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let mut parts: Vec<&str> = if target.starts_with('/') { vec![] } else { parent.split('/').collect() };
+        for piece in target.split('/') {
+            match piece {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                piece => parts.push(piece),
+            }
+        }
+        parts.retain(|part| !part.is_empty());
+        Ok(format!("/{}", parts.join("/")))
+    }
+
+    fn edited(&self, text: &str) -> String {
+        match &self.edit {
+            Edit::Line { prefix, line } => {
+                let mut placed = false;
+                let mut lines: Vec<&str> = Vec::new();
+                for old in text.lines() {
+                    if old.starts_with(prefix.as_str()) {
+                        if !placed {
+                            lines.push(line);
+                        }
+                        placed = true;
+                    } else {
+                        lines.push(old);
+                    }
+                }
+                if !placed {
+                    lines.push(line);
+                }
+                joined(&lines)
+            }
+            Edit::Lines(wanted) => {
+                let mut lines: Vec<&str> = text.lines().collect();
+                for line in wanted {
+                    if !lines.iter().any(|old| old.trim() == line.trim()) {
+                        lines.push(line);
+                    }
+                }
+                joined(&lines)
+            }
+            Edit::Words(wanted) => {
+                let mut words: Vec<&str> = text.split_whitespace().collect();
+                words.extend(wanted.iter().map(String::as_str).filter(|word| !text.split_whitespace().any(|old| old == *word)));
+                let line = words.join(" ");
+                // The firmware reads one line; whether it ends in a newline is the image's choice.
+                if text.ends_with('\n') || text.is_empty() { format!("{line}\n") } else { line }
+            }
+            Edit::FirmwareLine(line) => firmware_line(text, line),
+            Edit::Json(keys) => {
+                let mut object = match serde_json::from_str(text) {
+                    Ok(Value::Object(object)) => object,
+                    _ => Map::new(),
+                };
+                let before = object.clone();
+                merge(&mut object, keys);
+                if object == before && !text.is_empty() {
+                    return text.to_owned();
+                }
+                // A map of strings to JSON values always serializes.
+                serde_json::to_string_pretty(&object).unwrap_or_default() + "\n"
+            }
+        }
+    }
+
+    /// Takes our part out of a text that others changed since, putting back what the old text had there.
+    fn unedited(&self, now: &str, before: &str) -> String {
+        match &self.edit {
+            Edit::Line { prefix, line } => {
+                let old = before.lines().find(|old| old.starts_with(prefix.as_str()));
+                let lines = now.lines().filter_map(|at| if at == line { old } else { Some(at) });
+                joined(&lines.collect::<Vec<_>>())
+            }
+            Edit::Lines(ours) => {
+                let lines = now.lines().filter(|at| before.lines().any(|old| old == *at) || !ours.iter().any(|line| line == at));
+                joined(&lines.collect::<Vec<_>>())
+            }
+            Edit::Words(ours) => {
+                let had = |word: &str| before.split_whitespace().any(|old| old == word);
+                let words = now.split_whitespace().filter(|word| had(word) || !ours.iter().any(|our| our == word));
+                let line = words.collect::<Vec<_>>().join(" ");
+                if now.ends_with('\n') { format!("{line}\n") } else { line }
+            }
+            Edit::FirmwareLine(line) => {
+                let had = before.lines().any(|old| old == line);
+                let lines = now.lines().filter(|at| had || *at != line.as_str());
+                joined(&lines.collect::<Vec<_>>())
+            }
+            Edit::Json(keys) => {
+                let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+                let (mut object, old) = (parse(now), parse(before));
+                for key in keys.keys() {
+                    match old.get(key) {
+                        Some(value) => drop(object.insert(key.clone(), value.clone())),
+                        None => drop(object.shift_remove(key)),
+                    }
+                }
+                serde_json::to_string_pretty(&object).unwrap_or_default() + "\n"
+            }
+        }
+    }
+
+    fn with_text(&self, node: &Node, text: String) -> Node {
+        match node {
+            Node::File { mode, owner, group, .. } => {
+                Node::File { content: text.into(), mode: *mode, owner: owner.clone(), group: group.clone() }
+            }
+            _ => Node::File {
+                content: text.into(),
+                mode: self.mode,
+                owner: self.owner.clone(),
+                group: self.group.clone(),
+            },
+        }
+    }
+}
+
+fn joined(lines: &[&str]) -> String {
+    if lines.is_empty() { String::new() } else { lines.join("\n") + "\n" }
+}
+
+fn merge(object: &mut Map<String, Value>, keys: &Map<String, Value>) {
+    for (key, value) in keys {
+        match (object.get_mut(key), value) {
+            (Some(Value::Object(inner)), Value::Object(ours)) => merge(inner, ours),
+            _ => drop(object.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+/// Puts a line into the part of config.txt that holds for every board: before the first section or in `[all]`.
+fn firmware_line(text: &str, line: &str) -> String {
+    let mut section_is_all = true;
+    let mut place = None;
+    let mut end_of_all = None;
+    let lines: Vec<&str> = text.lines().collect();
+    for (at, old) in lines.iter().enumerate() {
+        let old = old.trim();
+        if old.starts_with('[') {
+            section_is_all = old == "[all]";
+            if section_is_all {
+                end_of_all = Some(at + 1);
+            }
+            continue;
+        }
+        if !section_is_all {
+            continue;
+        }
+        if old == line {
+            return text.to_owned();
+        }
+        if line.starts_with("dtparam=") && old.starts_with("dtoverlay=") && place.is_none() {
+            place = Some(at);
+        }
+        end_of_all = Some(at + 1);
+    }
+    let mut lines = lines;
+    match (place, end_of_all) {
+        (Some(at), _) | (None, Some(at)) => lines.insert(at, line),
+        (None, None) => lines.extend(["[all]", line]),
+    }
+    joined(&lines)
+}
+
+impl Resource for Part {
+    type State = Node;
+
+    fn id(&self) -> Id {
+        let kind = match self.edit {
+            Edit::Line { .. } | Edit::Lines(_) | Edit::FirmwareLine(_) => "line",
+            Edit::Words(_) => "words",
+            Edit::Json(_) => "json",
+        };
+        // Several lines of one file may be ours, each for itself.
+        match &self.edit {
+            Edit::Line { prefix, .. } => Id::new(kind, &format!("{} {}", self.path, prefix.trim())),
+            Edit::FirmwareLine(line) => Id::new(kind, &format!("{} {line}", self.path)),
+            _ => Id::new(kind, &self.path),
+        }
+    }
+
+    fn observe(&self, host: &dyn Inspect) -> Result<Node> {
+        let node = Node::observe(host, &self.resolve(host)?)?;
+        if let (Edit::Json(_), Node::File { .. }) = (&self.edit, &node) {
+            let text = node.text();
+            if !text.trim().is_empty() {
+                if let Err(error) = serde_json::from_str::<Map<String, Value>>(text) {
+                    return Err(Error::Parse {
+                        what: self.path.clone(),
+                        why: format!("{error}; it must be a JSON object before pitool can add its keys"),
+                    });
+                }
+            }
+        }
+        Ok(node)
+    }
+
+    fn desired(&self, observed: &Node) -> Node {
+        match observed {
+            Node::Absent if self.required => Node::Absent,
+            Node::Absent | Node::File { .. } => {
+                let text = self.edited(observed.text());
+                if text == observed.text() && *observed != Node::Absent {
+                    return observed.clone();
+                }
+                self.with_text(observed, text)
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn enact(&self, host: &dyn Host, from: &Node, to: &Node) -> Result<()> {
+        let path = self.resolve(host.inspect())?;
+        if let (Some(check), Node::File { content, mode, owner, group }) = (self.check, to) {
+            if *to == self.desired(to) {
+                let access = access(host, *mode, owner, group)?;
+                check.ask(host, &path, Candidate::File { path: path.clone(), content: content.clone(), access })?;
+            }
+        }
+        Node::put(host, &path, from, to)
+    }
+
+    fn change(&self, from: &Node, to: &Node) -> Change {
+        Node::change(from, to, false)
+    }
+
+    fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    fn risk(&self) -> Risk {
+        self.risk
+    }
+
+    fn fingerprint(&self, state: &Node) -> Option<Digest> {
+        state.fingerprint()
+    }
+
+    fn restored(&self, before: &Node, now: &Node) -> Node {
+        if *now == self.desired(before) || now == before {
+            return before.clone();
+        }
+        match now {
+            Node::File { .. } => {
+                let text = self.unedited(now.text(), before.text());
+                if *before == Node::Absent && text.trim().trim_matches(['{', '}']).is_empty() {
+                    return Node::Absent;
+                }
+                if text == now.text() { now.clone() } else { self.with_text(now, text) }
+            }
+            // Removed since by someone else, or replaced by something that is not ours.
+            Node::Absent => before.clone(),
+            other => other.clone(),
+        }
+    }
+}
+
+impl Part {
+    /// The content that the file would get, for tests and for what is composed of parts.
+    pub fn applied(&self, text: &str) -> Content {
+        self.edited(text).into()
+    }
+}

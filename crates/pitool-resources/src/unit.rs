@@ -1,0 +1,326 @@
+//! systemd units: enabled, running, and running with the files that are there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
+use pitool_host::{Access, ActiveState, Command, Digest, Error, Host, Inspect, Result, UnitStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint_at;
+
+/// The fingerprint of every file that a unit reads, by path.
+type Fingerprints = BTreeMap<String, Option<Digest>>;
+
+/// A unit that is enabled and runs with its present files. Printed `unit[NAME]`.
+///
+/// A restart is not an event that can get lost: the state says which files the unit was started with, tied to
+/// that very start by systemd's invocation id. A unit that runs and was never looked at before is taken to run
+/// with what is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unit {
+    name: String,
+    enabled: Option<bool>,
+    active: bool,
+    reload: bool,
+    reads: Vec<Id>,
+    risk: Risk,
+}
+
+/// What the manager and the marks say of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnitState {
+    exists: bool,
+    enabled: bool,
+    masked: bool,
+    active: bool,
+    on_disk: Fingerprints,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    running_with: Option<Fingerprints>,
+}
+
+/// Written when a unit is started or adopted; under /run, because a start does not outlive a boot.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    /// The start that it is about; empty: whatever start follows, as long as the files stay what they were.
+    invocation: String,
+    with: Fingerprints,
+}
+
+/// Where the marks are.
+const MARKS: &str = "/run/pitool/started";
+
+/// How long a unit that just started is watched: `systemctl start` returns before a simple service can fail.
+const SETTLING: Duration = Duration::from_millis(300);
+
+impl Unit {
+    /// A unit that is enabled at boot and runs.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), enabled: Some(true), active: true, reload: false, reads: vec![], risk: Risk::None }
+    }
+
+    /// A unit that neither runs nor starts at boot.
+    pub fn stopped(name: impl Into<String>) -> Self {
+        Self { enabled: Some(false), active: false, ..Self::new(name) }
+    }
+
+    /// Leaves it to others whether it starts at boot (static units, socket activation).
+    #[must_use]
+    pub fn enabled_as_is(mut self) -> Self {
+        self.enabled = None;
+        self
+    }
+
+    /// Names resources that it reads when it starts: when one changes, it starts anew.
+    #[must_use]
+    pub fn reads(mut self, ids: impl IntoIterator<Item = Id>) -> Self {
+        self.reads.extend(ids);
+        self
+    }
+
+    /// Reloads it instead of starting it anew when a file changes.
+    #[must_use]
+    pub fn reloaded(mut self) -> Self {
+        self.reload = true;
+        self
+    }
+
+    /// Marks it as a way in.
+    #[must_use]
+    pub fn risky(mut self) -> Self {
+        self.risk = Risk::Lockout;
+        self
+    }
+
+    fn mark_path(&self) -> String {
+        format!("{MARKS}/{}", self.name)
+    }
+
+    fn on_disk(&self, host: &dyn Inspect) -> Result<Fingerprints> {
+        self.reads
+            .iter()
+            .map(|id| {
+                let path = path_of(id);
+                Ok((path.to_owned(), fingerprint_at(host, path)?))
+            })
+            .collect()
+    }
+
+    fn mark(&self, host: &dyn Inspect) -> Result<Option<Mark>> {
+        Ok(host.read(&self.mark_path())?.and_then(|content| serde_json::from_slice(content.bytes()).ok()))
+    }
+
+    fn write_mark(&self, host: &dyn Host, invocation: String, with: &Fingerprints) -> Result<()> {
+        for dir in ["/run/pitool", MARKS] {
+            if host.stat(dir)?.is_none() {
+                host.make_dir(dir, Access::root(0o755))?;
+            }
+        }
+        let mark = Mark { invocation, with: with.clone() };
+        // Plain maps of strings always serialize.
+        let text = serde_json::to_vec(&mark).unwrap_or_default();
+        host.write(&self.mark_path(), &text, Access::root(0o600))
+    }
+
+    fn status(&self, host: &dyn Inspect) -> Result<UnitStatus> {
+        Ok(host.units(&[&self.name])?.pop().unwrap_or_default())
+    }
+
+    fn systemctl(&self, host: &dyn Host, verb: &str) -> Result<()> {
+        // Starting a service on a slow card may take as long as systemd's own limit of 90 s, and a little more.
+        let command = Command::new("systemctl").args([verb, self.name.as_str()]);
+        match host.run(&command) {
+            Err(Error::Failed { command, status, message }) => {
+                let journal = host.ask(&Command::new("journalctl").args(["-u", &self.name, "-n", "6", "-o", "cat", "--no-pager"]));
+                let lines = journal.map(|output| output.stdout).unwrap_or_default();
+                let message = if lines.trim().is_empty() { message } else { lines };
+                Err(Error::Failed { command, status, message })
+            }
+            other => other.map(drop),
+        }
+    }
+}
+
+/// The path in an id of a file, link or part: its name up to the first space.
+fn path_of(id: &Id) -> &str {
+    id.name().split(' ').next().unwrap_or_default()
+}
+
+impl Resource for Unit {
+    type State = UnitState;
+
+    fn id(&self) -> Id {
+        Id::new("unit", &self.name)
+    }
+
+    fn observe(&self, host: &dyn Inspect) -> Result<UnitState> {
+        let status = self.status(host)?;
+        let on_disk = self.on_disk(host)?;
+        let (active, running_with) = if !host.live() {
+            // On another root nothing runs; it will start with what is there.
+            (self.active && status.exists, Some(on_disk.clone()))
+        } else if status.active == ActiveState::Active {
+            let mark = self.mark(host)?.filter(|mark| mark.invocation.is_empty() || mark.invocation == status.invocation);
+            (true, Some(mark.map_or_else(|| on_disk.clone(), |mark| mark.with)))
+        } else {
+            (false, None)
+        };
+        let running_with = running_with.filter(|_| active);
+        let (enabled, masked) = (status.enabled(), status.masked());
+        Ok(UnitState { exists: status.exists, enabled, masked, active, on_disk, running_with })
+    }
+
+    fn desired(&self, observed: &UnitState) -> UnitState {
+        let enabled = self.enabled.unwrap_or(observed.enabled);
+        if !self.active && !observed.exists {
+            return UnitState { enabled: false, active: false, running_with: None, ..observed.clone() };
+        }
+        UnitState {
+            exists: true,
+            enabled,
+            masked: observed.masked && !self.active,
+            active: self.active,
+            on_disk: observed.on_disk.clone(),
+            running_with: self.active.then(|| observed.on_disk.clone()),
+        }
+    }
+
+    fn enact(&self, host: &dyn Host, from: &UnitState, to: &UnitState) -> Result<()> {
+        let status = self.status(host)?;
+        if host.live() && (status.stale || !status.exists) {
+            host.run(&Command::new("systemctl").arg("daemon-reload"))?;
+        }
+        if from.masked && !to.masked {
+            self.systemctl(host, "unmask")?;
+        }
+        if from.enabled != to.enabled {
+            self.systemctl(host, if to.enabled { "enable" } else { "disable" })?;
+        }
+        if !from.masked && to.masked {
+            self.systemctl(host, "mask")?;
+        }
+        if !host.live() {
+            return Ok(());
+        }
+        if !to.active {
+            host.remove(&self.mark_path())?;
+        }
+        let now_on_disk = self.on_disk(host)?;
+        match (from.active, to.active) {
+            (true, false) => self.systemctl(host, "stop")?,
+            (false, true) => {
+                if status.active == ActiveState::Failed {
+                    // A unit that failed too often in a row is not started again until that is forgotten.
+                    self.systemctl(host, "reset-failed")?;
+                }
+                self.systemctl(host, "start")?;
+            }
+            (true, true) if from.running_with.as_ref() != Some(&now_on_disk) => {
+                self.systemctl(host, if self.reload { "reload-or-restart" } else { "restart" })?;
+            }
+            _ => {}
+        }
+        if to.active {
+            host.sleep(SETTLING);
+            let status = self.status(host)?;
+            if status.active == ActiveState::Active {
+                self.write_mark(host, status.invocation, &now_on_disk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&self, from: &UnitState, to: &UnitState) -> Change {
+        let mut parts = Vec::new();
+        if from.active != to.active {
+            let words = |state: &UnitState| match (state.exists, state.active) {
+                (false, _) => "absent",
+                (true, true) => "running",
+                (true, false) => "stopped",
+            };
+            parts.push(format!("{} → {}", words(from), words(to)));
+        }
+        if from.enabled != to.enabled && (from.exists || !to.active) {
+            parts.push(format!("{} at boot", if to.enabled { "starts" } else { "no longer starts" }));
+        }
+        if from.masked && !to.masked {
+            parts.push("unmasked".into());
+        }
+        if from.active && to.active && from.running_with != to.running_with {
+            let verb = if self.reload { "reloaded" } else { "restarted" };
+            let with = from.running_with.clone().unwrap_or_default();
+            let changed: Vec<&str> =
+                to.on_disk.iter().filter(|(path, digest)| with.get(*path) != Some(digest)).map(|(path, _)| path.as_str()).collect();
+            parts.push(if changed.is_empty() {
+                verb.to_owned()
+            } else {
+                format!("{verb}, because {} changed", changed.join(", "))
+            });
+        }
+        Change::words(parts.join(", "))
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Activate
+    }
+
+    fn watches(&self) -> Vec<Id> {
+        self.reads.clone()
+    }
+
+    fn risk(&self) -> Risk {
+        self.risk
+    }
+
+    fn foresee(&self, observed: &UnitState, upcoming: &Upcoming) -> UnitState {
+        let mut state = observed.clone();
+        for id in &self.reads {
+            if let Some(fingerprint) = upcoming.fingerprint(id) {
+                state.on_disk.insert(path_of(id).to_owned(), fingerprint);
+            }
+        }
+        state
+    }
+
+    fn restored(&self, before: &UnitState, now: &UnitState) -> UnitState {
+        // Its files are back by now: it should run with them, whatever it ran with when the run began.
+        UnitState {
+            on_disk: now.on_disk.clone(),
+            running_with: before.active.then(|| now.on_disk.clone()),
+            // A unit file goes with its package or its own step; here it only stops.
+            exists: before.exists || now.exists,
+            ..before.clone()
+        }
+    }
+
+    fn departs(&self, to: &UnitState) -> bool {
+        !to.active
+    }
+
+    fn adopt(&self, host: &dyn Host, observed: &UnitState, settled: bool) -> Result<()> {
+        if !host.live() {
+            return Ok(());
+        }
+        let status = self.status(host)?;
+        let mark = self.mark(host)?;
+        if observed.active && mark.as_ref().is_some_and(|mark| mark.invocation == status.invocation) {
+            return Ok(());
+        }
+        match (observed.active, settled) {
+            // It runs with what is there now; once the run has changed files, nobody could tell any more.
+            (true, false) => self.write_mark(host, status.invocation, &observed.on_disk),
+            // A package that this run installs may start it at a moment that we do not see.
+            (false, false) => self.write_mark(host, String::new(), &observed.on_disk),
+            (true, true) => match observed.running_with.as_ref() {
+                Some(with) => self.write_mark(host, status.invocation, with),
+                None => Ok(()),
+            },
+            (false, true) => host.remove(&self.mark_path()),
+        }
+    }
+
+    fn warm(resources: &[&Self], host: &dyn Inspect) -> Result<()> {
+        let names: Vec<&str> = resources.iter().map(|unit| unit.name.as_str()).collect();
+        if names.is_empty() { Ok(()) } else { host.units(&names).map(drop) }
+    }
+}

@@ -1,0 +1,198 @@
+//! The one list of kinds: a closed enum, so that the journal is ordinary serde and every match is exhaustive.
+
+use pitool_engine::{Change, Id, Move, Resource, Reversal, Risk, Stage, Upcoming};
+use pitool_host::{Digest, Error, Host, Inspect, Result};
+use pitool_resources::{
+    Directory, File, Firewall, Hostname, InstalledSet, Link, Locale, Package, Part, Seed, SwapFile, Sysctl, Unit, Upgrade,
+    User,
+};
+use serde::{Deserialize, Serialize};
+
+macro_rules! kinds {
+    ($($kind:ident),* $(,)?) => {
+        /// Any kind of resource.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Kind {
+            $(#[doc = concat!("A [`", stringify!($kind), "`].")] $kind($kind),)*
+        }
+
+        /// The state of any kind of resource.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum KindState {
+            $(#[doc = concat!("The state of a [`", stringify!($kind), "`].")] $kind(<$kind as Resource>::State),)*
+        }
+
+        $(impl From<$kind> for Kind {
+            fn from(kind: $kind) -> Self {
+                Self::$kind(kind)
+            }
+        })*
+
+        impl Resource for Kind {
+            type State = KindState;
+
+            fn id(&self) -> Id {
+                match self { $(Self::$kind(kind) => kind.id(),)* }
+            }
+
+            fn observe(&self, host: &dyn Inspect) -> Result<KindState> {
+                match self { $(Self::$kind(kind) => kind.observe(host).map(KindState::$kind),)* }
+            }
+
+            fn desired(&self, observed: &KindState) -> KindState {
+                match (self, observed) {
+                    $((Self::$kind(kind), KindState::$kind(state)) => KindState::$kind(kind.desired(state)),)*
+                    // A journal that mixes kinds is damaged; leaving things as they are is the safe answer.
+                    (_, state) => state.clone(),
+                }
+            }
+
+            fn enact(&self, host: &dyn Host, from: &KindState, to: &KindState) -> Result<()> {
+                match (self, from, to) {
+                    $((Self::$kind(kind), KindState::$kind(from), KindState::$kind(to)) => kind.enact(host, from, to),)*
+                    _ => Err(mixed(self)),
+                }
+            }
+
+            fn change(&self, from: &KindState, to: &KindState) -> Change {
+                match (self, from, to) {
+                    $((Self::$kind(kind), KindState::$kind(from), KindState::$kind(to)) => kind.change(from, to),)*
+                    _ => Change::default(),
+                }
+            }
+
+            fn stage(&self) -> Stage {
+                match self { $(Self::$kind(kind) => kind.stage(),)* }
+            }
+
+            fn watches(&self) -> Vec<Id> {
+                match self { $(Self::$kind(kind) => kind.watches(),)* }
+            }
+
+            fn risk(&self) -> Risk {
+                match self { $(Self::$kind(kind) => kind.risk(),)* }
+            }
+
+            fn reversal(&self) -> Reversal {
+                match self { $(Self::$kind(kind) => kind.reversal(),)* }
+            }
+
+            fn refusal(&self, observed: &KindState) -> Option<String> {
+                match (self, observed) {
+                    $((Self::$kind(kind), KindState::$kind(state)) => kind.refusal(state),)*
+                    _ => None,
+                }
+            }
+
+            fn foresee(&self, observed: &KindState, upcoming: &Upcoming) -> KindState {
+                match (self, observed) {
+                    $((Self::$kind(kind), KindState::$kind(state)) => KindState::$kind(kind.foresee(state, upcoming)),)*
+                    (_, state) => state.clone(),
+                }
+            }
+
+            fn fingerprint(&self, state: &KindState) -> Option<Digest> {
+                match (self, state) {
+                    $((Self::$kind(kind), KindState::$kind(state)) => kind.fingerprint(state),)*
+                    _ => None,
+                }
+            }
+
+            fn restored(&self, before: &KindState, now: &KindState) -> KindState {
+                match (self, before, now) {
+                    $((Self::$kind(kind), KindState::$kind(before), KindState::$kind(now)) => KindState::$kind(kind.restored(before, now)),)*
+                    (_, _, now) => now.clone(),
+                }
+            }
+
+            fn departs(&self, to: &KindState) -> bool {
+                match (self, to) {
+                    $((Self::$kind(kind), KindState::$kind(state)) => kind.departs(state),)*
+                    _ => false,
+                }
+            }
+
+            fn adopt(&self, host: &dyn Host, observed: &KindState, settled: bool) -> Result<()> {
+                match (self, observed) {
+                    $((Self::$kind(kind), KindState::$kind(state)) => kind.adopt(host, state, settled),)*
+                    _ => Ok(()),
+                }
+            }
+
+            fn warm(resources: &[&Self], host: &dyn Inspect) -> Result<()> {
+                $({
+                    let of_kind: Vec<&$kind> =
+                        resources.iter().filter_map(|kind| if let Self::$kind(kind) = kind { Some(kind) } else { None }).collect();
+                    if !of_kind.is_empty() {
+                        $kind::warm(&of_kind, host)?;
+                    }
+                })*
+                Ok(())
+            }
+
+            fn preflight(host: &dyn Host, moves: &[Move<Self>]) -> std::result::Result<(), (Vec<Id>, Error)> {
+                $({
+                    let of_kind: Vec<Move<$kind>> = moves
+                        .iter()
+                        .filter_map(|step| match (&step.resource, &step.from, &step.to) {
+                            (Self::$kind(resource), KindState::$kind(from), KindState::$kind(to)) => {
+                                Some(Move { resource: resource.clone(), from: from.clone(), to: to.clone() })
+                            }
+                            _ => None,
+                        })
+                        .collect();
+                    if !of_kind.is_empty() {
+                        $kind::preflight(host, &of_kind)?;
+                    }
+                })*
+                Ok(())
+            }
+
+            fn group(&self) -> Option<&'static str> {
+                match self { $(Self::$kind(kind) => kind.group(),)* }
+            }
+
+            fn enact_group(host: &dyn Host, moves: &[Move<Self>]) -> Result<()> {
+                $({
+                    let of_kind: Vec<Move<$kind>> = moves
+                        .iter()
+                        .filter_map(|step| match (&step.resource, &step.from, &step.to) {
+                            (Self::$kind(resource), KindState::$kind(from), KindState::$kind(to)) => {
+                                Some(Move { resource: resource.clone(), from: from.clone(), to: to.clone() })
+                            }
+                            _ => None,
+                        })
+                        .collect();
+                    if !of_kind.is_empty() {
+                        $kind::enact_group(host, &of_kind)?;
+                    }
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+kinds!(
+    Directory,
+    File,
+    Firewall,
+    Hostname,
+    InstalledSet,
+    Link,
+    Locale,
+    Package,
+    Part,
+    Seed,
+    SwapFile,
+    Sysctl,
+    Unit,
+    Upgrade,
+    User,
+);
+
+fn mixed(kind: &Kind) -> Error {
+    Error::Parse { what: format!("the journal's record of {}", kind.id()), why: "its state is of another kind".into() }
+}

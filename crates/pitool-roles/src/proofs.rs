@@ -1,0 +1,41 @@
+//! The one list of questions: each asks a daemon or the kernel whether a promise is in force.
+//!
+//! A question changes nothing and reads no file that pitool wrote: "green but not in force" is exactly what it is
+//! there to find. One file per whom it asks.
+
+mod kernel;
+mod unit;
+
+use pitool_engine::{Id, Proof, Verdict};
+use pitool_host::{Inspect, Result};
+
+pub use kernel::KernelValue;
+pub use unit::UnitRunning;
+
+macro_rules! questions {
+    ($($question:ident),* $(,)?) => {
+        /// Any question.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Question {
+            $(#[doc = concat!("See [`", stringify!($question), "`].")] $question($question),)*
+        }
+
+        $(impl From<$question> for Question {
+            fn from(question: $question) -> Self {
+                Self::$question(question)
+            }
+        })*
+
+        impl Proof for Question {
+            fn id(&self) -> Id {
+                match self { $(Self::$question(question) => question.id(),)* }
+            }
+
+            fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
+                match self { $(Self::$question(question) => question.ask(host),)* }
+            }
+        }
+    };
+}
+
+questions!(KernelValue, UnitRunning);
