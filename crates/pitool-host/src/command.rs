@@ -74,7 +74,13 @@ impl Command {
     pub fn display(&self) -> String {
         std::iter::once(self.program.as_str())
             .chain(self.args.iter().map(String::as_str))
-            .map(|word| if word.is_empty() || word.contains([' ', '"', '\'']) { format!("{word:?}") } else { word.to_owned() })
+            .map(|word| {
+                if word.is_empty() || word.contains([' ', '"', '\'']) {
+                    format!("{word:?}")
+                } else {
+                    word.to_owned()
+                }
+            })
             .collect::<Vec<_>>()
             .join(" ")
     }

@@ -95,7 +95,8 @@ pub trait Host: Inspect {
 
     /// Takes the lock at this path, writing down the holder; or tells who holds it.
     /// It is freed when the value is dropped or the process ends.
-    fn lock(&self, path: &str, holder: &LockHolder) -> Result<std::result::Result<Box<dyn Lock>, LockHolder>>;
+    fn lock(&self, path: &str, holder: &LockHolder)
+    -> Result<std::result::Result<Box<dyn Lock>, LockHolder>>;
 
     /// Whether a person or the service manager asked us to stop (SIGINT, SIGTERM).
     fn interrupted(&self) -> bool;
