@@ -1,1 +1,340 @@
-//! To come.
+//! The real machine, or another root on it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::{Mode, umask};
+
+use crate::parse::{dpkg_status, extended_states, systemctl_show};
+use crate::{
+    Access, Candidate, Command, Content, Error, Host, Inspect, Lock, LockHolder, Output, Packages, Progress,
+    Result, Stat, UnitStatus,
+};
+
+mod files;
+mod process;
+mod rehearsal;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unit_files;
+
+pub use files::is_leftover;
+use tree::Tree;
+
+const STATUS: &str = "/var/lib/dpkg/status";
+const UPDATES: &str = "/var/lib/dpkg/updates";
+const EXTENDED_STATES: &str = "/var/lib/apt/extended_states";
+
+/// The real machine.
+///
+/// With `/` it is the running system. With another root every path is inside it, links included, and programs run
+/// by chroot(8) in it; what is not of the file system (clock, random bytes, environment) is this machine's.
+pub struct Local {
+    tree: Tree,
+    progress: Box<dyn Fn(Progress)>,
+    interrupted: Arc<AtomicBool>,
+    packages: RefCell<Option<Rc<Packages>>>,
+    units: RefCell<HashMap<String, UnitStatus>>,
+}
+
+impl Local {
+    /// Opens the machine at this root.
+    ///
+    /// It also sets the process's umask to 022, so that what programs create does not depend on the caller's.
+    pub fn new(root: &str) -> Result<Self> {
+        umask(Mode::from_bits_truncate(0o022));
+        Ok(Self {
+            tree: Tree::open_root(root).map_err(Error::path("open the root", root))?,
+            progress: Box::new(|_| {}),
+            interrupted: Arc::default(),
+            packages: RefCell::default(),
+            units: RefCell::default(),
+        })
+    }
+
+    /// Sets who hears of progress.
+    #[must_use]
+    pub fn with_progress(mut self, listener: Box<dyn Fn(Progress)>) -> Self {
+        self.progress = listener;
+        self
+    }
+
+    /// Sets the flag that a signal handler raises when we are asked to stop.
+    #[must_use]
+    pub fn with_interrupt(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.interrupted = flag;
+        self
+    }
+
+    /// Forgets what was read of packages and units: after a change, or when somebody else may have made one.
+    pub fn forget(&self) {
+        self.packages.take();
+        self.units.take();
+    }
+
+    /// Reads a file that must be text, if it is there; a byte that is not UTF-8 spoils its character only.
+    fn text(&self, path: &str) -> Result<Option<String>> {
+        let content = self.read(path)?;
+        Ok(content.map(|content| String::from_utf8_lossy(content.bytes()).into_owned()))
+    }
+
+    fn read_packages(&self) -> Result<Packages> {
+        let Some(status) = self.text(STATUS)? else {
+            return Err(Error::Unsupported(format!(
+                "{STATUS} is missing: pitool works on Debian and Raspberry Pi OS only, where dpkg keeps it"
+            )));
+        };
+        let mut updates = Vec::new();
+        for name in self.list(UPDATES)?.unwrap_or_default() {
+            // Four digits; dpkg writes a new one as `tmp.i` first.
+            if name.bytes().all(|byte| byte.is_ascii_digit()) {
+                updates.extend(self.text(&format!("{UPDATES}/{name}"))?);
+            }
+        }
+        let updates: Vec<&str> = updates.iter().map(String::as_str).collect();
+        let marks = self.text(EXTENDED_STATES)?.unwrap_or_default();
+        let packages = dpkg_status::packages(&status, &updates, &extended_states::parse(&marks));
+        packages.ok_or_else(|| Error::Parse {
+            what: STATUS.to_owned(),
+            why: "the package dpkg is missing".to_owned(),
+        })
+    }
+
+    /// Whether there is a manager to ask, sd_booted(3).
+    fn manager(&self) -> Result<bool> {
+        Ok(self.live()
+            && self.stat("/run/systemd/system")?.is_some()
+            && process::available(&self.tree, "systemctl"))
+    }
+
+    fn ask_manager(&self, names: &[&str]) -> Result<Vec<UnitStatus>> {
+        let command =
+            Command::new("systemctl").args(["show", systemctl_show::PROPERTIES, "--"]).args(names.to_vec());
+        let output = self.ask(&command)?;
+        if let Some(units) = systemctl_show::parse(&output.stdout, names) {
+            return Ok(units);
+        }
+        let output = Error::unless_ok(&command, output)?;
+        let why = format!("expected {} blocks in:\n{}", names.len(), output.stdout);
+        Err(Error::Parse { what: format!("`{}`", command.display()), why })
+    }
+
+    fn take_lock(
+        &self,
+        path: &str,
+        holder: &LockHolder,
+    ) -> io::Result<std::result::Result<HeldLock, LockHolder>> {
+        if let Some((directory, _)) = path.rsplit_once('/') {
+            if self.stat(directory).is_ok_and(|found| found.is_none()) {
+                self.make_dir(directory, Access::root(0o755)).map_err(io::Error::other)?;
+            }
+        }
+        loop {
+            let (directory, name) = self.tree.parent(path)?;
+            let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let mut file = File::from(openat(&directory, name, flags, Mode::from_bits_truncate(0o644))?);
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(mut lock) => {
+                    // Somebody may have removed the file between opening and locking: such a lock keeps nobody out.
+                    let there =
+                        openat(&directory, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok();
+                    let there =
+                        there.and_then(|fd| File::from(fd).metadata().ok()).map(|now| (now.dev(), now.ino()));
+                    let ours = lock.metadata()?;
+                    if there != Some((ours.dev(), ours.ino())) {
+                        continue;
+                    }
+                    lock.set_len(0)?;
+                    lock.rewind()?;
+                    lock.write_all(serde_json::to_string(holder)?.as_bytes())?;
+                    return Ok(Ok(HeldLock { _lock: lock }));
+                }
+                Err((held, Errno::EWOULDBLOCK)) => file = held,
+                Err((_, errno)) => return Err(errno.into()),
+            }
+            // The holder may be about to write its name.
+            for _ in 0..10 {
+                let mut text = String::new();
+                file.rewind()?;
+                file.read_to_string(&mut text)?;
+                if let Ok(holder) = serde_json::from_str(&text) {
+                    return Ok(Err(holder));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            return Ok(Err(LockHolder { pid: 0, since: String::new(), command: String::new() }));
+        }
+    }
+}
+
+impl Inspect for Local {
+    fn read(&self, path: &str) -> Result<Option<Content>> {
+        files::read(&self.tree, path)
+    }
+
+    fn stat(&self, path: &str) -> Result<Option<Stat>> {
+        files::stat(&self.tree, path)
+    }
+
+    fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
+        files::list(&self.tree, path)
+    }
+
+    fn ask(&self, command: &Command) -> Result<Output> {
+        process::execute(&self.tree, command, &mut |_| {})
+    }
+
+    fn ask_with(&self, candidates: &[Candidate], command: &Command) -> Result<Output> {
+        rehearsal::ask_with(&self.tree, candidates, command)
+    }
+
+    fn packages(&self) -> Result<Rc<Packages>> {
+        if let Some(packages) = &*self.packages.borrow() {
+            return Ok(Rc::clone(packages));
+        }
+        let packages = Rc::new(self.read_packages()?);
+        *self.packages.borrow_mut() = Some(Rc::clone(&packages));
+        Ok(packages)
+    }
+
+    fn units(&self, names: &[&str]) -> Result<Vec<UnitStatus>> {
+        let mut unknown: Vec<&str> = names.to_vec();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown.retain(|name| !self.units.borrow().contains_key(*name));
+        if !unknown.is_empty() {
+            let mut found = Vec::new();
+            if self.manager()? {
+                // The manager refuses to show templates, which are no units.
+                let (templates, units): (Vec<&str>, Vec<&str>) =
+                    unknown.iter().partition(|name| name.contains("@."));
+                if !units.is_empty() {
+                    found = self.ask_manager(&units)?;
+                }
+                unknown = templates;
+            }
+            for name in unknown {
+                found.push(unit_files::status(self, name)?);
+            }
+            self.units.borrow_mut().extend(found.into_iter().map(|unit| (unit.name.clone(), unit)));
+        }
+        let known = self.units.borrow();
+        Ok(names.iter().filter_map(|name| known.get(*name).cloned()).collect())
+    }
+
+    fn live(&self) -> bool {
+        self.tree.live()
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+impl Host for Local {
+    fn write(&self, path: &str, content: &[u8], access: Access) -> Result<()> {
+        self.forget();
+        files::write(&self.tree, path, content, access)
+    }
+
+    fn write_in_place(&self, path: &str, content: &[u8]) -> Result<()> {
+        self.forget();
+        files::write_in_place(&self.tree, path, content)
+    }
+
+    fn append(&self, path: &str, content: &[u8], durable: bool) -> Result<()> {
+        // For journals, between the steps of a run: no answer about packages or units depends on them.
+        files::append(&self.tree, path, content, durable)
+    }
+
+    fn set_access(&self, path: &str, access: Access) -> Result<()> {
+        self.forget();
+        files::set_access(&self.tree, path, access)
+    }
+
+    fn link(&self, path: &str, target: &str) -> Result<()> {
+        self.forget();
+        files::link(&self.tree, path, target)
+    }
+
+    fn make_dir(&self, path: &str, access: Access) -> Result<()> {
+        self.forget();
+        files::make_dir(&self.tree, path, access)
+    }
+
+    fn remove(&self, path: &str) -> Result<()> {
+        self.forget();
+        files::remove(&self.tree, path)
+    }
+
+    fn remove_dir(&self, path: &str) -> Result<bool> {
+        self.forget();
+        files::remove_dir(&self.tree, path)
+    }
+
+    fn run_watched(&self, command: &Command, line: &mut dyn FnMut(&str)) -> Result<Output> {
+        self.forget();
+        let output = process::execute(&self.tree, command, line);
+        // Again: the listener may have looked while the command was running.
+        self.forget();
+        Error::unless_ok(command, output?)
+    }
+
+    fn progress(&self, progress: Progress) {
+        (self.progress)(progress);
+    }
+
+    fn random(&self, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let path = "/dev/urandom";
+        File::open(path)
+            .and_then(|mut file| file.read_exact(&mut bytes))
+            .map_err(Error::path("read", path))?;
+        Ok(bytes)
+    }
+
+    fn sleep(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+
+    fn lock(
+        &self,
+        path: &str,
+        holder: &LockHolder,
+    ) -> Result<std::result::Result<Box<dyn Lock>, LockHolder>> {
+        let taken = self.take_lock(path, holder).map_err(Error::path("lock", path))?;
+        // Whoever held it before may have changed anything.
+        self.forget();
+        Ok(taken.map(|lock| Box::new(lock) as Box<dyn Lock>))
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn inspect(&self) -> &dyn Inspect {
+        self
+    }
+}
+
+/// A lock that ends with its file descriptor.
+#[derive(Debug)]
+struct HeldLock {
+    _lock: Flock<File>,
+}
+
+impl Lock for HeldLock {}

@@ -1,0 +1,205 @@
+//! What no single value can tell: values that do not go together, and what the person should know.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::Severity;
+use crate::load::Found;
+use crate::settings::{Settings, Site};
+use crate::tree::{Node, Origin, Path, Step, Value};
+use crate::values::AppName;
+
+/// Checks the settings as a whole against the tree that they came from.
+pub(crate) fn check(settings: &Settings, root: &Node, found: &mut Found<'_>) {
+    let mut check = Check { settings, root, found };
+    check.timezone();
+    check.counts();
+    check.fail2ban();
+    check.users();
+    check.daemon();
+    check.apps();
+}
+
+struct Check<'a, 'b> {
+    settings: &'a Settings,
+    root: &'a Node,
+    found: &'a mut Found<'b>,
+}
+
+impl Check<'_, '_> {
+    /// The value at a path, unless it was not written or could not be read.
+    fn written(&self, keys: &[&str]) -> Option<&Node> {
+        let path = Path::of(keys);
+        self.root.get(&path).filter(|_| !self.found.removed(&path))
+    }
+
+    fn timezone(&mut self) {
+        let Some(node) = self.written(&["common", "timezone"]) else { return };
+        let at = node.at.clone();
+        if let (Value::Text(written), Some(zone)) = (&node.value, &self.settings.common.timezone) {
+            // systemd and every zone file know UTC by this name, so it deserves no remark.
+            if written != zone.as_str() && written != "UTC" {
+                let message = format!("{written:?} is a legacy name of the time zone {:?}", zone.as_str());
+                let hint = format!("write {:?}", zone.as_str());
+                self.found.add(Severity::Warning, &at, message, Some(hint));
+            }
+        }
+    }
+
+    fn counts(&mut self) {
+        let mut counts: Vec<(Vec<String>, u16)> = vec![
+            (own(&["security", "fail2ban", "maxretry"]), self.settings.security.fail2ban.maxretry),
+            (own(&["docker", "log_max_files"]), self.settings.docker.log_max_files),
+        ];
+        for (name, site) in &self.settings.apps {
+            counts.push((own(&["apps", name.as_str(), "log_keep"]), site.log_keep));
+        }
+        for (keys, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            if let Some(at) = self.written(&keys).map(|node| node.at.clone()) {
+                self.found.add(Severity::Error, &at, "this must be at least 1", None);
+            }
+        }
+    }
+
+    fn fail2ban(&mut self) {
+        let bans = &self.settings.security.fail2ban;
+        if !bans.ban_growth || bans.bantime <= bans.bantime_max {
+            return;
+        }
+        let path = ["security", "fail2ban"];
+        if self.found.removed(&Path::of(&path)) {
+            return;
+        }
+        let place =
+            ["bantime_max", "bantime"].into_iter().find_map(|key| self.written(&[path[0], path[1], key]));
+        if let Some(at) = place.map(|node| node.at.clone()) {
+            let message =
+                format!("bans of {} are longer than the longest ban of {}", bans.bantime, bans.bantime_max);
+            self.found.add(Severity::Error, &at, message, Some("raise `bantime_max`".to_owned()));
+        }
+    }
+
+    fn users(&mut self) {
+        if let Some(at) = self.written(&["common", "users", "root"]).and_then(|node| node.key.clone()) {
+            let message = "root is not a user to be made here";
+            let hint = "name a person, with `sudo = true`".to_owned();
+            self.found.add(Severity::Error, &at, message, Some(hint));
+        }
+        for (name, user) in &self.settings.common.users {
+            let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+            let path = Path::of(&["common", "users", name.as_str(), "authorized_keys"]);
+            if self.found.removed(&path) {
+                continue;
+            }
+            for (index, key) in user.authorized_keys.iter().enumerate() {
+                let at = self.root.get(&path.join(Step::Index(index))).map(|node| node.at.clone());
+                if let (Some(_), Some(at)) = (seen.insert(key.body(), index), at) {
+                    self.found.add(Severity::Warning, &at, "this key is listed twice", None);
+                }
+            }
+        }
+    }
+
+    fn daemon(&mut self) {
+        let mut places = Vec::new();
+        if let Some(node) = self.written(&["docker", "daemon"]) {
+            not_finite(node, &mut places);
+        }
+        for at in places {
+            self.found.add(Severity::Error, &at, "JSON, which Docker reads, has no such number", None);
+        }
+    }
+
+    /// Where an app says something, or where the app itself is named.
+    fn of_app(&self, name: &AppName, key: &str) -> Option<Origin> {
+        let app = self.root.get(&Path::of(&["apps", name.as_str()]))?;
+        let value = self.root.get(&Path::of(&["apps", name.as_str(), key]));
+        Some(value.unwrap_or(app).place().clone())
+    }
+
+    fn apps(&mut self) {
+        let apps = &self.settings.apps;
+        self.unique("upstream_port", |_, site| {
+            let port = site.upstream_port;
+            site.upstream.then(|| (port.to_string(), format!("listen on port {port}"))).into_iter().collect()
+        });
+        self.unique("server_name", |_, site| {
+            if site.server_name.is_empty() {
+                return vec![(String::new(), "answer to every name that no other app has".to_owned())];
+            }
+            site.server_name
+                .iter()
+                .map(|name| (name.to_string(), format!("answer to the name {name}")))
+                .collect()
+        });
+        self.unique("home", |name, site| {
+            let home = site.home(name).to_string();
+            vec![(home.clone(), format!("live in the directory {home}"))]
+        });
+        for (name, site) in apps {
+            let path = Path::of(&["apps", name.as_str()]);
+            if self.found.removed(&path) {
+                continue;
+            }
+            if !site.upstream && site.root.is_none() {
+                if let Some(at) = self.of_app(name, "upstream") {
+                    let message = format!("the app `{name}` has neither an upstream nor a root");
+                    let hint = "set `root` to a directory, or `upstream = true`".to_owned();
+                    self.found.add(Severity::Error, &at, message, Some(hint));
+                }
+            }
+            if site.user.as_str() == "root" {
+                if let Some(at) = self.of_app(name, "user") {
+                    self.found.add(Severity::Error, &at, "an app's user cannot be root", None);
+                }
+            }
+            if site.docker && !self.settings.docker.enabled {
+                if let Some(at) = self.of_app(name, "docker") {
+                    let message = format!("the app `{name}` wants Docker, and Docker is not enabled");
+                    let hint = "set `enabled = true` in [docker]".to_owned();
+                    self.found.add(Severity::Error, &at, message, Some(hint));
+                }
+            }
+        }
+        if !apps.is_empty() && !self.settings.app.enabled {
+            if let Some(at) = self.root.get(&Path::of(&["app", "enabled"])).map(|node| node.at.clone()) {
+                let message = "the web server is not enabled, so that no app is reachable";
+                self.found.add(Severity::Warning, &at, message, None);
+            }
+        }
+    }
+
+    /// Says which apps claim the same thing; `claims` gives each app's claims: to compare, and in words.
+    fn unique(&mut self, key: &str, claims: impl Fn(&AppName, &Site) -> Vec<(String, String)>) {
+        let mut owners: BTreeMap<String, &AppName> = BTreeMap::new();
+        for (name, site) in &self.settings.apps {
+            if self.found.removed(&Path::of(&["apps", name.as_str(), key])) {
+                continue;
+            }
+            for (claim, words) in claims(name, site) {
+                let Some(first) = owners.get(&claim).filter(|first| **first != name) else {
+                    owners.insert(claim, name);
+                    continue;
+                };
+                let Some(at) = self.of_app(name, key) else { continue };
+                let message = format!("the apps `{first}` and `{name}` both {words}");
+                let hint = format!("give one of them another `{key}`");
+                self.found.add(Severity::Error, &at, message, Some(hint));
+            }
+        }
+    }
+}
+
+fn own(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+/// Collects the places of numbers that JSON does not have.
+fn not_finite(node: &Node, places: &mut Vec<Origin>) {
+    match &node.value {
+        Value::Float(number) if !number.is_finite() => places.push(node.at.clone()),
+        Value::List(items) => items.iter().for_each(|item| not_finite(item, places)),
+        Value::Table(entries) => entries.values().for_each(|entry| not_finite(entry, places)),
+        _ => {}
+    }
+}
