@@ -31,7 +31,9 @@ fn run(host: &dyn Host, command: &Command) -> Result<()> {
         match result {
             Err(Error::Failed { message, .. }) if waited < LOCK_WAIT && locked(&message) => {
                 // DPkg::Lock::Timeout does not cover the lock on the package lists.
-                host.progress(Progress::Waiting("another apt holds its lock; waiting for it to finish".into()));
+                host.progress(Progress::Waiting(
+                    "another apt holds its lock; waiting for it to finish".into(),
+                ));
                 host.sleep(Duration::from_secs(3));
                 waited += Duration::from_secs(3);
             }
@@ -76,7 +78,8 @@ pub(crate) fn repair(host: &dyn Host) -> Result<()> {
         return Ok(());
     }
     host.progress(Progress::Waiting("dpkg was interrupted earlier; finishing its work".into()));
-    let configure = Command::new("dpkg").args(["--force-confdef", "--force-confold", "--configure", "-a"]).timeout(LIMIT);
+    let configure =
+        Command::new("dpkg").args(["--force-confdef", "--force-confold", "--configure", "-a"]).timeout(LIMIT);
     // Half-unpacked packages keep --configure from succeeding; apt's own repair takes it from there.
     if host.run(&configure).is_err() {
         run(host, &apt_get().args(["--fix-broken", "install"]))?;
@@ -101,7 +104,8 @@ pub(crate) fn mark(host: &dyn Host, names: &[String], manual: bool) -> Result<()
 
 /// Upgrades what is installed; `full` may remove packages to get there.
 pub(crate) fn upgrade(host: &dyn Host, full: bool) -> Result<()> {
-    run(host, &apt_get().args(if full { &["dist-upgrade"][..] } else { &["--with-new-pkgs", "upgrade"] }))
+    let verbs: &[&str] = if full { &["dist-upgrade"] } else { &["--with-new-pkgs", "upgrade"] };
+    run(host, &apt_get().args(verbs.iter().copied()))
 }
 
 /// The names that apt's lists do not know.

@@ -19,7 +19,13 @@ pub struct Directory {
 impl Directory {
     /// A directory of root's that everybody may enter (0755).
     pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), mode: 0o755, owner: "root".into(), group: "root".into(), stage: Stage::Configure }
+        Self {
+            path: path.into(),
+            mode: 0o755,
+            owner: "root".into(),
+            group: "root".into(),
+            stage: Stage::Configure,
+        }
     }
 
     /// Sets the permission bits.

@@ -144,7 +144,11 @@ impl Resource for File {
     }
 
     fn risk(&self) -> Risk {
-        if self.guard.is_some() || matches!(self.check, Some(Check::Sshd | Check::Sudoers)) { Risk::Lockout } else { Risk::None }
+        if self.guard.is_some() || matches!(self.check, Some(Check::Sshd | Check::Sudoers)) {
+            Risk::Lockout
+        } else {
+            Risk::None
+        }
     }
 
     fn refusal(&self, observed: &FileState) -> Option<String> {

@@ -32,8 +32,13 @@ impl Policy {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
-        [Self::Allow, Self::Limit, Self::Deny, Self::Reject].into_iter().find(|policy| policy.word() == word)
+    fn of(action: ufw_rules::Action) -> Self {
+        match action {
+            ufw_rules::Action::Allow => Self::Allow,
+            ufw_rules::Action::Limit => Self::Limit,
+            ufw_rules::Action::Deny => Self::Deny,
+            ufw_rules::Action::Reject => Self::Reject,
+        }
     }
 }
 
@@ -125,11 +130,18 @@ impl Firewall {
 
     /// Only the rule that opens a new port for sshd, before sshd moves there. Printed `firewall[ssh]`.
     pub fn opening(port: u16) -> Self {
-        Self { incoming: Policy::Deny, outgoing: Policy::Allow, rules: vec![], ssh: Some(port), only_opens: true }
+        Self {
+            incoming: Policy::Deny,
+            outgoing: Policy::Allow,
+            rules: vec![],
+            ssh: Some(port),
+            only_opens: true,
+        }
     }
 
     fn wanted(&self, observed: &FirewallState) -> Vec<Rule> {
-        let ports: Vec<u16> = self.ssh.map_or_else(|| observed.ssh.iter().copied().collect(), |port| vec![port]);
+        let ports: Vec<u16> =
+            self.ssh.map_or_else(|| observed.ssh.iter().copied().collect(), |port| vec![port]);
         let ssh = ports.into_iter().map(|port| Rule::new(Policy::Limit, "tcp", port));
         ssh.chain(self.rules.iter().cloned()).collect()
     }
@@ -144,37 +156,40 @@ impl Resource for Firewall {
 
     fn observe(&self, host: &dyn Inspect) -> Result<FirewallState> {
         let text = |path: &str| -> Result<String> {
-            Ok(host.read(path)?.map(|content| String::from_utf8_lossy(content.bytes()).into_owned()).unwrap_or_default())
+            Ok(host
+                .read(path)?
+                .map(|content| String::from_utf8_lossy(content.bytes()).into_owned())
+                .unwrap_or_default())
         };
         let ssh = crate::sshd::ports(host)?;
         if !host.packages()?.installed("ufw") {
             return Ok(FirewallState { ssh, ..FirewallState::default() });
         }
-        let defaults = text("/etc/default/ufw")?;
+        let settings = ufw_rules::settings(&text("/etc/ufw/ufw.conf")?, &text("/etc/default/ufw")?);
         let mut rules = BTreeMap::new();
         for (path, everywhere) in [("/etc/ufw/user.rules", "0.0.0.0/0"), ("/etc/ufw/user6.rules", "::/0")] {
-            for tuple in ufw_rules::tuples(&text(path)?) {
+            for rule in ufw_rules::parse(&text(path)?) {
                 // Only plain rules for what comes in to this machine can be ours; the rest is not looked at.
-                let Some(policy) = Policy::parse(&tuple.action).filter(|_| tuple.direction == "in" && tuple.interface.is_none())
-                else {
-                    continue;
-                };
-                let anywhere = tuple.source == everywhere || tuple.source == "any";
-                if everywhere == "::/0" && anywhere {
-                    continue;
-                }
-                let from = if anywhere { "any".to_owned() } else { tuple.source };
-                if tuple.destination != everywhere && tuple.destination != "any" || tuple.source_port != "any" {
+                let plain = !rule.route
+                    && rule.direction == "in"
+                    && rule.interface_in.is_empty()
+                    && rule.dst == everywhere
+                    && rule.sport == "any"
+                    && rule.dapp.is_empty();
+                // A rule for everybody is in both files; once is enough.
+                if !plain || (everywhere == "::/0" && rule.src == everywhere) {
                     continue;
                 }
-                rules.insert(Rule { policy, protocol: tuple.protocol, port: tuple.port, from }, tuple.comment);
+                let from = if rule.src == everywhere { "any".to_owned() } else { rule.src };
+                let policy = Policy::of(rule.action);
+                rules.insert(Rule { policy, protocol: rule.proto, port: rule.dport, from }, rule.comment);
             }
         }
         Ok(FirewallState {
             installed: true,
-            enabled: ufw_rules::enabled(&text("/etc/ufw/ufw.conf")?),
-            incoming: ufw_rules::default_policy(&defaults, "INPUT"),
-            outgoing: ufw_rules::default_policy(&defaults, "OUTPUT"),
+            enabled: settings.enabled,
+            incoming: policy_word(&settings.input),
+            outgoing: policy_word(&settings.output),
             rules,
             ssh,
         })
@@ -224,7 +239,9 @@ impl Resource for Firewall {
                 ufw(arguments)?;
             }
         }
-        for (direction, from, to) in [("incoming", &from.incoming, &to.incoming), ("outgoing", &from.outgoing, &to.outgoing)] {
+        for (direction, from, to) in
+            [("incoming", &from.incoming, &to.incoming), ("outgoing", &from.outgoing, &to.outgoing)]
+        {
             if from != to && !to.is_empty() {
                 ufw(vec!["default".into(), to.clone(), direction.into()])?;
             }
@@ -255,8 +272,12 @@ impl Resource for Firewall {
         if from.incoming != to.incoming || from.outgoing != to.outgoing {
             parts.push(format!("incoming {}, outgoing {}", to.incoming, to.outgoing));
         }
-        parts.extend(to.rules.keys().filter(|rule| !from.rules.contains_key(*rule)).map(|rule| format!("+ {rule}")));
-        parts.extend(from.rules.keys().filter(|rule| !to.rules.contains_key(*rule)).map(|rule| format!("- {rule}")));
+        parts.extend(
+            to.rules.keys().filter(|rule| !from.rules.contains_key(*rule)).map(|rule| format!("+ {rule}")),
+        );
+        parts.extend(
+            from.rules.keys().filter(|rule| !to.rules.contains_key(*rule)).map(|rule| format!("- {rule}")),
+        );
         Change::words(parts.join(", "))
     }
 
@@ -275,6 +296,16 @@ impl Resource for Firewall {
         }
         FirewallState { ssh: now.ssh.clone(), installed: true, ..before.clone() }
     }
+}
+
+/// ufw's command line has other words for its policies than its files.
+fn policy_word(policy: &str) -> String {
+    match policy {
+        "ACCEPT" => "allow",
+        "REJECT" => "reject",
+        _ => "deny",
+    }
+    .to_owned()
 }
 
 /// Whether a TCP socket listens on this port (proc_net_tcp: state 0A, the port in hex).

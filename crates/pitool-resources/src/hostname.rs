@@ -37,7 +37,9 @@ impl Resource for Hostname {
     fn observe(&self, host: &dyn Inspect) -> Result<Names> {
         let first = |path: &str| -> Result<Option<String>> {
             let content = host.read(path)?;
-            Ok(content.and_then(|content| Some(content.text()?.lines().find(|line| !line.starts_with('#'))?.trim().to_owned())))
+            Ok(content.and_then(|content| {
+                Some(content.text()?.lines().find(|line| !line.starts_with('#'))?.trim().to_owned())
+            }))
         };
         Ok(Names { at_boot: first(FILE)?, now: if host.live() { first(KERNEL)? } else { None } })
     }

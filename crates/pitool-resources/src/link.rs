@@ -79,7 +79,9 @@ impl Resource for Link {
 
     fn foresee(&self, observed: &Node, upcoming: &Upcoming) -> Node {
         match &self.shipped_by {
-            Some((package, target)) if *observed == Node::Absent && upcoming.contains(&Id::new("package", package)) => {
+            Some((package, target))
+                if *observed == Node::Absent && upcoming.contains(&Id::new("package", package)) =>
+            {
                 Node::Link { target: target.clone() }
             }
             _ => observed.clone(),

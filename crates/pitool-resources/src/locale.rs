@@ -50,7 +50,9 @@ impl Resource for Locale {
 
     fn observe(&self, host: &dyn Inspect) -> Result<LocaleState> {
         let list = host.read(LIST)?;
-        let listed = list.is_some_and(|list| list.text().unwrap_or_default().lines().any(|line| line.trim() == self.line()));
+        let listed = list.is_some_and(|list| {
+            list.text().unwrap_or_default().lines().any(|line| line.trim() == self.line())
+        });
         let output = host.ask(&Command::new("locale").arg("-a"))?;
         let generated = output.stdout.lines().any(|line| folded(line.trim()) == folded(&self.name));
         Ok(LocaleState { listed, generated })

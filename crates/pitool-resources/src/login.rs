@@ -1,6 +1,7 @@
 //! Guards that keep a setting from locking everybody out.
 
 use pitool_host::parse::accounts::{Accounts, Password};
+use pitool_host::parse::authorized_keys;
 use pitool_host::{Command, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -32,14 +33,19 @@ impl LoginGuard {
         let admins: Vec<String> = SUDO_GROUPS
             .iter()
             .flat_map(|group| accounts.members(group))
-            .filter(|user| user != "root" && accounts.can_log_in(user))
+            .filter(|user| *user != "root" && may_log_in(&accounts, user))
+            .map(str::to_owned)
             .collect();
         for user in &admins {
             if has_key(host, &accounts, user)? {
                 return Ok(None);
             }
         }
-        let names = if admins.is_empty() { "no user may use sudo".to_owned() } else { format!("sudo users: {}", admins.join(", ")) };
+        let names = if admins.is_empty() {
+            "no user may use sudo".to_owned()
+        } else {
+            format!("sudo users: {}", admins.join(", "))
+        };
         match self {
             Self::Key { root } => {
                 if (*root && has_key(host, &accounts, "root")?) || session_by_key(host)? {
@@ -52,7 +58,8 @@ impl LoginGuard {
                 )))
             }
             Self::OtherThanRoot { passwords } => {
-                let usable = |user: &String| accounts.password(user) == Password::Usable;
+                let usable =
+                    |user: &String| accounts.user(user).is_some_and(|user| user.password == Password::Usable);
                 if *passwords && admins.iter().any(usable) {
                     return Ok(None);
                 }
@@ -66,12 +73,19 @@ impl LoginGuard {
     }
 }
 
+/// Whether the shell lets somebody in: nologin(8) and false(1) do not.
+fn may_log_in(accounts: &Accounts, user: &str) -> bool {
+    accounts
+        .user(user)
+        .is_some_and(|user| !user.shell.ends_with("/nologin") && !user.shell.ends_with("/false"))
+}
+
 fn has_key(host: &dyn Inspect, accounts: &Accounts, user: &str) -> Result<bool> {
-    let Some(home) = accounts.home(user) else { return Ok(false) };
+    let Some(home) = accounts.user(user).map(|user| user.home.as_str()) else { return Ok(false) };
     for name in ["authorized_keys", "authorized_keys2"] {
         if let Some(content) = host.read(&format!("{home}/.ssh/{name}"))? {
             let text = String::from_utf8_lossy(content.bytes());
-            if text.lines().any(|line| pitool_host::parse::authorized_keys::parse_line(line).is_some()) {
+            if text.lines().any(|line| matches!(authorized_keys::parse_line(line), Ok(Some(_)))) {
                 return Ok(true);
             }
         }
@@ -85,7 +99,18 @@ fn session_by_key(host: &dyn Inspect) -> Result<bool> {
     let Some(connection) = host.variable("SSH_CONNECTION") else { return Ok(false) };
     let mut words = connection.split_whitespace();
     let (Some(address), Some(port)) = (words.next(), words.next()) else { return Ok(false) };
-    let command = Command::new("journalctl").args(["-b", "-o", "cat", "--no-pager", "-t", "sshd", "-t", "sshd-session", "-n", "2000"]);
+    let command = Command::new("journalctl").args([
+        "-b",
+        "-o",
+        "cat",
+        "--no-pager",
+        "-t",
+        "sshd",
+        "-t",
+        "sshd-session",
+        "-n",
+        "2000",
+    ]);
     let Ok(output) = host.ask(&command) else { return Ok(false) };
     let from = format!(" from {address} port {port} ");
     Ok(output.stdout.lines().any(|line| line.starts_with("Accepted publickey for ") && line.contains(&from)))

@@ -77,24 +77,34 @@ impl Node {
     pub fn put(host: &dyn Host, path: &str, from: &Self, to: &Self) -> Result<()> {
         match (from, to) {
             (Self::Other, _) | (Self::Directory { .. }, Self::File { .. } | Self::Link { .. }) => {
-                Err(Error::Unexpected { path: path.to_owned(), found: from.noun().into(), expected: to.noun() })
+                Err(Error::Unexpected {
+                    path: path.to_owned(),
+                    found: from.noun().into(),
+                    expected: to.noun(),
+                })
             }
-            (Self::File { .. } | Self::Link { .. }, Self::Directory { .. }) => {
-                Err(Error::Unexpected { path: path.to_owned(), found: from.noun().into(), expected: to.noun() })
-            }
+            (Self::File { .. } | Self::Link { .. }, Self::Directory { .. }) => Err(Error::Unexpected {
+                path: path.to_owned(),
+                found: from.noun().into(),
+                expected: to.noun(),
+            }),
             (Self::Directory { .. }, Self::Absent) => host.remove_dir(path).map(drop),
             (_, Self::Absent) => host.remove(path),
-            (Self::File { content: old, .. }, Self::File { content, mode, owner, group }) if old == content => {
+            (Self::File { content: old, .. }, Self::File { content, mode, owner, group })
+                if old == content =>
+            {
                 host.set_access(path, access(host, *mode, owner, group)?)
             }
             (_, Self::File { content, mode, owner, group }) => {
                 host.write(path, content.bytes(), access(host, *mode, owner, group)?)
             }
-            (_, Self::Directory { mode, owner, group }) => host.make_dir(path, access(host, *mode, owner, group)?),
-            (_, Self::Link { target }) => host.link(path, target),
-            (_, Self::Other) => {
-                Err(Error::Unsupported(format!("{path} was a device, socket or FIFO, which pitool does not make")))
+            (_, Self::Directory { mode, owner, group }) => {
+                host.make_dir(path, access(host, *mode, owner, group)?)
             }
+            (_, Self::Link { target }) => host.link(path, target),
+            (_, Self::Other) => Err(Error::Unsupported(format!(
+                "{path} was a device, socket or FIFO, which pitool does not make"
+            ))),
         }
     }
 
@@ -167,13 +177,21 @@ impl Node {
     }
 }
 
+fn user_name(accounts: &Accounts, uid: u32) -> Option<&str> {
+    accounts.users.iter().find(|user| user.uid == uid).map(|user| user.name.as_str())
+}
+
+pub(crate) fn group_name(accounts: &Accounts, gid: u32) -> Option<&str> {
+    accounts.groups.iter().find(|group| group.gid == gid).map(|group| group.name.as_str())
+}
+
 fn names(host: &dyn Inspect, uid: u32, gid: u32) -> Result<(String, String)> {
     if (uid, gid) == (0, 0) {
         return Ok(("root".into(), "root".into()));
     }
     let accounts = Accounts::read(host)?;
-    let owner = accounts.user_name(uid).map_or_else(|| uid.to_string(), str::to_owned);
-    let group = accounts.group_name(gid).map_or_else(|| gid.to_string(), str::to_owned);
+    let owner = user_name(&accounts, uid).map_or_else(|| uid.to_string(), str::to_owned);
+    let group = group_name(&accounts, gid).map_or_else(|| gid.to_string(), str::to_owned);
     Ok((owner, group))
 }
 
@@ -183,7 +201,8 @@ pub(crate) fn access(host: &dyn Host, mode: u32, owner: &str, group: &str) -> Re
         return Ok(Access::root(mode));
     }
     let accounts = Accounts::read(host.inspect())?;
-    let missing = |what: &str, name: &str| Error::Unsupported(format!("there is no {what} {name} on this machine"));
+    let missing =
+        |what: &str, name: &str| Error::Unsupported(format!("there is no {what} {name} on this machine"));
     let uid = accounts.uid_of(owner).or_else(|| owner.parse().ok()).ok_or_else(|| missing("user", owner))?;
     let gid = accounts.gid_of(group).or_else(|| group.parse().ok()).ok_or_else(|| missing("group", group))?;
     Ok(Access { mode, uid, gid })

@@ -130,10 +130,20 @@ impl Resource for Package {
 
     fn restored(&self, before: &PackageStatus, now: &PackageStatus) -> PackageStatus {
         match (before, now) {
-            (PackageStatus::Absent, PackageStatus::ConfigFiles) if self.data.is_some() => PackageStatus::ConfigFiles,
-            (PackageStatus::Absent, now) if self.data.is_some() && now.installed() => PackageStatus::ConfigFiles,
+            (PackageStatus::Absent, PackageStatus::ConfigFiles) if self.data.is_some() => {
+                PackageStatus::ConfigFiles
+            }
+            (PackageStatus::Absent, now) if self.data.is_some() && now.installed() => {
+                PackageStatus::ConfigFiles
+            }
             // What was half installed before goes back to not being there, never to being broken.
-            (PackageStatus::Broken, now) => if now.installed() { *now } else { PackageStatus::Absent },
+            (PackageStatus::Broken, now) => {
+                if now.installed() {
+                    *now
+                } else {
+                    PackageStatus::Absent
+                }
+            }
             _ => *before,
         }
     }
@@ -279,7 +289,8 @@ impl Resource for InstalledSet {
     }
 
     fn change(&self, from: &Self::State, to: &Self::State) -> Change {
-        let installed = |set: &Self::State, name: &String| set.get(name).is_some_and(|status| status.installed());
+        let installed =
+            |set: &Self::State, name: &String| set.get(name).is_some_and(|status| status.installed());
         let more = to.keys().filter(|name| installed(to, name) && !installed(from, name)).count();
         let fewer = from.keys().filter(|name| installed(from, name) && !installed(to, name)).count();
         let rest = from.len().abs_diff(to.len()).saturating_sub(more + fewer);

@@ -140,7 +140,12 @@ impl Part {
             }
             Edit::Words(wanted) => {
                 let mut words: Vec<&str> = text.split_whitespace().collect();
-                words.extend(wanted.iter().map(String::as_str).filter(|word| !text.split_whitespace().any(|old| old == *word)));
+                words.extend(
+                    wanted
+                        .iter()
+                        .map(String::as_str)
+                        .filter(|word| !text.split_whitespace().any(|old| old == *word)),
+                );
                 let line = words.join(" ");
                 // The firmware reads one line; whether it ends in a newline is the image's choice.
                 if text.ends_with('\n') || text.is_empty() { format!("{line}\n") } else { line }
@@ -171,12 +176,15 @@ impl Part {
                 joined(&lines.collect::<Vec<_>>())
             }
             Edit::Lines(ours) => {
-                let lines = now.lines().filter(|at| before.lines().any(|old| old == *at) || !ours.iter().any(|line| line == at));
+                let lines = now
+                    .lines()
+                    .filter(|at| before.lines().any(|old| old == *at) || !ours.iter().any(|line| line == at));
                 joined(&lines.collect::<Vec<_>>())
             }
             Edit::Words(ours) => {
                 let had = |word: &str| before.split_whitespace().any(|old| old == word);
-                let words = now.split_whitespace().filter(|word| had(word) || !ours.iter().any(|our| our == word));
+                let words =
+                    now.split_whitespace().filter(|word| had(word) || !ours.iter().any(|our| our == word));
                 let line = words.collect::<Vec<_>>().join(" ");
                 if now.ends_with('\n') { format!("{line}\n") } else { line }
             }
@@ -313,7 +321,11 @@ impl Resource for Part {
         if let (Some(check), Node::File { content, mode, owner, group }) = (self.check, to) {
             if *to == self.desired(to) {
                 let access = access(host, *mode, owner, group)?;
-                check.ask(host, &path, Candidate::File { path: path.clone(), content: content.clone(), access })?;
+                check.ask(
+                    host,
+                    &path,
+                    Candidate::File { path: path.clone(), content: content.clone(), access },
+                )?;
             }
         }
         Node::put(host, &path, from, to)

@@ -37,7 +37,13 @@ impl Seed {
 
     /// A file made from a template, readable by its owner and group (0640).
     pub fn new(path: impl Into<String>, template: impl Into<String>, owner: &str, group: &str) -> Self {
-        Self { path: path.into(), template: template.into(), mode: 0o640, owner: owner.into(), group: group.into() }
+        Self {
+            path: path.into(),
+            template: template.into(),
+            mode: 0o640,
+            owner: owner.into(),
+            group: group.into(),
+        }
     }
 
     /// Sets the permission bits.
@@ -96,9 +102,10 @@ impl Resource for Seed {
     fn change(&self, from: &SeedState, to: &SeedState) -> Change {
         match (from, to) {
             (SeedState::There(from), SeedState::There(to)) => Node::change(from, to, true),
-            (SeedState::There(_), SeedState::Made) => {
-                Change::words(format!("absent → new file from the template, {:04o} {}:{}", self.mode, self.owner, self.group))
-            }
+            (SeedState::There(_), SeedState::Made) => Change::words(format!(
+                "absent → new file from the template, {:04o} {}:{}",
+                self.mode, self.owner, self.group
+            )),
             (SeedState::Made, SeedState::There(to)) => Node::change(&Node::Absent, to, true),
             (SeedState::Made, SeedState::Made) => Change::default(),
         }

@@ -46,10 +46,15 @@ impl Resource for SwapFile {
     fn observe(&self, host: &dyn Inspect) -> Result<SwapState> {
         let swaps = host.read("/proc/swaps")?;
         let text = swaps.as_ref().and_then(|content| content.text()).unwrap_or_default().to_owned();
-        let names: Vec<String> = text.lines().skip(1).filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect();
+        let names: Vec<String> = text
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+            .collect();
         let active = names.contains(&self.path);
         let others = names.into_iter().filter(|name| *name != self.path).collect();
-        let size = host.stat(&self.path)?.filter(|stat| stat.file_type == FileType::File).map(|stat| stat.size);
+        let size =
+            host.stat(&self.path)?.filter(|stat| stat.file_type == FileType::File).map(|stat| stat.size);
         // In use means formatted; else ask, because a power cut may have come between the two.
         let formatted = match size {
             None => false,

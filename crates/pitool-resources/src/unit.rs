@@ -56,7 +56,14 @@ const SETTLING: Duration = Duration::from_millis(300);
 impl Unit {
     /// A unit that is enabled at boot and runs.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), enabled: Some(true), active: true, reload: false, reads: vec![], risk: Risk::None }
+        Self {
+            name: name.into(),
+            enabled: Some(true),
+            active: true,
+            reload: false,
+            reads: vec![],
+            risk: Risk::None,
+        }
     }
 
     /// A unit that neither runs nor starts at boot.
@@ -131,7 +138,15 @@ impl Unit {
         let command = Command::new("systemctl").args([verb, self.name.as_str()]);
         match host.run(&command) {
             Err(Error::Failed { command, status, message }) => {
-                let journal = host.ask(&Command::new("journalctl").args(["-u", &self.name, "-n", "6", "-o", "cat", "--no-pager"]));
+                let journal = host.ask(&Command::new("journalctl").args([
+                    "-u",
+                    &self.name,
+                    "-n",
+                    "6",
+                    "-o",
+                    "cat",
+                    "--no-pager",
+                ]));
                 let lines = journal.map(|output| output.stdout).unwrap_or_default();
                 let message = if lines.trim().is_empty() { message } else { lines };
                 Err(Error::Failed { command, status, message })
@@ -160,7 +175,9 @@ impl Resource for Unit {
             // On another root nothing runs; it will start with what is there.
             (self.active && status.exists, Some(on_disk.clone()))
         } else if status.active == ActiveState::Active {
-            let mark = self.mark(host)?.filter(|mark| mark.invocation.is_empty() || mark.invocation == status.invocation);
+            let mark = self
+                .mark(host)?
+                .filter(|mark| mark.invocation.is_empty() || mark.invocation == status.invocation);
             (true, Some(mark.map_or_else(|| on_disk.clone(), |mark| mark.with)))
         } else {
             (false, None)
@@ -249,8 +266,12 @@ impl Resource for Unit {
         if from.active && to.active && from.running_with != to.running_with {
             let verb = if self.reload { "reloaded" } else { "restarted" };
             let with = from.running_with.clone().unwrap_or_default();
-            let changed: Vec<&str> =
-                to.on_disk.iter().filter(|(path, digest)| with.get(*path) != Some(digest)).map(|(path, _)| path.as_str()).collect();
+            let changed: Vec<&str> = to
+                .on_disk
+                .iter()
+                .filter(|(path, digest)| with.get(*path) != Some(digest))
+                .map(|(path, _)| path.as_str())
+                .collect();
             parts.push(if changed.is_empty() {
                 verb.to_owned()
             } else {

@@ -103,12 +103,15 @@ impl Resource for User {
     fn observe(&self, host: &dyn Inspect) -> Result<Option<Account>> {
         let accounts = Accounts::read(host)?;
         let Some(user) = accounts.user(&self.name) else { return Ok(None) };
-        Ok(Some(Account {
-            group: accounts.group_name(user.gid).map_or_else(|| user.gid.to_string(), str::to_owned),
-            groups: accounts.groups_of(&self.name).into_iter().collect(),
-            home: user.home.clone(),
-            shell: user.shell.clone(),
-        }))
+        let group =
+            crate::node::group_name(&accounts, user.gid).map_or_else(|| user.gid.to_string(), str::to_owned);
+        let groups = accounts
+            .groups_of(&self.name)
+            .into_iter()
+            .map(str::to_owned)
+            .filter(|name| *name != group)
+            .collect();
+        Ok(Some(Account { group, groups, home: user.home.clone(), shell: user.shell.clone() }))
     }
 
     fn desired(&self, observed: &Option<Account>) -> Option<Account> {
@@ -122,7 +125,8 @@ impl Resource for User {
             }),
             Some(account) => {
                 let mut account = account.clone();
-                let missing = self.groups.iter().filter(|group| **group != account.group).cloned().collect::<Vec<_>>();
+                let missing =
+                    self.groups.iter().filter(|group| **group != account.group).cloned().collect::<Vec<_>>();
                 account.groups.extend(missing);
                 Some(account)
             }
@@ -135,7 +139,13 @@ impl Resource for User {
             (Some(_), None) => host.run(&Command::new("userdel").arg(&self.name)).map(drop),
             (None, Some(account)) => {
                 let accounts = Accounts::read(host.inspect())?;
-                let mut command = Command::new("useradd").args(["--home-dir", &account.home, "--create-home", "--shell", &account.shell]);
+                let mut command = Command::new("useradd").args([
+                    "--home-dir",
+                    &account.home,
+                    "--create-home",
+                    "--shell",
+                    &account.shell,
+                ]);
                 if !self.comment.is_empty() {
                     command = command.args(["--comment", &self.comment]);
                 }
@@ -156,7 +166,12 @@ impl Resource for User {
             (Some(from), Some(to)) => {
                 let more: Vec<&str> = to.groups.difference(&from.groups).map(String::as_str).collect();
                 if !more.is_empty() {
-                    host.run(&Command::new("usermod").args(["--append", "--groups", &more.join(","), &self.name]))?;
+                    host.run(&Command::new("usermod").args([
+                        "--append",
+                        "--groups",
+                        &more.join(","),
+                        &self.name,
+                    ]))?;
                 }
                 for group in from.groups.difference(&to.groups) {
                     host.run(&Command::new("gpasswd").args(["--delete", &self.name, group]))?;
@@ -176,7 +191,8 @@ impl Resource for User {
         Change::words(match (from, to) {
             (None, Some(account)) => {
                 let groups: Vec<&str> = account.groups.iter().map(String::as_str).collect();
-                let groups = if groups.is_empty() { String::new() } else { format!(", in {}", groups.join(", ")) };
+                let groups =
+                    if groups.is_empty() { String::new() } else { format!(", in {}", groups.join(", ")) };
                 format!("absent → home {}{groups}", account.home)
             }
             (Some(_), None) => "removed; its home stays".to_owned(),

@@ -3,8 +3,8 @@
 use pitool_engine::{Change, Id, Move, Resource, Reversal, Risk, Stage, Upcoming};
 use pitool_host::{Digest, Error, Host, Inspect, Result};
 use pitool_resources::{
-    Directory, File, Firewall, Hostname, InstalledSet, Link, Locale, Package, Part, Seed, SwapFile, Sysctl, Unit, Upgrade,
-    User,
+    Directory, File, Firewall, Hostname, InstalledSet, Link, Locale, Package, Part, Seed, SwapFile, Sysctl,
+    Unit, Upgrade, User,
 };
 use serde::{Deserialize, Serialize};
 
@@ -194,5 +194,8 @@ kinds!(
 );
 
 fn mixed(kind: &Kind) -> Error {
-    Error::Parse { what: format!("the journal's record of {}", kind.id()), why: "its state is of another kind".into() }
+    Error::Parse {
+        what: format!("the journal's record of {}", kind.id()),
+        why: "its state is of another kind".into(),
+    }
 }

@@ -78,14 +78,24 @@ pub const ROLES: &[Role] = &[
         about: "sshd, firewall, fail2ban, automatic security updates",
         wishes: security::wishes,
     },
-    Role { name: "docker", tags: &["containers"], about: "Docker Engine and Compose", wishes: docker::wishes },
+    Role {
+        name: "docker",
+        tags: &["containers"],
+        about: "Docker Engine and Compose",
+        wishes: docker::wishes,
+    },
     Role {
         name: "monitoring",
         tags: &[],
         about: "tools, sysstat, the journal, log rotation",
         wishes: monitoring::wishes,
     },
-    Role { name: "app", tags: &["environment"], about: "nginx and the applications behind it", wishes: app::wishes },
+    Role {
+        name: "app",
+        tags: &["environment"],
+        about: "nginx and the applications behind it",
+        wishes: app::wishes,
+    },
 ];
 
 /// Packages whose purging would delete what a person keeps in them: going back removes, but does not purge them.

@@ -29,7 +29,10 @@ impl Proof for KernelValue {
         Ok(Verdict::NotInForce {
             expected: self.value.clone(),
             answer,
-            hint: format!("something set {} after pitool; `grep -r {} /etc/sysctl.d /usr/lib/sysctl.d /run/sysctl.d` finds it", self.key, self.key),
+            hint: format!(
+                "something set {} after pitool; `grep -r {} /etc/sysctl.d /usr/lib/sysctl.d /run/sysctl.d` finds it",
+                self.key, self.key
+            ),
         })
     }
 }

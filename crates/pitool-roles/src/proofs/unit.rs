@@ -23,7 +23,10 @@ impl Proof for UnitRunning {
             Verdict::NotInForce {
                 expected: "active".into(),
                 answer: format!("{:?}", status.active).to_lowercase(),
-                hint: format!("`systemctl status {}` and `journalctl -u {} -n 50` say why", self.name, self.name),
+                hint: format!(
+                    "`systemctl status {}` and `journalctl -u {} -n 50` say why",
+                    self.name, self.name
+                ),
             }
         })
     }
