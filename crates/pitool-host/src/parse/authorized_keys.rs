@@ -1,0 +1,112 @@
+//! Lines of `~/.ssh/authorized_keys`, sshd(8) "AUTHORIZED_KEYS FILE FORMAT".
+
+use serde::Serialize;
+
+/// A key that can open a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Key {
+    /// Options before the key, as written; empty for none.
+    pub options: String,
+    /// `ssh-ed25519`, `ecdsa-sha2-nistp256`, `ssh-rsa`, …
+    pub kind: String,
+    /// The key in base64.
+    pub body: String,
+    /// What follows, usually `user@host`.
+    pub comment: String,
+}
+
+/// Reads a line. A blank line or comment is `None`; a line that sshd would not accept is an error that says why.
+pub fn parse_line(line: &str) -> Result<Option<Key>, &'static str> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (options, rest) = if is_kind(first(line).0) {
+        ("", line)
+    } else {
+        let (options, rest) = split_options(line)?;
+        (options, rest.trim_start())
+    };
+    let (kind, rest) = first(rest);
+    if !is_kind(kind) {
+        return Err("the type of the key is missing or unknown");
+    }
+    let (body, comment) = first(rest);
+    let blob = decode_base64(body).ok_or("the key is not base64: it may be cut off or broken into lines")?;
+    let (embedded, data) = string(&blob).ok_or("the key is too short")?;
+    if embedded != kind.as_bytes() {
+        return Err("the key is of another type than the line says");
+    }
+    // Every type has at least one more field.
+    string(data).filter(|(field, _)| !field.is_empty()).ok_or("the key is cut off")?;
+    Ok(Some(Key {
+        options: options.to_owned(),
+        kind: kind.to_owned(),
+        body: body.to_owned(),
+        comment: comment.to_owned(),
+    }))
+}
+
+/// The types that OpenSSH 9 and 10 know, without DSA, which they refuse.
+fn is_kind(word: &str) -> bool {
+    let plain = word.strip_suffix("-cert-v01@openssh.com").unwrap_or(word);
+    matches!(
+        plain,
+        "ssh-ed25519" | "ssh-rsa" | "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521"
+    ) || matches!(
+        plain.strip_suffix("@openssh.com").unwrap_or(plain),
+        "sk-ssh-ed25519" | "sk-ecdsa-sha2-nistp256"
+    )
+}
+
+fn first(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim()))
+}
+
+/// Options end at the first blank that is not within double quotes.
+fn split_options(line: &str) -> Result<(&str, &str), &'static str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (at, character) in line.char_indices() {
+        match character {
+            '"' if !escaped => quoted = !quoted,
+            ' ' | '\t' if !quoted => return Ok(line.split_at(at)),
+            _ => {}
+        }
+        escaped = character == '\\' && !escaped;
+    }
+    Err(if quoted { "a quote of the options is not closed" } else { "there is no key on the line" })
+}
+
+/// The first length-prefixed string of a key (RFC 4251, section 5), and the rest.
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let plain = text.trim_end_matches('=');
+    if text.is_empty() || text.len() % 4 != 0 || text.len() - plain.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for character in plain.bytes() {
+        let digit = match character {
+            b'A'..=b'Z' => character - b'A',
+            b'a'..=b'z' => character - b'a' + 26,
+            b'0'..=b'9' => character - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(digit);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff) as u8);
+        }
+    }
+    Some(bytes)
+}
