@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use pitool_testkit::machine::{BoxOptions, Lab, Machine, RaspberryPi, Suite};
 
-const USAGE: &str = "box up NAME [SUITE] [--pi MODEL] | sh NAME COMMAND… | cp NAME FILE PATH | ip NAME | dir NAME
+const USAGE: &str =
+    "box up NAME [SUITE] [--pi MODEL] | sh NAME COMMAND… | cp NAME FILE PATH | ip NAME | dir NAME
     | kill NAME | start NAME | reboot NAME | down NAME | list | sweep | base SUITE";
 
 fn main() -> ExitCode {
@@ -49,7 +50,8 @@ fn go(words: &[&str]) -> Result<ExitCode> {
             return Ok(u8::try_from(output.status).map_or(ExitCode::FAILURE, ExitCode::from));
         }
         ["cp", name, file, path] => {
-            let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(file).context("no such file")?);
+            let mode =
+                std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(file).context("no such file")?);
             at(name)?.copy_in(Path::new(file), path, mode & 0o7777)?;
         }
         ["ip", name] => println!("{}", at(name)?.ip()),

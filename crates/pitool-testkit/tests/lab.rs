@@ -62,9 +62,20 @@ fn commands(target: &Machine, suite: Suite) -> Result<()> {
     ensure!(error.contains("exit 3") && error.contains("status 3") && error.contains("why"), "{error}");
     ensure!(target.run(["echo", "$HOME", "a b"])?.stdout == "$HOME a b\n");
     ensure!(target.sh("kill -9 $$")?.status == 137);
-    ensure!(target.check("echo $(hostname) $(whoami) $PWD $HOME; env | wc -l")?.stdout.starts_with("target root / /root"));
-    ensure!(target.check("cat /proc/1/comm; . /etc/os-release; echo $VERSION_CODENAME")?.stdout == format!("systemd\n{suite}\n"));
-    ensure!(target.check("systemctl is-system-running")?.stdout.trim() == "running", "not running, but degraded");
+    ensure!(
+        target
+            .check("echo $(hostname) $(whoami) $PWD $HOME; env | wc -l")?
+            .stdout
+            .starts_with("target root / /root")
+    );
+    ensure!(
+        target.check("cat /proc/1/comm; . /etc/os-release; echo $VERSION_CODENAME")?.stdout
+            == format!("systemd\n{suite}\n")
+    );
+    ensure!(
+        target.check("systemctl is-system-running")?.stdout.trim() == "running",
+        "not running, but degraded"
+    );
     ensure!(target.check("id -nG pi")?.stdout.contains("sudo"));
     ensure!(target.check("wc -c < /etc/machine-id")?.stdout.trim() == "33");
     // A daemon that keeps the output open does not keep the caller.
@@ -133,8 +144,12 @@ fn measuring(target: &Machine) -> Result<()> {
 
     let (output, small) = target.timed(["true"])?;
     ensure!(output.ok() && small.max_rss_kib < 8 * 1024, "{small:?}");
-    let (_, large) = target.timed(["python3", "-c", "x = bytearray(50_000_000)\nfor i in range(10**6): pass"])?;
-    ensure!((50_000..100_000).contains(&large.max_rss_kib) && large.user > Duration::from_millis(10), "{large:?}");
+    let (_, large) =
+        target.timed(["python3", "-c", "x = bytearray(50_000_000)\nfor i in range(10**6): pass"])?;
+    ensure!(
+        (50_000..100_000).contains(&large.max_rss_kib) && large.user > Duration::from_millis(10),
+        "{large:?}"
+    );
     ensure!(target.timed(["sh", "-c", "exit 5"])?.0.status == 5);
     Ok(())
 }
@@ -142,7 +157,10 @@ fn measuring(target: &Machine) -> Result<()> {
 fn packages(target: &Machine) -> Result<()> {
     target.check("apt-get update -q")?;
     target.check("apt-get install -yq --no-install-recommends hello && hello")?;
-    ensure!(target.check("ls /var/cache/apt/archives")?.stdout.contains("hello_"), "not kept for the next box");
+    ensure!(
+        target.check("ls /var/cache/apt/archives")?.stdout.contains("hello_"),
+        "not kept for the next box"
+    );
     Ok(())
 }
 
@@ -164,7 +182,9 @@ fn second_box(lab: &Lab, target: &Machine, outsider: &Machine) -> Result<()> {
 fn power_cut(target: &mut Machine) -> Result<()> {
     target.write_file("/root/kept", "still here", 0o644)?;
     let background = target.spawn(["sleep", "300"])?;
-    let id = target.check("cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic")?.stdout;
+    let id = target
+        .check("cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic")?
+        .stdout;
     let init = target.pid().context("no init")?;
     target.power_cut()?;
     ensure!(!target.running() && target.sh("true").is_err());
@@ -173,7 +193,8 @@ fn power_cut(target: &mut Machine) -> Result<()> {
     ensure!(target.read_text("/root/kept")? == "still here", "files can be read while the box is off");
     target.start()?;
     ensure!(target.check("cat /root/kept")?.stdout == "still here");
-    let now = target.check("cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic")?;
+    let now =
+        target.check("cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic")?;
     ensure!(now.stdout != id, "the same boot");
     target.check("systemctl is-active ssh")?;
     Ok(())
@@ -197,7 +218,7 @@ fn killed_run(lab: &Lab) -> Result<()> {
     let dead = "id=orphan-99\nname=orphan\nnetwork=99\nowner=1 1\narchives=\nmemory_mib=\nsuite=trixie\n";
     std::fs::write(folder.join("record"), dead)?;
     command("ip", &["netns", "add", "plab99"])?;
-    command("ip", &["link", "add", "plab99", "type", "dummy"])?;
+    command("ip", &["link", "add", "plab99", "type", "veth", "peer", "name", "plabx99"])?;
     command("mount", &["-t", "tmpfs", "none", &folder.join("root").display().to_string()])?;
     let mut sleeper = Command::new("ip").args(["netns", "exec", "plab99", "sleep", "300"]).spawn()?;
     std::thread::sleep(Duration::from_millis(200));
@@ -231,10 +252,12 @@ fn nothing_left(lab: &Lab, id: &str, network: u8) -> Result<()> {
         ("process", command("ps", &["-eo", "args"])?),
     ] {
         let subnet = format!("10.91.{network}.");
-        let left = listing.lines().find(|line| line.contains(&name) || line.contains(id) || line.contains(&subnet));
+        let left =
+            listing.lines().find(|line| line.contains(&name) || line.contains(id) || line.contains(&subnet));
         ensure!(left.is_none(), "a {what} is left: {left:?}");
     }
-    let groups = command("find", &["/sys/fs/cgroup", "-maxdepth", "3", "-name", &format!("plab-{network}*")])?;
+    let groups =
+        command("find", &["/sys/fs/cgroup", "-maxdepth", "3", "-name", &format!("plab-{network}*")])?;
     ensure!(groups.is_empty(), "control groups are left: {groups}");
     let run = command("find", &["/run/systemd/nspawn", "-name", &format!("*{id}*")])?;
     ensure!(run.is_empty(), "files under /run are left: {run}");
@@ -242,7 +265,8 @@ fn nothing_left(lab: &Lab, id: &str, network: u8) -> Result<()> {
 }
 
 fn command(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(arguments).output().with_context(|| format!("starting {program}"))?;
+    let output =
+        Command::new(program).args(arguments).output().with_context(|| format!("starting {program}"))?;
     ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -123,7 +123,8 @@ impl Lab {
         let prefix = format!("base-{suite}-");
         for entry in fs::read_dir(self.cache())?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                fs::remove_dir_all(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
+                fs::remove_dir_all(entry.path())
+                    .with_context(|| format!("removing {}", entry.path().display()))?;
             }
         }
         Ok(())
@@ -141,7 +142,11 @@ fn build(suite: Suite, mirror: &Mirror, base: &Path) -> Result<()> {
     for setting in apt_settings(None) {
         command.arg(format!("--aptopt={}", setting.trim_end_matches(';')));
     }
-    command.arg(suite.codename()).arg(&unfinished).args(sources.iter().map(Source::line)).stdin(Stdio::null());
+    command
+        .arg(suite.codename())
+        .arg(&unfinished)
+        .args(sources.iter().map(Source::line))
+        .stdin(Stdio::null());
     let output = command.output().context("starting mmdebstrap")?;
     if !output.status.success() {
         let _ = fs::remove_dir_all(&unfinished);

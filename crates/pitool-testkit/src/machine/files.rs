@@ -49,7 +49,8 @@ impl Root {
     /// Removes a file or link; one that is not there is fine.
     pub(crate) fn remove(&self, path: &str) -> Result<()> {
         let (parent, name) = split(path)?;
-        let folder = self.at(parent, OFlag::O_PATH, 0).with_context(|| format!("opening {parent} in the box"))?;
+        let folder =
+            self.at(parent, OFlag::O_PATH, 0).with_context(|| format!("opening {parent} in the box"))?;
         match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("removing {path} in the box")),

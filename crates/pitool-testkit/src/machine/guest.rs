@@ -59,7 +59,13 @@ pub struct BoxOptions {
 impl BoxOptions {
     /// Describes a plain box: shared package cache, no Raspberry Pi, no memory limit.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), shared_apt_cache: true, raspberry_pi: None, memory_mib: None, keep: false }
+        Self {
+            name: name.to_owned(),
+            shared_apt_cache: true,
+            raspberry_pi: None,
+            memory_mib: None,
+            keep: false,
+        }
     }
 }
 
@@ -219,7 +225,10 @@ impl Machine {
             apt.push("APT::Keep-Downloaded-Packages \"true\";".into());
         }
         if !apt.is_empty() {
-            let text = format!("// An artefact of the test bed; no real machine has this file.\n{}\n", apt.join("\n"));
+            let text = format!(
+                "// An artefact of the test bed; no real machine has this file.\n{}\n",
+                apt.join("\n")
+            );
             root.write("/etc/apt/apt.conf.d/00lab", text.as_bytes(), 0o644)?;
         }
         if let Some(pi) = &options.raspberry_pi {
@@ -404,6 +413,14 @@ impl Machine {
         if let Some(init) = self.init.take() {
             init.kill();
         }
+        // With its init all of the box is dead. nspawn, outside, gets a moment to notice: whoever dies before its
+        // child leaves a zombie to the host.
+        wait_until(Duration::from_secs(3), || {
+            if let Some(child) = &mut self.child {
+                let _ = child.try_wait();
+            }
+            !nspawns.iter().any(|nspawn| nspawn.alive())
+        });
         nspawns.iter().for_each(|nspawn| nspawn.kill());
         if let Some(mut child) = self.child.take() {
             child.wait().context("waiting for systemd-nspawn")?;
@@ -611,23 +628,41 @@ impl Background {
 
     /// Gives this host's pid of the program in the box, once it is there.
     pub fn pid(&self) -> Option<i32> {
-        let pid = i32::try_from(self.child.id()).ok()?;
-        process::children(pid).first().map(|child| child.pid)
+        self.program().map(|program| program.pid)
+    }
+
+    /// Finds the program below the wrappers that put it into the box and measure it.
+    fn program(&self) -> Option<Process> {
+        let mut process = Process::find(i32::try_from(self.child.id()).ok()?)?;
+        loop {
+            let name = fs::read_to_string(format!("/proc/{}/comm", process.pid)).ok()?;
+            if !["nsenter", "strace", "time"].contains(&name.trim()) {
+                return Some(process);
+            }
+            process = *process::children(process.pid).first()?;
+        }
     }
 
     /// Kills the program in the box with SIGKILL; what it started itself goes on.
     pub fn kill(mut self) -> Result<Output> {
-        self.end();
+        self.end()?;
         self.wait(Duration::from_secs(10))
     }
 
-    fn end(&mut self) {
-        let nsenter = i32::try_from(self.child.id()).unwrap_or_default();
-        let inside = process::children(nsenter);
-        inside.iter().for_each(|process| process.kill());
-        if inside.is_empty() {
-            let _ = self.child.kill();
+    fn end(&mut self) -> Result<()> {
+        // A program just spawned may still be on its way into the box, out of reach from its wrapper.
+        let mut killed = false;
+        wait_until(Duration::from_secs(5), || {
+            if let Some(program) = self.program() {
+                program.kill();
+                killed = true;
+            }
+            killed || !matches!(self.child.try_wait(), Ok(None))
+        });
+        if !killed {
+            self.child.kill()?;
         }
+        Ok(())
     }
 
     /// Waits for the end; a program that takes longer is killed and is an error.
@@ -636,7 +671,7 @@ impl Background {
         let mut pause = Duration::from_millis(1);
         while self.running()? {
             if Instant::now() >= deadline {
-                self.end();
+                self.end()?;
                 wait_until(Duration::from_secs(5), || !matches!(self.running(), Ok(true)));
                 let output = self.output(ExitStatus::from_raw(9))?;
                 bail!("killed after {} s:\n{output}", limit.as_secs());

@@ -1,6 +1,7 @@
 //! The place boxes live in on this host: caches, state, locks, and the sweeping up after killed runs.
 
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -147,7 +148,11 @@ impl Record {
             id: field("id")?.to_owned(),
             name: field("name")?.to_owned(),
             network: field("network")?.parse()?,
-            owner: if owner == NOBODY { None } else { Some(Process::parse(owner).context("a broken owner")?) },
+            owner: if owner == NOBODY {
+                None
+            } else {
+                Some(Process::parse(owner).context("a broken owner")?)
+            },
             archives: Some(field("archives")?).filter(|text| !text.is_empty()).map(PathBuf::from),
             memory_mib: field("memory_mib")?.parse().ok(),
             suite: field("suite")?.to_owned(),
@@ -171,6 +176,11 @@ impl Record {
         ensure!(gone, "the box {} has processes that do not die: {:?}", self.id, processes());
         network.remove()?;
         cgroup::remove(&self.cgroup())?;
+        if let Ok(root) = fs::metadata(folder.join("root")) {
+            // nspawn's lock on the tree, which one that was killed does not remove.
+            let lock = format!("/run/systemd/nspawn/locks/inode-{}:{}", root.dev(), root.ino());
+            let _ = fs::remove_file(lock);
+        }
         unmount_below(&folder)?;
         remove_tree(&folder)?;
         for leftover in ["propagate", "unix-export"] {

@@ -104,7 +104,12 @@ impl Machine {
             command.args(["--follow-forks", "--seccomp-bpf", "-qq", "-y", "-s", "0", "-o"]).arg(&trace_file);
             command.args(["-e", &format!("trace={CALLS}"), "-e", "signal=none", "--", "time"]);
         }
-        command.args(["--quiet", "-f", "%M %U %S", "-o"]).arg(&usage_file).arg("nsenter").args(entry).args(&argv);
+        command
+            .args(["--quiet", "-f", "%M %U %S", "-o"])
+            .arg(&usage_file)
+            .arg("nsenter")
+            .args(entry)
+            .args(&argv);
         clean_environment(&mut command);
         let output = Background::start(&self.scratch(), name, command)?.wait(LIMIT)?;
 
@@ -133,8 +138,8 @@ fn parse_usage(text: &str) -> Option<Usage> {
 fn parse(text: &str) -> Trace {
     let mut trace = Trace::default();
     let mut unfinished: BTreeMap<&str, &str> = BTreeMap::new();
-    // Two programs belong to the measuring: time, and nsenter, which is also the last to run outside the box.
-    let mut outside = 2;
+    // Two processes belong to the measuring, the first two that start a program: time, and nsenter below it.
+    let mut outside: Vec<&str> = Vec::new();
     for line in text.lines() {
         let Some((pid, rest)) = line.split_once(' ') else { continue };
         let rest = rest.trim_start();
@@ -152,19 +157,19 @@ fn parse(text: &str) -> Trace {
             rest
         };
         let Some((name, arguments)) = call.split_once('(') else { continue };
-        let Some((arguments, result)) = arguments.rsplit_once(") = ").or_else(|| spaced(arguments)) else { continue };
+        let Some((arguments, result)) = arguments.rsplit_once(") = ").or_else(|| spaced(arguments)) else {
+            continue;
+        };
         if result.trim_start().starts_with(['-', '?']) {
             continue;
         }
-        if outside > 0 {
-            if name.starts_with("execve") {
-                outside -= 1;
-            }
-            continue;
+        if outside.len() < 2 && name == "execve" {
+            outside.push(pid);
         }
-        trace.add(name, arguments, result.trim_start());
+        if !outside.contains(&pid) && outside.len() == 2 {
+            trace.add(name, arguments, result.trim_start());
+        }
     }
-    // What time and nsenter do of their own lies before the program's start, except nsenter's fork: see below.
     trace
 }
 
@@ -223,7 +228,8 @@ fn descriptor(text: &str) -> Option<String> {
 
 /// Tells whether writing to a path is writing to a file.
 fn counts(path: &str) -> bool {
-    let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/console", "/dev/urandom"];
+    let devices =
+        ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/console", "/dev/urandom"];
     // The nameless file that collects the output is outside the box, and deleted.
     path.starts_with('/')
         && !devices.contains(&path)
@@ -265,6 +271,7 @@ mod tests {
 4 unlinkat(AT_FDCWD</root>, "gone", 0)    = 0
 4 unlink("/never")                        = -1 ENOENT (No such file or directory)
 4 +++ exited with 0 +++
+1 write(3</lab/usage>, ""..., 15) = 15
 "#;
         let trace = parse(text);
         assert_eq!(trace.programs, ["/bin/cat", "/bin/sh"]);

@@ -29,7 +29,8 @@ pub(crate) struct Source {
 impl Source {
     /// Renders the one-line form.
     pub(crate) fn line(&self) -> String {
-        let signed = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
+        let signed =
+            if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
         format!("deb {signed}{} {} {}", self.uri, self.suite, self.components)
     }
 
@@ -59,7 +60,9 @@ impl Mirror {
                 return Ok(mirror);
             }
         }
-        bail!("no Debian mirror in this host's apt sources; name one, for example PITOOL_MIRROR=http://…/debian")
+        bail!(
+            "no Debian mirror in this host's apt sources; name one, for example PITOOL_MIRROR=http://…/debian"
+        )
     }
 
     fn choose(sources: &[Source], codename: &str) -> Option<Self> {
@@ -126,7 +129,8 @@ fn one_line(text: &str) -> Vec<Source> {
     for line in text.lines() {
         let Some(rest) = line.trim().strip_prefix("deb ") else { continue };
         let rest = rest.trim_start();
-        let rest = if rest.starts_with('[') { rest.split_once(']').map_or("", |(_, after)| after) } else { rest };
+        let rest =
+            if rest.starts_with('[') { rest.split_once(']').map_or("", |(_, after)| after) } else { rest };
         let mut words = rest.split('#').next().unwrap_or_default().split_whitespace();
         let (Some(uri), Some(suite)) = (words.next(), words.next()) else { continue };
         let components = words.collect::<Vec<_>>().join(" ");
@@ -184,7 +188,9 @@ pub(crate) fn apt_settings(gateway: Option<&str>) -> Vec<String> {
     let dump = tool("apt-config", ["dump"]).unwrap_or_default();
     let mut found: Vec<String> = dump
         .lines()
-        .filter(|line| wanted.iter().any(|key| line.starts_with(&format!("{key} ")) || proxy_for_host(line, key)))
+        .filter(|line| {
+            wanted.iter().any(|key| line.starts_with(&format!("{key} ")) || proxy_for_host(line, key))
+        })
         .filter(|line| !line.ends_with(" \"\";"))
         .map(str::to_owned)
         .collect();
@@ -213,7 +219,10 @@ fn proxy_for_host(line: &str, key: &str) -> bool {
 pub(crate) fn resolver() -> String {
     let plain = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let servers = |text: &str| {
-        text.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(|s| s.trim().to_owned()).collect()
+        text.lines()
+            .filter_map(|line| line.strip_prefix("nameserver "))
+            .map(|s| s.trim().to_owned())
+            .collect()
     };
     let own: Vec<String> = servers(&plain);
     if own.iter().all(|server| server.starts_with("127.")) {
@@ -255,7 +264,10 @@ mod tests {
             source("http://m/security", "bookworm-security", "main"),
         ];
         let mirror = Mirror::choose(&sources, "bookworm").unwrap();
-        assert_eq!((mirror.main.as_str(), mirror.security.as_deref()), ("http://m/debian", Some("http://m/security")));
+        assert_eq!(
+            (mirror.main.as_str(), mirror.security.as_deref()),
+            ("http://m/debian", Some("http://m/security"))
+        );
         assert_eq!(Mirror::choose(&sources, "noble"), None);
     }
 }

@@ -43,7 +43,8 @@ pub fn snapshot(machine: &Machine, folders: &[&str]) -> Result<Tree> {
     let root = machine.dir();
     let mut tree = Tree::new();
     for folder in folders {
-        let relative = Path::new(folder).strip_prefix("/").with_context(|| format!("{folder}: not absolute"))?;
+        let relative =
+            Path::new(folder).strip_prefix("/").with_context(|| format!("{folder}: not absolute"))?;
         let path = root.join(relative);
         if let Some(parent) = path.parent().filter(|parent| parent.exists()) {
             // A link such as /var/run would lead to the host's own files.
@@ -156,7 +157,8 @@ mod tests {
             ("/b", entry(Kind::File("3".into()), 0o777)),
             ("/d", Entry { uid: 1000, ..entry(Kind::Folder, 0o755) }),
         ]);
-        let expected = ["/a: other content", "/a: mode 0644 → 0600", "/b: link → file", "/c: gone", "/d: new"];
+        let expected =
+            ["/a: other content", "/a: mode 0644 → 0600", "/b: link → file", "/c: gone", "/d: new"];
         assert_eq!(diff(&before, &after), expected);
         assert_eq!(diff(&before, &before), [""; 0]);
     }
