@@ -38,6 +38,9 @@ pub use machine::PiOs;
 use world::errno;
 pub use world::{CataloguePackage, CatalogueUnit, Node, Pending, Shipped, Unit, World};
 
+/// What [`Inspect::read`] reads at most.
+const LARGEST: u64 = 16 << 20;
+
 /// Where exactly the power goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cut {
@@ -339,6 +342,9 @@ impl Inspect for Sim {
     fn read(&self, path: &str) -> Result<Option<Content>> {
         self.alive()?;
         match self.world.borrow().node(path, true) {
+            Some(Node::File { size: Some(size), .. }) if *size > LARGEST => {
+                Err(Self::refuse("read", path, errno::EFBIG))
+            }
             Some(Node::File { content, .. }) => Ok(Some(content.clone())),
             Some(Node::Dir { .. }) => Err(Self::refuse("read", path, errno::EISDIR)),
             Some(_) => Err(Self::refuse("read", path, errno::EINVAL)),

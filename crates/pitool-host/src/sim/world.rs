@@ -382,6 +382,7 @@ pub(super) mod errno {
     pub(in crate::sim) const ENOTDIR: i32 = 20;
     pub(in crate::sim) const EISDIR: i32 = 21;
     pub(in crate::sim) const EINVAL: i32 = 22;
+    pub(in crate::sim) const EFBIG: i32 = 27;
     pub(in crate::sim) const ENOSPC: i32 = 28;
     pub(in crate::sim) const EROFS: i32 = 30;
     pub(in crate::sim) const EEXIST: i32 = 17;
