@@ -371,6 +371,8 @@ pub struct World {
     pub unsynced: BTreeMap<String, Option<Node>>,
     /// The time.
     pub clock: jiff::Timestamp,
+    /// How often random bytes were drawn: the same machine draws the same ones.
+    pub randoms: u64,
     /// How often the machine has booted.
     pub boots: u64,
 }
@@ -567,15 +569,17 @@ impl World {
     }
 
     /// Lists what differs to a person: files, packages, swap, and for each unit whether it runs, and with what.
-    /// Clock, counters, boot, /run, /tmp, /proc (save /proc/sys), caches and logs do not count, nor what is at or below `besides`.
+    /// Clock, counters, boot, /run, /tmp, /proc (save /proc/sys), caches and logs do not count (nor do apt's
+    /// and dpkg's files, as their packages are compared), nor what is at or below `besides`.
     pub fn differences(&self, other: &Self, besides: &[&str]) -> Vec<String> {
-        const FLEETING: [&str; 8] = [
+        const FLEETING: [&str; 9] = [
             "/run",
             "/tmp",
             "/var/tmp",
             "/var/log",
             "/var/cache",
-            "/var/lib/apt/lists",
+            "/var/lib/apt",
+            "/var/lib/dpkg/status",
             "/proc/swaps",
             "/proc/sys/kernel/random",
         ];
