@@ -1,11 +1,11 @@
 //! A simulated Raspberry Pi that can lose power at any change.
 //!
 //! [`Sim`] is a [`Host`] over a [`World`], which is a plain value: tests clone it, compare it, and look into it.
-//! Every change of the machine goes through one door, [`Sim::change`], which counts it, lets the clock tick, and
+//! Every change of the machine goes through one door, `Sim::change`, which counts it, lets the clock tick, and
 //! cuts the power where a test asked for that. A command that changes several things (apt unpacks, configures and
 //! starts) is as many changes, so that the power can also go in the middle of it.
 //!
-//! [`machine`] makes machines, [`program`] lists the programs that they know, one file for each.
+//! `machine` makes machines, `program` lists the programs that they know, one file for each.
 
 mod accounts;
 mod apt;
@@ -37,6 +37,9 @@ use crate::{
 pub use machine::PiOs;
 use world::errno;
 pub use world::{CataloguePackage, CatalogueUnit, Node, Pending, Shipped, Unit, World};
+
+/// What [`Inspect::read`] reads at most.
+const LARGEST: u64 = 16 << 20;
 
 /// Where exactly the power goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,9 +103,9 @@ pub struct Sim {
     offline: Cell<bool>,
     away: Cell<bool>,
     apt_lock: Cell<Option<jiff::Timestamp>>,
-    random: Cell<u64>,
     variables: RefCell<BTreeMap<String, String>>,
-    locks: Rc<RefCell<BTreeMap<String, LockHolder>>>,
+    locks: Locks,
+    lock_number: Cell<u64>,
     changes: RefCell<Vec<String>>,
     commands: RefCell<Vec<String>>,
     questions: RefCell<Vec<String>>,
@@ -207,7 +210,7 @@ impl Sim {
         self.faults.borrow_mut().push((what.to_owned(), fault));
     }
 
-    /// Makes every question whose command line starts with these words be answered so, before any program sees it.
+    /// Makes every command that starts with these words end so, before any program sees it; running one is one change.
     pub fn answer(&self, command: &str, output: Output) {
         self.answers.borrow_mut().push((command.to_owned(), output));
     }
@@ -240,7 +243,7 @@ impl Sim {
 
     /// Lets someone else hold the lock at this path.
     pub fn hold_lock(&self, path: &str, holder: LockHolder) {
-        self.locks.borrow_mut().insert(path.to_owned(), holder);
+        self.locks.borrow_mut().insert(path.to_owned(), (0, holder));
     }
 }
 
@@ -248,6 +251,12 @@ impl Sim {
 impl Sim {
     fn alive(&self) -> Result<()> {
         if self.dead.get() { Err(Error::PowerCut) } else { Ok(()) }
+    }
+
+    fn answered(&self, command: &Command) -> Option<Output> {
+        let answers = self.answers.borrow();
+        let found = answers.iter().rev().find(|(start, _)| command.display().starts_with(start.as_str()));
+        found.map(|(_, output)| output.clone())
     }
 
     fn fault(&self, what: &str) -> Option<Fault> {
@@ -339,6 +348,9 @@ impl Inspect for Sim {
     fn read(&self, path: &str) -> Result<Option<Content>> {
         self.alive()?;
         match self.world.borrow().node(path, true) {
+            Some(Node::File { size: Some(size), .. }) if *size > LARGEST => {
+                Err(Self::refuse("read", path, errno::EFBIG))
+            }
             Some(Node::File { content, .. }) => Ok(Some(content.clone())),
             Some(Node::Dir { .. }) => Err(Self::refuse("read", path, errno::EISDIR)),
             Some(_) => Err(Self::refuse("read", path, errno::EINVAL)),
@@ -570,7 +582,14 @@ impl Host for Sim {
     fn run_watched(&self, command: &Command, line: &mut dyn FnMut(&str)) -> Result<Output> {
         self.alive()?;
         self.commands.borrow_mut().push(command.display());
-        let output = program::run(self, command, line)?;
+        let output = match self.answered(command) {
+            Some(output) => {
+                self.change(&command.display(), |_| {})?;
+                output.stdout.lines().for_each(line);
+                output
+            }
+            None => program::run(self, command, line)?,
+        };
         Error::unless_ok(command, output)
     }
 
@@ -580,8 +599,9 @@ impl Host for Sim {
 
     fn random(&self, length: usize) -> Result<Vec<u8>> {
         self.alive()?;
-        let seed = self.random.get();
-        self.random.set(seed + 1);
+        let mut world = self.world.borrow_mut();
+        world.randoms += 1;
+        let seed = world.randoms;
         let mut bytes = Vec::with_capacity(length + 32);
         for block in 0u64.. {
             if bytes.len() >= length {
@@ -605,11 +625,13 @@ impl Host for Sim {
         holder: &LockHolder,
     ) -> Result<std::result::Result<Box<dyn Lock>, LockHolder>> {
         self.alive()?;
-        if let Some(other) = self.locks.borrow().get(path) {
+        if let Some((_, other)) = self.locks.borrow().get(path) {
             return Ok(Err(other.clone()));
         }
-        self.locks.borrow_mut().insert(path.to_owned(), holder.clone());
-        Ok(Ok(Box::new(Held { path: path.to_owned(), locks: Rc::clone(&self.locks) })))
+        let number = self.lock_number.get() + 1;
+        self.lock_number.set(number);
+        self.locks.borrow_mut().insert(path.to_owned(), (number, holder.clone()));
+        Ok(Ok(Box::new(Held { path: path.to_owned(), number, locks: Rc::clone(&self.locks) })))
     }
 
     fn interrupted(&self) -> bool {
@@ -621,16 +643,24 @@ impl Host for Sim {
     }
 }
 
+/// Who holds which lock, and under which number it was taken.
+type Locks = Rc<RefCell<BTreeMap<String, (u64, LockHolder)>>>;
+
 /// A lock that is held until it is dropped.
 struct Held {
     path: String,
-    locks: Rc<RefCell<BTreeMap<String, LockHolder>>>,
+    number: u64,
+    locks: Locks,
 }
 
 impl Lock for Held {}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.locks.borrow_mut().remove(&self.path);
+        // After a kill the lock may be another's by now.
+        let mut locks = self.locks.borrow_mut();
+        if locks.get(&self.path).is_some_and(|(number, _)| *number == self.number) {
+            locks.remove(&self.path);
+        }
     }
 }

@@ -251,11 +251,7 @@ impl World {
 
     /// Removes empty directories upwards that no package owns any more.
     fn prune(&mut self, dir: &str) {
-        const BASE: [&str; 7] = ["/etc", "/usr", "/var", "/run", "/opt", "/home", "/lib"];
-        let depth = dir.matches('/').count();
-        let base = depth <= 1
-            || BASE.iter().any(|base| dir.starts_with(base) && depth <= 2 && *base != "/etc")
-            || super::machine::DIRECTORIES.contains(&dir);
+        let base = dir.matches('/').count() <= 1 || super::machine::DIRECTORIES.contains(&dir);
         if base || self.names(dir).is_none_or(|names| !names.is_empty()) {
             return;
         }

@@ -371,6 +371,8 @@ pub struct World {
     pub unsynced: BTreeMap<String, Option<Node>>,
     /// The time.
     pub clock: jiff::Timestamp,
+    /// How often random bytes were drawn: the same machine draws the same ones.
+    pub randoms: u64,
     /// How often the machine has booted.
     pub boots: u64,
 }
@@ -382,6 +384,7 @@ pub(super) mod errno {
     pub(in crate::sim) const ENOTDIR: i32 = 20;
     pub(in crate::sim) const EISDIR: i32 = 21;
     pub(in crate::sim) const EINVAL: i32 = 22;
+    pub(in crate::sim) const EFBIG: i32 = 27;
     pub(in crate::sim) const ENOSPC: i32 = 28;
     pub(in crate::sim) const EROFS: i32 = 30;
     pub(in crate::sim) const EEXIST: i32 = 17;
@@ -566,15 +569,17 @@ impl World {
     }
 
     /// Lists what differs to a person: files, packages, swap, and for each unit whether it runs, and with what.
-    /// Clock, counters, boot, /run, /tmp, /proc (save /proc/sys), caches and logs do not count, nor what is at or below `besides`.
+    /// Clock, counters, boot, /run, /tmp, /proc (save /proc/sys), caches and logs do not count (nor do apt's
+    /// and dpkg's files, as their packages are compared), nor what is at or below `besides`.
     pub fn differences(&self, other: &Self, besides: &[&str]) -> Vec<String> {
-        const FLEETING: [&str; 8] = [
+        const FLEETING: [&str; 9] = [
             "/run",
             "/tmp",
             "/var/tmp",
             "/var/log",
             "/var/cache",
-            "/var/lib/apt/lists",
+            "/var/lib/apt",
+            "/var/lib/dpkg/status",
             "/proc/swaps",
             "/proc/sys/kernel/random",
         ];
