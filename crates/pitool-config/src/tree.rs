@@ -211,7 +211,7 @@ fn plain(message: String, text: &str, open: bool) -> (String, Option<String>) {
         let lower = word.to_lowercase();
         return match lower.as_str() {
             "true" | "false" => (format!("{word} is not true or false"), Some(format!("write {lower}"))),
-            _ => ("a text stands in quotes".to_owned(), Some(format!("write \"{word}\""))),
+            _ => ("a text must stand in quotes".to_owned(), Some(format!("write \"{word}\""))),
         };
     }
     (message, None)

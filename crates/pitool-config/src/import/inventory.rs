@@ -85,7 +85,7 @@ impl Inventory {
                     continue;
                 }
                 Err(problem) => {
-                    problems.push(problem);
+                    problems.push(*problem);
                     continue;
                 }
             };

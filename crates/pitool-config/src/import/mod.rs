@@ -211,6 +211,13 @@ struct Line {
     line: usize,
 }
 
+impl Line {
+    /// The variable that it came from, and where that stands.
+    fn place(&self) -> String {
+        format!("{} ({}:{})", self.name, self.path.display(), self.line)
+    }
+}
+
 struct Import<'a> {
     variables: &'a Variables,
     host: Option<&'a str>,
@@ -274,7 +281,9 @@ impl Import<'_> {
                         .chain(APP_KEYS.iter().map(|(known, ..)| *known));
                     let near = nearest(name, known.chain(["app_name", "domain_name", "admin_email"]));
                     let hint = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-                    self.note(variable, format!("unknown variable `{name}`: not imported{hint}"));
+                    let vault =
+                        if variable.value.has_vault() { ", encrypted with Ansible Vault" } else { "" };
+                    self.note(variable, format!("unknown variable `{name}`{vault}: not imported{hint}"));
                 }
             }
         }
@@ -309,14 +318,7 @@ impl Import<'_> {
                 format!("the app `{name}` is called `{plain}`, because a name here is of small letters"),
             );
         }
-        self.lines.push(Line {
-            section: format!("apps.{plain}"),
-            key: String::new(),
-            value: String::new(),
-            name: "app_name".to_owned(),
-            path: variable.path.clone(),
-            line: variable.line,
-        });
+        self.push(&format!("apps.{plain}"), "", String::new(), "app_name", variable);
         let home = self.variables.contains_key("app_home");
         if !home && plain != OLD_APP {
             let message = format!("no `app_home` is set: the app's directory is /opt/{plain}");
@@ -379,16 +381,11 @@ impl Import<'_> {
         };
         self.push(section, "server_name", format!("[{}]", names.join(", ")), name, variable);
         self.later("ssl", name, variable);
-        let message = format!(
-            "`{name}` became `server_name`: the app answers to that name only, and a request by address gets /health; \
-             take `server_name` away to change that"
-        );
-        self.note(variable, message);
     }
 
     fn later(&mut self, section: &str, name: &str, variable: &Variable) {
         let secret = ["password", "passphrase", "secret", "token", "access_key", "api_key"];
-        if secret.iter().any(|word| name.contains(word)) {
+        if !variable.value.has_vault() && secret.iter().any(|word| name.contains(word)) {
             let message =
                 format!("`{name}` is a secret: it is not copied; [{section}] will take it from a file");
             self.note(variable, message);
@@ -426,7 +423,10 @@ impl Import<'_> {
         let mut refused: BTreeMap<String, String> = BTreeMap::new();
         loop {
             let (text, at) = self.text(host, &refused);
-            let Err(problems) = load(&[Fragment::new("import", text.as_str())]) else { return text };
+            let Err(problems) = load(&[Fragment::new("import", text.as_str())]) else {
+                self.name_the_domain(&refused);
+                return text;
+            };
             let before = refused.len();
             for problem in problems.iter().filter(|problem| problem.severity == Severity::Error) {
                 let Some(line) = at.get(&problem.line).and_then(|index| self.lines.get(*index)) else {
@@ -445,6 +445,18 @@ impl Import<'_> {
         }
     }
 
+    /// Says what a host name changes, where the config has got one.
+    fn name_the_domain(&mut self, refused: &BTreeMap<String, String>) {
+        let named = |line: &&Line| line.key == "server_name" && !refused.contains_key(&line.name);
+        let Some(line) = self.lines.iter().find(named) else { return };
+        let message = format!(
+            "`{}` became `server_name`: the app answers to that name only, and a request by address gets /health; \
+             take `server_name` away to change that",
+            line.name
+        );
+        self.notes.push(Note::new(&line.path, line.line, message));
+    }
+
     /// The text, and which line of it is which of ours.
     fn text(
         &self,
@@ -458,8 +470,13 @@ impl Import<'_> {
         for (index, line) in self.lines.iter().enumerate() {
             if line.section != section {
                 section = &line.section;
+                let named = if line.key.is_empty() {
+                    format!("  # {}", one_line(&line.place()))
+                } else {
+                    String::new()
+                };
                 text.push(String::new());
-                text.push(format!("[{section}]"));
+                text.push(format!("[{section}]{named}"));
                 if section.starts_with("apps.") {
                     text.push("# The old roles put the app's user into the group docker, which can do all that root can.".to_owned());
                     text.push("# docker = true".to_owned());
@@ -468,10 +485,9 @@ impl Import<'_> {
             if line.key.is_empty() {
                 continue;
             }
-            let place = format!("{} ({}:{})", line.name, line.path.display(), line.line);
             let mark = if refused.contains_key(&line.name) { "# " } else { "" };
             at.insert(text.len() + 1, index);
-            text.push(format!("{mark}{} = {}  # {}", line.key, line.value, one_line(&place)));
+            text.push(format!("{mark}{} = {}  # {}", line.key, line.value, one_line(&line.place())));
         }
         if !self.later.is_empty() {
             text.push(String::new());

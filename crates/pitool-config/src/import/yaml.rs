@@ -68,9 +68,10 @@ impl Node {
 ///
 /// # Errors
 /// The file is not UTF-8, not YAML, or its top is not a mapping.
-pub(super) fn read(fragment: &Fragment) -> Result<File, Diagnostic> {
-    let problem =
-        |at: usize, message: String| Diagnostic::new(Severity::Error, fragment, at..at + 1, message, None);
+pub(super) fn read(fragment: &Fragment) -> Result<File, Box<Diagnostic>> {
+    let problem = |at: usize, message: String| {
+        Box::new(Diagnostic::new(Severity::Error, fragment, at..at + 1, message, None))
+    };
     let text = std::str::from_utf8(&fragment.bytes).map_err(|error| {
         problem(error.valid_up_to(), format!("byte {} is not UTF-8", error.valid_up_to()))
     })?;
