@@ -8,7 +8,25 @@ use crate::tree::{Path, Step};
 
 /// The JSON schema of the config.
 pub fn schema() -> Value {
-    schema_for!(Settings).to_value()
+    let mut schema = schema_for!(Settings).to_value();
+    close(&mut schema);
+    schema
+}
+
+/// Says of every table with known keys that it has no others, as the loading does.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(entries) => {
+            entries.values_mut().for_each(close);
+            if entries.get("properties").is_some_and(Value::is_object)
+                && !entries.contains_key("additionalProperties")
+            {
+                entries.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
 }
 
 /// The annotated example of a config, with every key, its default and its meaning.
@@ -140,7 +158,10 @@ impl Keys {
         };
         match (schema.get("items"), schema.get("additionalProperties")) {
             (Some(item), _) if self.resolve(item).get("properties").is_some() => "list of tables".to_owned(),
-            (Some(item), _) => format!("list of {}", self.kind(self.resolve(item))),
+            (Some(item), _) => match self.kind(self.resolve(item)).as_str() {
+                "address or network" => "list of addresses or networks".to_owned(),
+                kind => format!("list of {kind}s"),
+            },
             _ if named("boolean") => "true or false".to_owned(),
             _ if named("integer") => "whole number".to_owned(),
             _ if named("object") => "table".to_owned(),
@@ -362,6 +383,16 @@ mod tests {
             std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/example.toml"), &written).unwrap();
         }
         assert!(written == example(), "run again with UPDATE=1");
+    }
+
+    #[test]
+    fn the_schema_allows_no_unknown_key() {
+        let schema = schema();
+        assert_eq!(schema["additionalProperties"], Value::Bool(false));
+        assert_eq!(schema["$defs"]["Rule"]["additionalProperties"], Value::Bool(false));
+        assert!(
+            schema["$defs"]["Docker"]["properties"]["daemon"]["additionalProperties"] != Value::Bool(false)
+        );
     }
 
     #[test]
