@@ -74,7 +74,9 @@ pub(crate) fn update(host: &dyn Host) -> Result<()> {
 /// Finishes what an interrupted dpkg left half done.
 pub(crate) fn repair(host: &dyn Host) -> Result<()> {
     let broken = host.packages()?.packages.values().any(|package| package.state == PackageState::Broken);
-    if !broken {
+    // dpkg's own journal: whatever is in it makes every apt refuse to work.
+    let updates = host.list("/var/lib/dpkg/updates")?.unwrap_or_default();
+    if !broken && updates.is_empty() {
         return Ok(());
     }
     host.progress(Progress::Waiting("dpkg was interrupted earlier; finishing its work".into()));

@@ -34,6 +34,7 @@ fn wishes(jail: &str, site: &str) -> Vec<Kind> {
         Package::new("ufw").into(),
         InstalledSet::default().into(),
         User::new("appuser").home("/opt/app").groups(["sudo"]).into(),
+        Directory::new("/opt/app").owner("appuser", "appuser").into(),
         Directory::new("/opt/app/config").owner("appuser", "appuser").mode(0o750).into(),
         Seed::new("/opt/app/config/.env", "SECRET=@RANDOM@\n", "appuser", "appuser").into(),
         File::new(available, format!("server {{ {site} }}\n")).checked_by(Check::Nginx).into(),
@@ -112,7 +113,7 @@ fn machines() -> Vec<(&'static str, World)> {
     let mut lived_in = World::debian(12, "armhf");
     lived_in.put_dir("/etc/fail2ban").put_dir("/etc/fail2ban/jail.d");
     lived_in.put("/etc/fail2ban/jail.d/pitool.local", "[DEFAULT]\nbackend = systemd\nbantime = 5m\n");
-    let lived_in = lived_in.with_installed(&["fail2ban", "nginx"]);
+    lived_in.with_installed(&["fail2ban", "nginx"]);
     vec![("bare", bare), ("lived in", lived_in)]
 }
 
