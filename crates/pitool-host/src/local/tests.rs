@@ -172,6 +172,10 @@ fn owners_and_special_bits_are_set() {
     let access = Access { mode: 0o4711, uid: 0, gid: 34 };
     host.set_access(&path, access).unwrap();
     assert_eq!(host.stat(&path).unwrap().unwrap().access, access);
+    // A new owner alone: chown(2) takes the setuid bit away.
+    let access = Access { uid: 56, ..access };
+    host.set_access(&path, access).unwrap();
+    assert_eq!(host.stat(&path).unwrap().unwrap().access, access);
     let access = Access { mode: 0o1770, uid: 3, gid: 4 };
     host.make_dir(&scratch.path("dir"), access).unwrap();
     assert_eq!(host.stat(&scratch.path("dir")).unwrap().unwrap().access, access);
