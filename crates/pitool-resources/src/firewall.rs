@@ -127,11 +127,16 @@ mod pairs {
 
     use super::Rule;
 
-    pub(super) fn serialize<S: Serializer>(rules: &BTreeMap<Rule, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        rules: &BTreeMap<Rule, String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(rules)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Rule, String>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Rule, String>, D::Error> {
         Vec::<(Rule, String)>::deserialize(deserializer).map(|pairs| pairs.into_iter().collect())
     }
 }

@@ -175,21 +175,25 @@ impl Part {
             joined(&lines)
         };
         match &self.edit {
-            Edit::Line { prefix, line } => match before.lines().find(|old| old.starts_with(prefix.as_str())) {
-                Some(old) => {
-                    let edit = Edit::Line { prefix: prefix.clone(), line: old.to_owned() };
-                    Self { edit, ..self.clone() }.edited(now)
+            Edit::Line { prefix, line } => {
+                match before.lines().find(|old| old.starts_with(prefix.as_str())) {
+                    Some(old) => {
+                        let edit = Edit::Line { prefix: prefix.clone(), line: old.to_owned() };
+                        Self { edit, ..self.clone() }.edited(now)
+                    }
+                    None => without(&|at| at == line),
                 }
-                None => without(&|at| at == line),
-            },
+            }
             Edit::Lines(ours) => {
                 let kept: Vec<String> = ours.iter().filter(|line| has(before, line)).cloned().collect();
-                let text = without(&|at| ours.iter().any(|line| line.trim() == at.trim()) && !has(before, at));
+                let text =
+                    without(&|at| ours.iter().any(|line| line.trim() == at.trim()) && !has(before, at));
                 Self { edit: Edit::Lines(kept), ..self.clone() }.edited(&text)
             }
             Edit::Words(ours) => {
                 let had = |word: &str| before.split_whitespace().any(|old| old == word);
-                let words = now.split_whitespace().filter(|word| had(word) || !ours.iter().any(|our| our == word));
+                let words =
+                    now.split_whitespace().filter(|word| had(word) || !ours.iter().any(|our| our == word));
                 let line = words.collect::<Vec<_>>().join(" ");
                 let text = if now.ends_with('\n') { format!("{line}\n") } else { line };
                 let kept = ours.iter().filter(|word| had(word)).cloned().collect();

@@ -112,12 +112,14 @@ impl Resource for User {
 
     fn observe(&self, host: &dyn Inspect) -> Result<UserState> {
         let accounts = Accounts::read(host)?;
-        let groups: BTreeSet<String> = accounts.groups_of(&self.name).into_iter().map(str::to_owned).collect();
+        let groups: BTreeSet<String> =
+            accounts.groups_of(&self.name).into_iter().map(str::to_owned).collect();
         let Some(user) = accounts.user(&self.name) else {
             let left_group = self.create && accounts.group(&self.name).is_some();
             return Ok(UserState { account: None, left_in: groups, left_group });
         };
-        let group = crate::node::group_name(&accounts, user.gid).map_or_else(|| user.gid.to_string(), str::to_owned);
+        let group =
+            crate::node::group_name(&accounts, user.gid).map_or_else(|| user.gid.to_string(), str::to_owned);
         let groups = groups.into_iter().filter(|name| *name != group).collect();
         let account = Account { group, groups, home: user.home.clone(), shell: user.shell.clone() };
         Ok(UserState { account: Some(account), ..UserState::default() })
@@ -134,7 +136,12 @@ impl Resource for User {
             },
             Some(account) => {
                 let mut account = account.clone();
-                let missing: Vec<String> = self.groups.iter().filter(|group| **group != account.group).cloned().collect();
+                // A useradd that was cut off leaves a user whose group has a number but no name.
+                if self.create && account.group.parse::<u32>().is_ok() {
+                    account.group = self.primary().to_owned();
+                }
+                let missing: Vec<String> =
+                    self.groups.iter().filter(|group| **group != account.group).cloned().collect();
                 account.groups.extend(missing);
                 account
             }
@@ -159,7 +166,13 @@ impl Resource for User {
             }
             (None, Some(account)) => {
                 let accounts = Accounts::read(host.inspect())?;
-                let mut command = Command::new("useradd").args(["--home-dir", &account.home, "--create-home", "--shell", &account.shell]);
+                let mut command = Command::new("useradd").args([
+                    "--home-dir",
+                    &account.home,
+                    "--create-home",
+                    "--shell",
+                    &account.shell,
+                ]);
                 if !self.comment.is_empty() {
                     command = command.args(["--comment", &self.comment]);
                 }
@@ -178,9 +191,17 @@ impl Resource for User {
                 host.run(&command.arg(&self.name)).map(drop)
             }
             (Some(from), Some(to)) => {
+                if from.group != to.group {
+                    host.run(&Command::new("groupadd").args(["--gid", &from.group, &to.group]))?;
+                }
                 let more: Vec<&str> = to.groups.difference(&from.groups).map(String::as_str).collect();
                 if !more.is_empty() {
-                    host.run(&Command::new("usermod").args(["--append", "--groups", &more.join(","), &self.name]))?;
+                    host.run(&Command::new("usermod").args([
+                        "--append",
+                        "--groups",
+                        &more.join(","),
+                        &self.name,
+                    ]))?;
                 }
                 for group in from.groups.difference(&to.groups) {
                     host.run(&Command::new("gpasswd").args(["--delete", &self.name, group]))?;
@@ -200,7 +221,8 @@ impl Resource for User {
         Change::words(match (&from.account, &to.account) {
             (None, Some(account)) => {
                 let groups: Vec<&str> = account.groups.iter().map(String::as_str).collect();
-                let groups = if groups.is_empty() { String::new() } else { format!(", in {}", groups.join(", ")) };
+                let groups =
+                    if groups.is_empty() { String::new() } else { format!(", in {}", groups.join(", ")) };
                 format!("absent → home {}{groups}", account.home)
             }
             (Some(_), None) => "removed; its home stays".to_owned(),
@@ -226,7 +248,8 @@ impl Resource for User {
             // Only the groups are ours; what a person changed since stays.
             (Some(was), Some(is)) => {
                 let ours = |group: &&String| self.groups.contains(*group);
-                let groups = is.groups.iter().filter(|group| !ours(group)).chain(was.groups.iter().filter(ours));
+                let groups =
+                    is.groups.iter().filter(|group| !ours(group)).chain(was.groups.iter().filter(ours));
                 let account = Account { groups: groups.cloned().collect(), ..is.clone() };
                 UserState { account: Some(account), ..UserState::default() }
             }
