@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person at the terminal")]
 #![expect(clippy::disallowed_methods, reason = "tasks build and test the project on the machine they run on")]
 
+mod bench;
 mod build;
 mod ci;
 mod deb;
@@ -12,6 +13,7 @@ mod generate;
 mod lint;
 mod test;
 mod tools;
+mod try_it;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,10 @@ enum Task {
     Generate(generate::Args),
     /// Build the Debian package into dist/ and check it with lintian
     Deb(deb::Args),
+    /// Install and use the package in a throw-away Debian box, and keep the box
+    Try(try_it::Args),
+    /// Measure what pitool costs, one table with targets
+    Bench(bench::Args),
     /// Every check that is not a test: lint, then the package with all its promises
     Ci,
 }
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
         Task::Test => test::task(),
         Task::Generate(args) => generate::task(&args),
         Task::Deb(args) => deb::task(&args),
+        Task::Try(args) => try_it::task(&args),
+        Task::Bench(args) => bench::task(&args),
         Task::Ci => ci::task(),
     };
     match done {

@@ -3,17 +3,17 @@
 //! The tests of the crates come first, then the parts that need a machine of their own: a row in [`PARTS`] each.
 
 use std::fmt;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use pitool_testkit::machine::{Lab, Suite};
+
 use crate::deb;
-use crate::tools::{cache_dir, cargo, command, find, is_root, read, root, run};
+use crate::tools::{cargo, command, find, is_root, root};
 
 /// One part of the tests, run only where all it needs is there.
 struct Part {
@@ -29,6 +29,17 @@ const PARTS: &[Part] = &[
         needs: &[Need::Root, Need::Program("cargo-deb"), Need::Program("mmdebstrap")],
         run: package,
     },
+    Part { name: "boxes", needs: BOXES, run: boxes },
+    Part { name: "machines", needs: BOXES, run: machines },
+];
+
+/// What a box needs.
+const BOXES: &[Need] = &[
+    Need::Root,
+    Need::Program("cargo-deb"),
+    Need::Program("mmdebstrap"),
+    Need::Program("systemd-nspawn"),
+    Need::Program("strace"),
 ];
 
 /// Something that a part cannot do without.
@@ -102,37 +113,27 @@ pub(crate) fn task() -> Result<()> {
 /// The package's life in a Debian tree of its own, from install to purge.
 fn package() -> Result<Tally> {
     let deb = deb::build()?.deb;
-    let tree = debian_tree()?;
+    let tree = Lab::open()?.base(Suite::Trixie)?;
     tallied(command(root().join("tests/package/lifecycle.sh")).arg(deb).arg(tree), "")
 }
 
-/// A small Debian tree of this machine's release, from this machine's mirror; kept in the cache.
-fn debian_tree() -> Result<PathBuf> {
-    let release = fs::read_to_string("/etc/os-release")?;
-    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    let codename = codename.context("/etc/os-release names no VERSION_CODENAME")?;
-    let tree = cache_dir().join(format!("package-tree-{codename}"));
-    if tree.is_dir() {
-        return Ok(tree);
-    }
-    let sources = read(command("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI) $(RELEASE) $(COMPONENT)",
-        "Created-By: Packages",
-    ]))?;
-    let mirror = sources.lines().find_map(|line| line.strip_suffix(&format!(" {codename} main")));
-    let mirror = mirror.with_context(|| format!("apt has no source for {codename} main"))?;
+/// The boxes themselves.
+fn boxes() -> Result<Tally> {
+    tallied(&mut machine_test("lab"), "")
+}
 
-    // Under another name until it is whole: an interrupted one is not taken for it.
-    let half = tree.with_extension("half");
-    let _ = fs::remove_dir_all(&half);
-    run(command("mmdebstrap")
-        .args(["--quiet", "--variant=apt", "--include=systemd", codename])
-        .arg(&half)
-        .arg(mirror))?;
-    fs::rename(&half, &tree)?;
-    Ok(tree)
+/// The package on whole machines.
+fn machines() -> Result<Tally> {
+    // As shipped, and in the place where the suites look for it.
+    let deb = deb::build()?.deb;
+    tallied(machine_test("machine").env("PITOOL_DEB", deb), "")
+}
+
+fn machine_test(name: &str) -> Command {
+    // Boxes are opened only on request, so that a plain `cargo test` by root does not spend an hour.
+    let mut test = cargo();
+    test.args(["test", "--locked", "--package", "pitool-testkit", "--test", name]).env("PITOOL_MACHINE", "1");
+    test
 }
 
 /// Every test of every crate, all of them even after a failure.
