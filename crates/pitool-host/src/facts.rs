@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::DockerSource;
+
 /// Everything that roles may know about the machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
@@ -57,6 +59,9 @@ pub struct Facts {
     pub serial: String,
     /// This boot's id, /proc/sys/kernel/random/boot_id.
     pub boot_id: String,
+    /// Whose packages of Docker the machine has, or can have: [`DockerSource::of`], asked only when the role docker
+    /// is.
+    pub docker_source: DockerSource,
 }
 
 /// How an image makes its swap.
