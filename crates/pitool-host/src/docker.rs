@@ -32,11 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 impl DockerSource {
     /// Finds out: from dpkg, then from apt's sources, then by asking the repository, once and for three seconds at
-    /// most. `repository` is the part of its address before the name of the distribution.
+    /// most. `repository` is the part of its address before the name of the distribution, `None` where there is no
+    /// use in asking.
     ///
     /// # Errors
     /// dpkg's or apt's files could not be read. A network that is not there is an answer.
-    pub fn of(inspect: &dyn Inspect, facts: &Facts, repository: &str) -> Result<Self> {
+    pub fn of(inspect: &dyn Inspect, facts: &Facts, repository: Option<&str>) -> Result<Self> {
         let packages = inspect.packages()?;
         if packages.installed("docker-ce") {
             return Ok(Self::CeInstalled);
@@ -44,6 +45,7 @@ impl DockerSource {
         if packages.installed("docker.io") {
             return Ok(Self::DebianInstalled);
         }
+        let Some(repository) = repository else { return Ok(Self::CeSilent) };
         let mut sources = apt_sources::read(inspect)?.into_iter();
         if sources
             .any(|(_, source)| source.enabled && source.uris.iter().any(|uri| uri.starts_with(repository)))
