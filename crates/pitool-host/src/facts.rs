@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::parse::{apt_sources, cmdline, cpuinfo, os_release, proc_meminfo};
-use crate::{Error, FileType, Inspect, Packages, Result};
+use crate::{DockerSource, Error, FileType, Inspect, Packages, Result};
 
 /// Everything that roles may know about the machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct Facts {
     pub serial: String,
     /// This boot's id, /proc/sys/kernel/random/boot_id.
     pub boot_id: String,
+    /// Whose packages of Docker the machine has, or can have: [`DockerSource::of`], asked only when the role docker
+    /// is.
+    pub docker_source: DockerSource,
 }
 
 /// How an image makes its swap.

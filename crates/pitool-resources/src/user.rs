@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// A user with a home and groups. Printed `user[NAME]`.
 ///
-/// Of an account that is there already only the missing groups are ours: a person's shell and home stay.
+/// Of an account that is there already only the missing groups are ours: a person's shell and home stay. One that is
+/// [of an existing account](User::of_existing) is printed `member[NAME GROUPS]`, so that a role can add a group to
+/// an account which another role looks after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct User {
     name: String,
@@ -107,7 +109,11 @@ impl Resource for User {
     type State = UserState;
 
     fn id(&self) -> Id {
-        Id::new("user", &self.name)
+        if self.create {
+            return Id::new("user", &self.name);
+        }
+        let groups: Vec<&str> = self.groups.iter().map(String::as_str).collect();
+        Id::new("member", &format!("{} {}", self.name, groups.join(",")))
     }
 
     fn observe(&self, host: &dyn Inspect) -> Result<UserState> {

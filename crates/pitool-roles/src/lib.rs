@@ -14,6 +14,7 @@ pub mod kinds;
 pub mod monitoring;
 pub mod proofs;
 pub mod security;
+mod templates;
 
 use pitool_config::Settings;
 use pitool_engine::{Desired, LintError};

@@ -3,13 +3,27 @@
 //! A question changes nothing and reads no file that pitool wrote: "green but not in force" is exactly what it is
 //! there to find. One file per whom it asks.
 
+mod apt;
+mod docker;
+mod fail2ban;
+mod firewall;
+mod hardening;
 mod kernel;
+mod sshd;
 mod unit;
 
 use pitool_engine::{Id, Proof, Verdict};
 use pitool_host::{Inspect, Result};
 
+pub use apt::UpdatesComeFrom;
+pub use docker::{
+    ComposeAnswers, ContainerLogsLimited, DockerAnswers, DockerMemoryLimit, PublishedPortsGuarded,
+};
+pub use fail2ban::JailRuns;
+pub use firewall::FirewallActive;
+pub use hardening::KernelHardened;
 pub use kernel::KernelValue;
+pub use sshd::{SshdListens, SshdValue};
 pub use unit::UnitRunning;
 
 macro_rules! questions {
@@ -38,4 +52,18 @@ macro_rules! questions {
     };
 }
 
-questions!(KernelValue, UnitRunning);
+questions!(
+    ComposeAnswers,
+    ContainerLogsLimited,
+    DockerAnswers,
+    DockerMemoryLimit,
+    FirewallActive,
+    JailRuns,
+    KernelHardened,
+    KernelValue,
+    PublishedPortsGuarded,
+    SshdListens,
+    SshdValue,
+    UnitRunning,
+    UpdatesComeFrom,
+);
