@@ -45,6 +45,9 @@ pub struct Facts {
     pub firmware: Option<String>,
     /// How this image makes its swap (trap T27).
     pub swap: SwapMechanism,
+    /// The package that keeps the clock where it is not systemd-timesyncd: `chrony`, `ntpsec`, `openntpd`; empty
+    /// where there is none. Debian lets only one of them be installed, so a run that meets one leaves it.
+    pub time_daemon: String,
     /// Whether cloud-init is there and not switched off: it sets hostname and /etc/hosts at every boot (trap T9).
     pub cloud_init: bool,
     /// Whether apt has a source of the Raspberry Pi Foundation (archive.raspberrypi.com or .org).
@@ -70,4 +73,7 @@ pub enum SwapMechanism {
     RpiSwap,
     /// Raspberry Pi OS up to bookworm: /etc/dphys-swapfile.
     DphysSwapfile,
+    /// Swap space that a person set up: an entry of /etc/fstab, or a unit or device that is not pitool's
+    /// (`/swapfile` is pitool's). It stays as it is.
+    Own,
 }
