@@ -3,13 +3,27 @@
 //! A question changes nothing and reads no file that pitool wrote: "green but not in force" is exactly what it is
 //! there to find. One file per whom it asks.
 
+mod boot;
+mod clock;
+mod journal;
 mod kernel;
+mod locale;
+mod logrotate;
+mod nginx;
+mod swap;
 mod unit;
 
 use pitool_engine::{Id, Proof, Verdict};
 use pitool_host::{Inspect, Result};
 
-pub use kernel::KernelValue;
+pub use boot::{MemoryCgroup, WatchdogArmed};
+pub use clock::{ClockSynchronized, TimeZoneSet};
+pub use journal::JournalKept;
+pub use kernel::{KernelValue, KernelValueAtBoot};
+pub use locale::LocaleUsable;
+pub use logrotate::LogsRotated;
+pub use nginx::{SiteConfigured, SiteHealthy};
+pub use swap::SwapSpace;
 pub use unit::UnitRunning;
 
 macro_rules! questions {
@@ -38,4 +52,18 @@ macro_rules! questions {
     };
 }
 
-questions!(KernelValue, UnitRunning);
+questions!(
+    ClockSynchronized,
+    JournalKept,
+    KernelValue,
+    KernelValueAtBoot,
+    LocaleUsable,
+    LogsRotated,
+    MemoryCgroup,
+    SiteConfigured,
+    SiteHealthy,
+    SwapSpace,
+    TimeZoneSet,
+    UnitRunning,
+    WatchdogArmed,
+);
