@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::parse::{apt_sources, cmdline, cpuinfo, os_release, proc_meminfo};
+use crate::parse::{apt_sources, cmdline, cpuinfo, fstab, os_release, proc_meminfo};
 use crate::{DockerSource, Error, FileType, Inspect, Packages, Result};
 
 /// Everything that roles may know about the machine.
@@ -49,6 +49,9 @@ pub struct Facts {
     pub firmware: Option<String>,
     /// How this image makes its swap (trap T27).
     pub swap: SwapMechanism,
+    /// The package that keeps the clock where it is not systemd-timesyncd: `chrony`, `ntpsec`, `openntpd`; empty
+    /// where there is none. Debian lets only one of them be installed, so a run that meets one leaves it.
+    pub time_daemon: String,
     /// Whether cloud-init is there and not switched off: it sets hostname and /etc/hosts at every boot (trap T9).
     pub cloud_init: bool,
     /// Whether apt has a source of the Raspberry Pi Foundation (archive.raspberrypi.com or .org).
@@ -77,6 +80,9 @@ pub enum SwapMechanism {
     RpiSwap,
     /// Raspberry Pi OS up to bookworm: /etc/dphys-swapfile.
     DphysSwapfile,
+    /// Swap space that a person set up: an entry of /etc/fstab, or a unit or device that is not pitool's
+    /// (`/swapfile` is pitool's). It stays as it is.
+    Own,
 }
 
 /// Boot files that the firmware does not read say so in their first lines (raspberrypi-sys-mods).
@@ -125,9 +131,17 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
             SwapMechanism::RpiSwap
         } else if installed("dphys-swapfile") {
             SwapMechanism::DphysSwapfile
+        } else if own_swap(inspect)? {
+            SwapMechanism::Own
         } else {
             SwapMechanism::None
         },
+        time_daemon: TIME_DAEMONS
+            .iter()
+            .find(|name| installed(name))
+            .map(|name| (*name).to_owned())
+            .unwrap_or_default(),
+        docker_source: DockerSource::Unknown,
         cloud_init: installed("cloud-init") && !cloud_init_disabled(inspect, firmware.as_deref())?,
         firmware,
         raspberrypi_archive: raspberrypi_archive(inspect)?,
@@ -138,6 +152,22 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
         serial: first_nonempty(line(inspect, "/proc/device-tree/serial-number")?, processor.serial),
         boot_id: line(inspect, "/proc/sys/kernel/random/boot_id")?,
     })
+}
+
+/// Packages that keep the clock in the place of systemd-timesyncd, with which they conflict.
+const TIME_DAEMONS: &[&str] = &["chrony", "ntpsec", "openntpd", "ntp"];
+
+/// The swap file that pitool makes; every other swap space is a person's.
+const OUR_SWAP: &str = "/swapfile";
+
+/// Whether a person set up swap space: an entry of fstab(5) or a `.swap` unit.
+fn own_swap(inspect: &dyn Inspect) -> Result<bool> {
+    let fstab = fstab::parse(&text(inspect, "/etc/fstab")?.unwrap_or_default());
+    if fstab.iter().any(|entry| entry.kind == "swap" && entry.source != OUR_SWAP) {
+        return Ok(true);
+    }
+    let units = inspect.list("/etc/systemd/system")?.unwrap_or_default();
+    Ok(units.iter().any(|name| name.ends_with(".swap") && name != "swapfile.swap"))
 }
 
 /// Refuses a machine that pitool is not made for, with a sentence for people.
