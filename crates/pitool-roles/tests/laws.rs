@@ -4,8 +4,8 @@ use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Ru
 use pitool_host::sim::{Cut, Sim, World};
 use pitool_host::{Content, Inspect};
 use pitool_resources::{
-    Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Package, Part, Policy, Rule, Seed,
-    Sysctl, Unit, User,
+    Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Package, Part, Policy,
+    Rule, Seed, Sysctl, Unit, User,
 };
 use pitool_roles::Kind;
 use proptest::prelude::*;
@@ -34,12 +34,16 @@ fn wishes(jail: &str, site: &str) -> Vec<Kind> {
         Package::new("ufw").into(),
         InstalledSet::default().into(),
         User::new("appuser").home("/opt/app").groups(["sudo"]).into(),
+        Directory::new("/opt/app").owner("appuser", "appuser").into(),
         Directory::new("/opt/app/config").owner("appuser", "appuser").mode(0o750).into(),
         Seed::new("/opt/app/config/.env", "SECRET=@RANDOM@\n", "appuser", "appuser").into(),
         File::new(available, format!("server {{ {site} }}\n")).checked_by(Check::Nginx).into(),
         Link::new(enabled, available).checked_by(Check::Nginx).into(),
-        Link::absent("/etc/nginx/sites-enabled/default").shipped_by("nginx", "/etc/nginx/sites-available/default").into(),
-        Part::new("/etc/hosts", Edit::Line { prefix: "127.0.1.1".into(), line: "127.0.1.1 pi-one".into() }).into(),
+        Link::absent("/etc/nginx/sites-enabled/default")
+            .shipped_by("nginx", "/etc/nginx/sites-available/default")
+            .into(),
+        Part::new("/etc/hosts", Edit::Line { prefix: "127.0.1.1".into(), line: "127.0.1.1 pi-one".into() })
+            .into(),
         Hostname::new("pi-one").into(),
         File::new(ssh, "X11Forwarding no\n").checked_by(Check::Sshd).into(),
         File::new("/etc/ssh/sshd_config.d/01-pitool-passwords.conf", "PasswordAuthentication no\n")
@@ -93,7 +97,11 @@ fn rollback(run: Option<RunId>, sim: &Sim) -> Result<(), Error> {
 /// What a journaled unit runs with, told by the machine and not by us.
 fn settled(want: &Desired<Kind>, sim: &Sim) {
     let plan = plan(want, sim);
-    assert!(plan.steps.is_empty(), "not settled: {:?}", plan.steps.iter().map(|step| (step.id.clone(), step.change().summary)).collect::<Vec<_>>());
+    assert!(
+        plan.steps.is_empty(),
+        "not settled: {:?}",
+        plan.steps.iter().map(|step| (step.id.clone(), step.change().summary)).collect::<Vec<_>>()
+    );
     let world = sim.world();
     for (unit, path) in [
         ("fail2ban.service", "/etc/fail2ban/jail.d/pitool.local"),
@@ -112,7 +120,7 @@ fn machines() -> Vec<(&'static str, World)> {
     let mut lived_in = World::debian(12, "armhf");
     lived_in.put_dir("/etc/fail2ban").put_dir("/etc/fail2ban/jail.d");
     lived_in.put("/etc/fail2ban/jail.d/pitool.local", "[DEFAULT]\nbackend = systemd\nbantime = 5m\n");
-    let lived_in = lived_in.with_installed(&["fail2ban", "nginx"]);
+    lived_in.with_installed(&["fail2ban", "nginx"]);
     vec![("bare", bare), ("lived in", lived_in)]
 }
 
@@ -178,7 +186,11 @@ fn back_is_back_and_a_rollback_can_be_rolled_back() {
 
 /// Runs `work` with the power going at the n-th change, for a sample of n that covers all of them over the machines
 /// and kinds of cut; hands over each machine that went dark.
-fn cuts(world: &World, work: &dyn Fn(&Sim) -> Result<(), Error>, each: &mut dyn FnMut(&Sim, String)) -> usize {
+fn cuts(
+    world: &World,
+    work: &dyn Fn(&Sim) -> Result<(), Error>,
+    each: &mut dyn FnMut(&Sim, String),
+) -> usize {
     let whole = Sim::of(world.clone());
     work(&whole).unwrap();
     let changes = whole.mutations();
@@ -192,8 +204,22 @@ fn cuts(world: &World, work: &dyn Fn(&Sim) -> Result<(), Error>, each: &mut dyn 
                 }
                 let sim = Sim::of(world.clone());
                 sim.cut_after(at, cut);
-                assert!(matches!(work(&sim), Err(Error::PowerCut(_) | Error::Journal(_) | Error::Plan(_) | Error::Lock(_) | Error::Preflight { .. })), "cut {at} was not noticed");
-                if reboot { sim.restore_power() } else { sim.kill() }
+                assert!(
+                    matches!(
+                        work(&sim),
+                        Err(Error::PowerCut(_)
+                            | Error::Journal(_)
+                            | Error::Plan(_)
+                            | Error::Lock(_)
+                            | Error::Preflight { .. })
+                    ),
+                    "cut {at} was not noticed"
+                );
+                if reboot {
+                    sim.restore_power()
+                } else {
+                    sim.kill()
+                }
                 each(&sim, format!("cut {cut:?} at change {at} ({}), reboot {reboot}", whole.changes()[at]));
                 cases += 1;
             }
@@ -281,7 +307,10 @@ fn a_unit_that_does_not_start_takes_the_run_back() {
     let sim = Sim::debian(13);
     apply(&first(), &sim).unwrap();
     let before = sim.snapshot();
-    sim.fail_next("restart fail2ban.service", pitool_host::sim::Fault::Fails(1, "Job for fail2ban.service failed.".into()));
+    sim.fail_next(
+        "restart fail2ban.service",
+        pitool_host::sim::Fault::Fails(1, "Job for fail2ban.service failed.".into()),
+    );
     let mut events = Vec::new();
     let outcome = engine(&sim).apply(&second(), false, None, &mut |event| events.push(event)).unwrap();
     assert_eq!(outcome.settled.ending, Ending::Failed);
@@ -289,7 +318,11 @@ fn a_unit_that_does_not_start_takes_the_run_back() {
     assert_eq!(back_again.ending, Ending::Done);
     back(&sim, &before, "after the failure");
     settled(&first(), &sim);
-    assert!(events.iter().any(|event| matches!(event, Event::Failed { id, .. } if id.name() == "fail2ban.service")));
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Failed { id, .. } if id.name() == "fail2ban.service"))
+    );
 }
 
 #[test]
