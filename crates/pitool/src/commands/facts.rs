@@ -31,6 +31,7 @@ pub(crate) fn run(session: &Session<'_, '_>) -> Result<u8> {
         SwapMechanism::None => "none of the image's own",
         SwapMechanism::RpiSwap => "rpi-swap",
         SwapMechanism::DphysSwapfile => "dphys-swapfile",
+        SwapMechanism::Own => "set up by a person",
     };
     let container = if facts.container.is_empty() { "no".to_owned() } else { facts.container.clone() };
     let rows = [
