@@ -1,11 +1,247 @@
-//! Role app.
+//! Role app, which replaces the Ansible role `app` (tags app, environment): nginx, and for every app a user,
+//! directories, an environment and a site.
+//!
+//! Where it differs on purpose:
+//! - Several apps, each its own site; the bare address answers /health and nothing else, unless an app asks for it.
+//! - Every site is checked by `nginx -t` within the whole configuration before it goes live, and asked afterwards.
+//! - Websockets, request size and timeout are settings; `/` of a missing directory is a 404 (defect 24).
+//! - `.env` is made once, with a random secret, and then belongs to the person.
+//! - config and data are not for everybody; the home and `backups` are root's, so that the app can neither read nor
+//!   redirect what root writes there (defects 10 and 11).
+//! - The user is in group docker, which makes it root, only where the config says so (defect 12).
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use askama::Template;
 use pitool_config::Settings;
+use pitool_config::settings::Site;
+use pitool_config::values::AppName;
+use pitool_engine::{Id, Resource};
 use pitool_host::Facts;
+use pitool_resources::{Check, Directory, File, Link, Package, Seed, Unit};
 
-use crate::Wishes;
+use crate::accounts;
+use crate::proofs::{SiteConfigured, SiteHealthy, UnitRunning};
+use crate::{Kind, Wishes, rendered};
+
+const SITES: &str = "/etc/nginx/sites-available";
+const ENABLED: &str = "/etc/nginx/sites-enabled";
+
+/// The site of the bare address; no app may have this name.
+const BARE: &str = "pitool";
 
 /// What the role wants.
-pub fn wishes(_settings: &Settings, _facts: &Facts) -> Wishes {
-    Wishes::default()
+pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
+    let mut wishes = Wishes::default();
+    for user in accounts::of_apps(settings) {
+        wishes.want(user);
+    }
+    for (name, site) in &settings.apps {
+        directories(name, site, &mut wishes);
+        environment(name, site, &mut wishes);
+        if site.docker {
+            wishes.note(format!(
+                "{} is in the group docker for the app {name}: whoever takes over the app is root",
+                site.user
+            ));
+        }
+    }
+    if settings.app.enabled {
+        web_server(settings, &mut wishes);
+    }
+    wishes
+}
+
+fn directories(name: &AppName, site: &Site, wishes: &mut Wishes) {
+    let home = site.home(name);
+    let (user, group) = (site.user.as_str(), site.group().as_str());
+    // The app may make files here, but with the sticky bit it can neither remove nor replace what is root's, such as
+    // `backups` by a link to somewhere else (defect 11).
+    wishes.want(Directory::new(home.as_str()).mode(0o1775).owner("root", group));
+    wishes.want(Directory::new(format!("{home}/logs")).owner(user, group));
+    wishes.want(Directory::new(format!("{home}/data")).mode(0o750).owner(user, group));
+    wishes.want(Directory::new(format!("{home}/config")).mode(0o750).owner(user, group));
+    wishes.want(Directory::new(format!("{home}/backups")).mode(0o750).owner("root", group));
+}
+
+#[derive(Template)]
+#[template(path = "app/env", escape = "none")]
+struct Env {
+    variables: Vec<(String, String)>,
+}
+
+#[derive(Template)]
+#[template(path = "app/env.example", escape = "none")]
+struct EnvExample {
+    variables: Vec<(String, String)>,
+}
+
+fn environment(name: &AppName, site: &Site, wishes: &mut Wishes) {
+    let (user, group) = (site.user.as_str(), site.group().as_str());
+    let config = format!("{}/config", site.home(name));
+    let mut variables: BTreeMap<String, String> = BTreeMap::from([
+        ("APP_ENV".into(), site.deployment.to_string()),
+        ("APP_HOME".into(), site.home(name).to_string()),
+        ("APP_NAME".into(), name.to_string()),
+    ]);
+    if site.upstream {
+        variables.insert("APP_PORT".into(), site.upstream_port.to_string());
+    }
+    if let Some(domain) = site.server_name.first() {
+        variables.insert("APP_DOMAIN".into(), domain.to_string());
+    }
+    if let Some(grist) = &site.grist_data_dir {
+        variables.insert("GRIST_DATA_DIR".into(), grist.to_string());
+    }
+    let mut example = variables.clone();
+    // Values of the config's own may be secret: the example has their names alone.
+    example.extend(site.env.keys().map(|key| (key.to_string(), String::new())));
+    example.entry("SECRET_KEY".into()).or_default();
+    variables.entry("SECRET_KEY".into()).or_insert_with(|| Seed::RANDOM.to_owned());
+    variables.extend(site.env.iter().map(|(key, value)| (key.to_string(), value.to_string())));
+    let quoted = variables.into_iter().map(|(key, value)| (key, quoted(&value))).collect();
+    wishes.want(
+        Seed::new(format!("{config}/.env"), rendered(&Env { variables: quoted }), user, group).mode(0o600),
+    );
+    let example = EnvExample { variables: example.into_iter().collect() };
+    wishes
+        .want(File::new(format!("{config}/.env.example"), rendered(&example)).mode(0o600).owner(user, group));
+}
+
+/// A value as a shell, systemd and Compose all read it back.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
+    if value.chars().all(plain) {
+        return value.to_owned();
+    }
+    if !value.contains('\'') {
+        return format!("'{value}'");
+    }
+    let mut text = String::from("\"");
+    for c in value.chars() {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            text.push('\\');
+        }
+        // Writing to a string cannot fail.
+        let _ = text.write_char(c);
+    }
+    text.push('"');
+    text
+}
+
+#[derive(Template)]
+#[template(path = "app/site.conf", escape = "none")]
+struct SiteConf<'a> {
+    server_name: String,
+    default: bool,
+    upstream: Option<String>,
+    root: Option<&'a str>,
+    body_size: u64,
+    timeout: u64,
+    websocket: bool,
+}
+
+impl<'a> SiteConf<'a> {
+    fn of(site: &'a Site) -> Self {
+        let names: Vec<&str> = site.server_name.iter().map(AsRef::as_ref).collect();
+        Self {
+            default: names.is_empty(),
+            server_name: if names.is_empty() { "_".to_owned() } else { names.join(" ") },
+            upstream: site.upstream.then(|| format!("http://127.0.0.1:{}", site.upstream_port)),
+            root: site.root.as_ref().map(|root| root.as_str()),
+            body_size: site.body_size.bytes(),
+            timeout: site.timeout.as_secs(),
+            websocket: site.websocket,
+        }
+    }
+}
+
+fn web_server(settings: &Settings, wishes: &mut Wishes) {
+    wishes.want(Package::new("nginx"));
+    // For the questions afterwards.
+    wishes.want(Package::new("curl"));
+    let mut live: Vec<Id> = Vec::new();
+    let mut go_live = |resource: Kind, wishes: &mut Wishes| {
+        live.push(resource.id());
+        wishes.want(resource);
+    };
+    let common = include_str!("../templates/app/pitool.conf");
+    let common = File::new("/etc/nginx/conf.d/pitool.conf", common).checked_by(Check::Nginx);
+    go_live(common.into(), wishes);
+    // nginx-common makes this link when it is first installed.
+    let shipped = Link::absent(format!("{ENABLED}/default"))
+        .shipped_by("nginx", &format!("{SITES}/default"))
+        .checked_by(Check::Nginx);
+    go_live(shipped.into(), wishes);
+
+    // nginx refuses a configuration with two default servers, so whoever is the default goes last: by then whoever
+    // was it before is not any more.
+    let (default, named): (Vec<_>, Vec<_>) =
+        settings.apps.iter().partition(|(_, site)| site.server_name.is_empty());
+    for (name, site) in named {
+        for part in site_of(name.as_str(), rendered(&SiteConf::of(site))) {
+            go_live(part, wishes);
+        }
+    }
+    if default.is_empty() {
+        for part in site_of(BARE, include_str!("../templates/app/bare.conf").to_owned()) {
+            go_live(part, wishes);
+        }
+    } else {
+        go_live(Link::absent(format!("{ENABLED}/{BARE}")).checked_by(Check::Nginx).into(), wishes);
+    }
+    for (name, site) in default {
+        for part in site_of(name.as_str(), rendered(&SiteConf::of(site))) {
+            go_live(part, wishes);
+        }
+    }
+
+    wishes.want(Unit::new("nginx.service").reloaded().reads(live));
+    wishes.prove(UnitRunning { name: "nginx.service".into() });
+    prove(settings, wishes);
+}
+
+/// A site: its file, then the link that makes it live.
+fn site_of(name: &str, text: String) -> [Kind; 2] {
+    let file = format!("{SITES}/{name}");
+    [
+        File::new(&file, text).checked_by(Check::Nginx).into(),
+        Link::new(format!("{ENABLED}/{name}"), &file).checked_by(Check::Nginx).into(),
+    ]
+}
+
+fn prove(settings: &Settings, wishes: &mut Wishes) {
+    for (name, site) in &settings.apps {
+        wishes.prove(SiteConfigured { path: format!("{ENABLED}/{name}") });
+        if let Some(domain) = site.server_name.first() {
+            // Of a pattern any name will do.
+            let name = domain.as_str().replacen('*', "pitool", 1);
+            wishes.prove(SiteHealthy { name: Some(name) });
+        }
+    }
+    if settings.apps.values().all(|site| !site.server_name.is_empty()) {
+        wishes.prove(SiteConfigured { path: format!("{ENABLED}/{BARE}") });
+    }
+    wishes.prove(SiteHealthy { name: None });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn values_are_quoted_only_where_they_must_be() {
+        for (value, written) in [
+            ("info", "info"),
+            ("https://a.example:80/x", "https://a.example:80/x"),
+            ("", ""),
+            ("two words", "'two words'"),
+            ("$HOME #1", "'$HOME #1'"),
+            ("it's $5", "\"it's \\$5\""),
+            ("a\"b'c\\", "\"a\\\"b'c\\\\\""),
+        ] {
+            assert_eq!(quoted(value), written);
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //!
 //! Start reading at [`ROLES`], then at [`security`], the longest story.
 
+mod accounts;
 pub mod app;
 pub mod common;
 pub mod docker;
@@ -101,6 +102,13 @@ pub const ROLES: &[Role] = &[
 
 /// Packages whose purging would delete what a person keeps in them: going back removes, but does not purge them.
 const KEEPING: &[&str] = &["docker.io", "docker-ce", "containerd", "containerd.io"];
+
+/// Fills in a template.
+///
+/// Rendering fails only when writing fails, and writing to a string does not.
+pub(crate) fn rendered(template: &impl askama::Template) -> String {
+    template.render().unwrap_or_default()
+}
 
 /// Finds a role by its name or tag.
 pub fn find(name: &str) -> Option<&'static Role> {

@@ -1,11 +1,127 @@
-//! Role monitoring.
+//! Role monitoring, which replaces the Ansible role `monitoring`: tools, sysstat, the journal, log rotation.
+//!
+//! Where it differs on purpose:
+//! - The script health_check.sh is gone: `pitool health` answers, and alerts.
+//! - sysstat's timers run; the old role wrote the setting and left the service as it was.
+//! - The journal has a place and a size (trap T28); the old role left it to the image, which keeps it in memory.
+//! - Logs are rotated for every app, as the app's user, and logrotate has checked the rule.
 
+use askama::Template;
 use pitool_config::Settings;
+use pitool_config::settings::{Journal, JournalStorage, Site};
+use pitool_config::values::{AppName, Size};
+use pitool_engine::Resource;
 use pitool_host::Facts;
+use pitool_resources::{Check, Directory, Edit, File, Package, Part, Unit};
 
-use crate::Wishes;
+use crate::accounts;
+use crate::proofs::{JournalKept, LogsRotated, UnitRunning};
+use crate::{Wishes, rendered};
 
 /// What the role wants.
-pub fn wishes(_settings: &Settings, _facts: &Facts) -> Wishes {
-    Wishes::default()
+pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
+    let monitoring = &settings.monitoring;
+    let mut wishes = Wishes::default();
+    for package in &monitoring.packages {
+        wishes.want(Package::new(package.as_str()));
+    }
+    if monitoring.sysstat {
+        sysstat(&mut wishes);
+    }
+    journal(&monitoring.journal, &mut wishes);
+    rotation(settings, &mut wishes);
+    wishes
+}
+
+fn sysstat(wishes: &mut Wishes) {
+    wishes.want(Package::new("sysstat"));
+    // The package's own questions read their answer back from this line, so it survives upgrades.
+    let line = Edit::Line { prefix: "ENABLED=".into(), line: "ENABLED=\"true\"".into() };
+    wishes.want(Part::new("/etc/default/sysstat", line));
+    // The timers do the work; the service only marks each boot.
+    for name in ["sysstat.service", "sysstat-collect.timer", "sysstat-summary.timer"] {
+        wishes.want(Unit::new(name));
+    }
+    wishes.prove(UnitRunning { name: "sysstat-collect.timer".into() });
+}
+
+#[derive(Template)]
+#[template(path = "monitoring/60-pitool-journald.conf", escape = "none")]
+struct JournaldConf {
+    storage: &'static str,
+    on_disk: Option<String>,
+    in_memory: Option<String>,
+    max_age: u64,
+}
+
+/// A size as journald.conf(5) writes it; its K, M and G are binary too.
+fn journald_size(size: Size) -> String {
+    let bytes = size.bytes();
+    if bytes % (1 << 20) == 0 { format!("{}M", bytes >> 20) } else { bytes.to_string() }
+}
+
+fn journal(journal: &Journal, wishes: &mut Wishes) {
+    let (storage, on_disk, in_memory) = match journal.storage {
+        JournalStorage::Auto => ("auto", true, true),
+        JournalStorage::Persistent => ("persistent", true, false),
+        JournalStorage::Volatile => ("volatile", false, true),
+    };
+    let size = journald_size(journal.max_size);
+    let conf = JournaldConf {
+        storage,
+        on_disk: on_disk.then(|| size.clone()),
+        in_memory: in_memory.then_some(size),
+        max_age: journal.max_age.as_secs(),
+    };
+    wishes.want(Directory::new("/etc/systemd/journald.conf.d"));
+    // 60, because Raspberry Pi OS has a 40-rpi-volatile-storage.conf and the last file wins (trap T28).
+    let file = File::new("/etc/systemd/journald.conf.d/60-pitool.conf", rendered(&conf));
+    let unit = Unit::new("systemd-journald.service").enabled_as_is().reads([file.id()]);
+    wishes.want(file);
+    if journal.storage == JournalStorage::Persistent {
+        // As systemd's own tmpfiles.d makes it; members of the group may read what is written there.
+        wishes.want(Directory::new("/var/log/journal").mode(0o2755).owner("root", "systemd-journal"));
+    }
+    wishes.want(unit);
+    wishes.prove(JournalKept { storage });
+}
+
+#[derive(Template)]
+#[template(path = "monitoring/logrotate", escape = "none")]
+struct Logrotate<'a> {
+    home: String,
+    user: &'a str,
+    group: &'a str,
+    keep: u16,
+}
+
+impl<'a> Logrotate<'a> {
+    fn of(app: &AppName, site: &'a Site) -> Self {
+        Self {
+            home: site.home(app).to_string(),
+            user: site.user.as_str(),
+            group: site.group().as_str(),
+            keep: site.log_keep,
+        }
+    }
+}
+
+fn rotation(settings: &Settings, wishes: &mut Wishes) {
+    if settings.apps.is_empty() {
+        return;
+    }
+    wishes.want(Package::new("logrotate"));
+    // logrotate refuses a rule for a user who does not exist yet.
+    for user in accounts::of_apps(settings) {
+        wishes.want(user);
+    }
+    for (app, site) in &settings.apps {
+        let rule = Logrotate::of(app, site);
+        wishes.prove(LogsRotated { pattern: format!("{}/logs/*.log", rule.home) });
+        wishes.want(
+            File::new(format!("/etc/logrotate.d/pitool-{app}"), rendered(&rule)).checked_by(Check::Logrotate),
+        );
+    }
+    wishes.want(Unit::new("logrotate.timer"));
+    wishes.prove(UnitRunning { name: "logrotate.timer".into() });
 }

@@ -34,6 +34,7 @@ fn wishes(jail: &str, site: &str) -> Vec<Kind> {
         Package::new("ufw").into(),
         InstalledSet::default().into(),
         User::new("appuser").home("/opt/app").groups(["sudo"]).into(),
+        Directory::new("/opt/app").owner("appuser", "appuser").into(),
         Directory::new("/opt/app/config").owner("appuser", "appuser").mode(0o750).into(),
         Seed::new("/opt/app/config/.env", "SECRET=@RANDOM@\n", "appuser", "appuser").into(),
         File::new(available, format!("server {{ {site} }}\n")).checked_by(Check::Nginx).into(),
@@ -119,7 +120,7 @@ fn machines() -> Vec<(&'static str, World)> {
     let mut lived_in = World::debian(12, "armhf");
     lived_in.put_dir("/etc/fail2ban").put_dir("/etc/fail2ban/jail.d");
     lived_in.put("/etc/fail2ban/jail.d/pitool.local", "[DEFAULT]\nbackend = systemd\nbantime = 5m\n");
-    let lived_in = lived_in.with_installed(&["fail2ban", "nginx"]);
+    lived_in.with_installed(&["fail2ban", "nginx"]);
     vec![("bare", bare), ("lived in", lived_in)]
 }
 
@@ -420,4 +421,49 @@ proptest! {
         apply(&first(), &sim).unwrap();
         settled(&first(), &sim);
     }
+}
+
+#[test]
+fn a_run_whose_snapshot_is_torn_never_was() {
+    let sim = Sim::debian(13);
+    let whole = Sim::debian(13);
+    apply(&first(), &whole).unwrap();
+    let begin =
+        whole.changes().iter().position(|change| change.starts_with("append /var/lib/pitool/runs")).unwrap();
+    sim.cut_after(begin, Cut::Torn);
+    apply(&first(), &sim).unwrap_err();
+    sim.kill();
+    assert!(sim.world().exists("/var/lib/pitool/runs/000001.jsonl"), "half of it is there");
+    assert!(Journal::default().list(&sim).unwrap().is_empty());
+    assert!(Journal::default().unfinished(&sim).unwrap().is_none());
+    apply(&first(), &sim).unwrap();
+    assert_eq!(Journal::default().undoable(&sim).unwrap(), Some(RunId(2)));
+}
+
+#[test]
+fn going_on_with_an_interrupted_run_and_back_takes_back_both() {
+    let sim = Sim::debian(13);
+    let start = sim.snapshot();
+    sim.interrupt_after(60);
+    engine(&sim).apply(&first(), false, None, &mut |_| {}).unwrap();
+    sim.interrupt_after(usize::MAX / 2);
+    apply(&first(), &sim).unwrap();
+    assert_eq!(Journal::default().undoable(&sim).unwrap(), Some(RunId(1)));
+    rollback(None, &sim).unwrap();
+    back(&sim, &start, "both runs");
+}
+
+#[test]
+fn a_thing_belongs_to_the_role_that_wants_it_now() {
+    let sim = Sim::debian(13);
+    let file = || vec![Kind::from(File::new("/etc/motd", "hello\n"))];
+    let by = |role: &str, kinds: Vec<Kind>| Desired::new([(role.to_owned(), kinds)]).unwrap();
+    apply(&by("one", file()), &sim).unwrap();
+    let both = |text: &str| {
+        let other = vec![Kind::from(File::new("/etc/other", text))];
+        Desired::new([("one".to_owned(), vec![]), ("two".to_owned(), [file(), other].concat())]).unwrap()
+    };
+    apply(&both("x\n"), &sim).unwrap();
+    assert!(plan(&by("one", vec![]), &sim).unmanaged.is_empty(), "role two has it now");
+    assert_eq!(plan(&by("two", vec![]), &sim).unmanaged.len(), 2);
 }

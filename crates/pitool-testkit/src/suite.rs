@@ -61,6 +61,32 @@ impl Runner {
         Self { filters, listing, passed: 0, failed: 0, skipped: 0 }
     }
 
+    /// Opens the lab, or counts one case that says why not.
+    ///
+    /// Boots nothing unless asked by `PITOOL_MACHINE=1`: a plain `cargo test` by root is no such wish. Asked
+    /// for, a host without root skips, and one without the packages fails.
+    pub fn lab(&mut self) -> Option<Lab> {
+        if self.listing {
+            return None;
+        }
+        let asked = std::env::var_os("PITOOL_MACHINE").is_some_and(|value| value == "1");
+        let why = if !asked {
+            "boots machines: set PITOOL_MACHINE=1"
+        } else if !nix::unistd::geteuid().is_root() {
+            "machine boxes need root"
+        } else {
+            match Lab::open() {
+                Ok(lab) => return Some(lab),
+                Err(error) => {
+                    self.record("lab", Err(error), 0.0);
+                    return None;
+                }
+            }
+        };
+        self.record("lab", Err(skip(why)), 0.0);
+        None
+    }
+
     /// Tells whether any of the names is selected: booting a machine for nobody can be spared.
     pub fn wants(&self, names: &[&str]) -> bool {
         !self.listing && names.iter().any(|name| self.selected(name))
@@ -85,7 +111,10 @@ impl Runner {
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(anyhow::anyhow!("panicked: {text}"))
         });
-        let seconds = started.elapsed().as_secs_f64();
+        self.record(name, outcome, started.elapsed().as_secs_f64())
+    }
+
+    fn record(&mut self, name: &str, outcome: Result<()>, seconds: f64) -> bool {
         match outcome {
             Ok(()) => {
                 self.passed += 1;

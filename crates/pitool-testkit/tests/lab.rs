@@ -1,29 +1,32 @@
-//! Proves the machine boxes themselves: `cargo test -p pitool-testkit --test lab` as root.
+//! Proves the machine boxes themselves: `PITOOL_MACHINE=1 cargo test -p pitool-testkit --test lab` as root.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use pitool_testkit::machine::{
     BoxOptions, Kind, Lab, Machine, Probe, RaspberryPi, Suite, diff, snapshot, ssh_key,
 };
 use pitool_testkit::suite::Runner;
 
+/// The argument by which this program plays another one that has a box.
+const BYSTANDER: &str = "--bystander";
+
 fn main() -> ExitCode {
     let mut runner = Runner::new();
-    let lab = match Lab::open() {
-        Ok(lab) => lab,
-        Err(why) => {
-            runner.skip("lab", &format!("{why:#}"));
-            return runner.finish();
-        }
-    };
+    let Some(lab) = runner.lab() else { return runner.finish() };
+    if std::env::args().any(|argument| argument == BYSTANDER) {
+        return bystand(&lab).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     for suite in Suite::ALL {
         if runner.wants(&[suite.codename()]) {
             suite_cases(&mut runner, &lab, suite);
         }
     }
+    runner.case("a killed run is swept up", || killed_run(&lab));
+    runner.case("an interrupted run clears up", || interrupted_run(&lab));
     runner.finish()
 }
 
@@ -51,7 +54,6 @@ fn suite_cases(runner: &mut Runner, lab: &Lab, suite: Suite) {
     });
     runner.case(&name("power cut"), || power_cut(&mut target));
     runner.case(&name("reboot"), || reboot(&mut target));
-    runner.case(&name("a killed run is swept up"), || killed_run(lab));
     runner.case(&name("down leaves nothing"), || gone(lab, target));
 }
 
@@ -145,7 +147,7 @@ fn measuring(target: &Machine) -> Result<()> {
     let (output, small) = target.timed(["true"])?;
     ensure!(output.ok() && small.max_rss_kib < 8 * 1024, "{small:?}");
     let (_, large) =
-        target.timed(["python3", "-c", "x = bytearray(50_000_000)\nfor i in range(10**6): pass"])?;
+        target.timed(["python3", "-c", "x = bytearray(50_000_000)\nfor i in range(10**7): pass"])?;
     ensure!(
         (50_000..100_000).contains(&large.max_rss_kib) && large.user > Duration::from_millis(10),
         "{large:?}"
@@ -211,25 +213,54 @@ fn reboot(target: &mut Machine) -> Result<()> {
     Ok(())
 }
 
-/// Makes a box the property of a program that is dead by now, and has it removed.
+/// Has another process boot a box and die without a word, and removes what it left.
 fn killed_run(lab: &Lab) -> Result<()> {
-    let folder = lab.state().join("orphan-99");
-    std::fs::create_dir_all(folder.join("root"))?;
-    let dead = "id=orphan-99\nname=orphan\nnetwork=99\nowner=1 1\narchives=\nmemory_mib=\nsuite=trixie\n";
-    std::fs::write(folder.join("record"), dead)?;
-    command("ip", &["netns", "add", "plab99"])?;
-    command("ip", &["link", "add", "plab99", "type", "veth", "peer", "name", "plabx99"])?;
-    command("mount", &["-t", "tmpfs", "none", &folder.join("root").display().to_string()])?;
-    let mut sleeper = Command::new("ip").args(["netns", "exec", "plab99", "sleep", "300"]).spawn()?;
-    std::thread::sleep(Duration::from_millis(200));
-    let swept = std::thread::scope(|scope| {
-        let reaper = scope.spawn(|| sleeper.wait());
-        let swept = lab.sweep();
-        let _ = reaper.join();
-        swept
-    })?;
-    ensure!(swept == ["orphan-99"], "{swept:?}");
-    nothing_left(lab, "orphan-99", 99)
+    let mut other = boot_elsewhere()?;
+    other.process.kill()?;
+    other.process.wait()?;
+    ensure!(Path::new(&format!("/proc/{}", other.init)).exists(), "the box died with its owner");
+    let swept = lab.sweep()?;
+    ensure!(swept == [other.id.as_str()], "{swept:?}");
+    nothing_left(lab, &other.id, other.network)
+}
+
+/// Has another process boot a box and interrupts it.
+fn interrupted_run(lab: &Lab) -> Result<()> {
+    let mut other = boot_elsewhere()?;
+    ensure!(lab.sweep()?.is_empty(), "a living owner's box was swept away");
+    command("kill", &["-INT", &other.process.id().to_string()])?;
+    ensure!(other.process.wait()?.code() == Some(130));
+    nothing_left(lab, &other.id, other.network)
+}
+
+struct Elsewhere {
+    process: Child,
+    id: String,
+    network: u8,
+    init: i32,
+}
+
+fn boot_elsewhere() -> Result<Elsewhere> {
+    let mut process = Command::new(std::env::current_exe()?).arg(BYSTANDER).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().context("no stdout")?).read_line(&mut line)?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [network, init] = words[..] else { bail!("the other process said {line:?}") };
+    Ok(Elsewhere {
+        id: format!("bystander-{network}"),
+        network: network.parse()?,
+        init: init.parse()?,
+        process,
+    })
+}
+
+/// The other process of [`boot_elsewhere`].
+#[expect(clippy::print_stdout, reason = "the way it talks to the first process")]
+fn bystand(lab: &Lab) -> Result<()> {
+    let machine = Machine::up(lab, Suite::Trixie, &BoxOptions::named("bystander"))?;
+    println!("{} {}", machine.ip().octets()[2], machine.pid().context("no init")?);
+    std::thread::sleep(Duration::from_secs(60));
+    Ok(())
 }
 
 fn gone(lab: &Lab, machine: Machine) -> Result<()> {

@@ -219,6 +219,8 @@ pub(super) fn fill(world: &mut World, release: u32) {
             .conffile("/etc/nginx/sites-available/default", "server { listen 80 default_server; root /var/www/html; }\n")
             .dir("/etc/nginx/conf.d")
             .dir("/etc/nginx/sites-enabled")
+            // The real one is a link that the postinst makes; what counts is that installing brings it.
+            .file("/etc/nginx/sites-enabled/default", "server { listen 80 default_server; root /var/www/html; }\n")
             .dir("/etc/nginx/snippets"),
     );
     world.offer(

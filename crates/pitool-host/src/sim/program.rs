@@ -30,6 +30,7 @@ const PROGRAMS: &[(&str, &str, Program)] = &[
     ("apt-cache", "", apt::cache),
     ("apt-get", "", apt::get),
     ("apt-mark", "", apt::mark),
+    ("blkid", "", swap::blkid),
     ("dockerd", "", validators::dockerd),
     ("dpkg", "", apt::dpkg),
     ("fail2ban-client", "fail2ban", validators::fail2ban_client),
@@ -39,6 +40,8 @@ const PROGRAMS: &[(&str, &str, Program)] = &[
     ("groupadd", "", accounts::groupadd),
     ("groupdel", "", accounts::groupdel),
     ("hostname", "", kernel::hostname),
+    // The simulated services say nothing.
+    ("journalctl", "", |_, _| Ok(0)),
     ("locale", "", locale::locale),
     ("locale-gen", "locales", locale::locale_gen),
     ("logrotate", "logrotate", validators::logrotate),

@@ -152,3 +152,10 @@ pub(super) fn swapoff(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     }
     Ok(0)
 }
+
+/// blkid(8), only `-p -t TYPE=swap FILE`: 2 where the file holds something else.
+pub(super) fn blkid(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+    let ["-p", "-t", "TYPE=swap", path] = args else { shell.unknown() };
+    let formatted = shell.world().content(path).is_some_and(|content| content.text() == Some(SIGNATURE));
+    Ok(if formatted { 0 } else { 2 })
+}

@@ -1,0 +1,48 @@
+//! The accounts that several roles want.
+//!
+//! A thing has one owner or several that agree: whoever wants a user asks here and gets the same resource, put
+//! together from everything that the settings say of that name.
+
+use std::collections::BTreeSet;
+
+use pitool_config::Settings;
+use pitool_config::values::UserName;
+use pitool_resources::User;
+
+/// The account of this name.
+///
+/// A person of `common.users` keeps a person's home; an app's user lives in the directory of the first app that
+/// names it.
+pub(crate) fn account(name: &UserName, settings: &Settings) -> User {
+    let mut user = User::new(name.as_str());
+    let mut groups: BTreeSet<&str> = BTreeSet::new();
+    let person = settings.common.users.get(name);
+    if let Some(person) = person {
+        user = user.shell(person.shell.as_str());
+        if let Some(comment) = &person.comment {
+            user = user.comment(comment.as_str());
+        }
+        groups.extend(person.groups.iter().map(UserName::as_str));
+        if person.sudo {
+            groups.insert("sudo");
+        }
+    }
+    let mut sites = settings.apps.iter().filter(|(_, site)| site.user == *name).peekable();
+    if let (None, Some((app, site))) = (person, sites.peek()) {
+        user = user.home(site.home(app).as_str());
+        if site.group() != name {
+            user = user.group(site.group().as_str());
+        }
+    }
+    if settings.docker.enabled && (sites.any(|(_, site)| site.docker) || settings.docker.users.contains(name))
+    {
+        groups.insert("docker");
+    }
+    user.groups(groups)
+}
+
+/// The users of the apps, each once.
+pub(crate) fn of_apps(settings: &Settings) -> Vec<User> {
+    let names: BTreeSet<&UserName> = settings.apps.values().map(|site| &site.user).collect();
+    names.into_iter().map(|name| account(name, settings)).collect()
+}
