@@ -7,34 +7,10 @@ use std::error::Error;
 
 use pitool_config::Settings;
 use pitool_engine::{Engine, Event, Journal, prove};
+use pitool_host::facts::gather;
 use pitool_host::local::Local;
-use pitool_host::parse::os_release;
-use pitool_host::{Command, DockerSource, Facts, Inspect};
+use pitool_host::{DockerSource, Facts};
 use pitool_roles::{Kind, docker, find, wanted};
-
-fn facts(host: &dyn Inspect, settings: &Settings) -> Result<Facts, Box<dyn Error>> {
-    let text = |path: &str| -> Result<String, Box<dyn Error>> {
-        Ok(host.read(path)?.and_then(|content| content.text().map(str::to_owned)).unwrap_or_default())
-    };
-    let release = os_release::parse(&text("/etc/os-release")?);
-    let kernel = host.ask(&Command::new("uname").arg("-r"))?.stdout.trim().to_owned();
-    let facts = Facts {
-        os: release.id.clone(),
-        release: release.version_id.parse().unwrap_or_default(),
-        codename: release.codename.clone(),
-        arch: host.packages()?.native.clone(),
-        kernel_modules: host.stat(&format!("/lib/modules/{kernel}"))?.is_some(),
-        kernel,
-        container: text("/run/systemd/container")?.trim().to_owned(),
-        systemd: true,
-        live: true,
-        page_size: 4096,
-        firmware: Some("/boot/firmware".into()),
-        ..Facts::default()
-    };
-    let docker_source = DockerSource::of(host, &facts, docker::repository(settings, &facts))?;
-    Ok(Facts { docker_source, ..facts })
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -52,7 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let settings: Settings = serde_json::from_str(&settings)?;
-    let facts = facts(&host, &settings)?;
+    let facts = gather(&host)?;
+    let docker_source = DockerSource::of(&host, &facts, docker::repository(&settings, &facts))?;
+    let facts = Facts { docker_source, ..facts };
     println!("docker: {:?}", facts.docker_source);
     let roles: Vec<_> = arguments.filter_map(|name| find(&name)).collect();
     let wanted = wanted(&roles, &settings, &facts)?;
