@@ -1,2 +1,67 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks, run as `cargo xtask TASK`: one file per task, the shared pieces in [`tools`].
+//!
+//! A task says what it runs, stops at the first failure, and leaves nothing behind.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person at the terminal")]
+#![expect(clippy::disallowed_methods, reason = "tasks build and test the project on the machine they run on")]
+
+mod bench;
+mod build;
+mod ci;
+mod deb;
+mod generate;
+mod lint;
+mod test;
+mod tools;
+mod try_it;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the program as it is shipped
+    Build,
+    /// Format, clippy without warnings, generated files, shell scripts
+    Lint,
+    /// Run every test that can run here, and say what was skipped and why
+    Test,
+    /// Write man pages, completions and the config reference from the code
+    Generate(generate::Args),
+    /// Build the Debian package into dist/ and check it with lintian
+    Deb(deb::Args),
+    /// Install and use the package in a throw-away Debian box, and keep the box
+    Try(try_it::Args),
+    /// Measure what pitool costs, one table with targets
+    Bench(bench::Args),
+    /// Every check that is not a test: lint, then the package with all its promises
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Build => build::task(),
+        Task::Lint => lint::task(),
+        Task::Test => test::task(),
+        Task::Generate(args) => generate::task(&args),
+        Task::Deb(args) => deb::task(&args),
+        Task::Try(args) => try_it::task(&args),
+        Task::Bench(args) => bench::task(&args),
+        Task::Ci => ci::task(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -7,7 +7,7 @@
 mod check;
 mod diagnostic;
 mod fragment;
-// import
+pub mod import;
 mod load;
 mod read;
 mod reference;
@@ -19,5 +19,5 @@ mod zones;
 pub use diagnostic::{Diagnostic, Severity};
 pub use fragment::Fragment;
 pub use load::{Loaded, load};
-pub use reference::{example, reference, schema};
+pub use reference::{example, reference, schema, written_example};
 pub use settings::Settings;

@@ -195,6 +195,28 @@ pub(crate) fn parse(file: usize, fragment: &Fragment) -> Parsed {
     Parsed { root, problems: builder.problems, unreadable }
 }
 
+/// Says in plain words what the parser said of the text that starts here, and what to do about it.
+fn plain(message: String, text: &str, open: bool) -> (String, Option<String>) {
+    let word = text.split(|c: char| c.is_whitespace() || ",]}#\"'".contains(c)).next().unwrap_or_default();
+    // The parser takes `none` for a number that begins like `nan`, and `two` for a `true` that goes wrong.
+    let bare = ["string values must be quoted", "invalid float", "invalid boolean"];
+    if message.starts_with("duplicate key") {
+        let key = text.split(|c: char| c.is_whitespace() || "=].".contains(c)).next().unwrap_or_default();
+        return (format!("duplicate key `{key}`"), None);
+    }
+    if open {
+        return (message, Some("is a `]`, a `}` or a quote missing before this?".to_owned()));
+    }
+    if bare.iter().any(|start| message.starts_with(start)) && word.starts_with(char::is_alphabetic) {
+        let lower = word.to_lowercase();
+        return match lower.as_str() {
+            "true" | "false" => (format!("{word} is not true or false"), Some(format!("write {lower}"))),
+            _ => ("a text must stand in quotes".to_owned(), Some(format!("write \"{word}\""))),
+        };
+    }
+    (message, None)
+}
+
 /// Turns what the parser gives into nodes.
 struct Builder<'a> {
     file: usize,
@@ -230,14 +252,7 @@ impl Builder<'_> {
             }
             let line = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
             let end = text[span.start..].find('\n').map_or(text.len(), |at| span.start + at);
-            let hint = match message.as_str() {
-                message if message.starts_with("string values must be quoted") => {
-                    let word = &text[span.clone()];
-                    (!word.contains('"')).then(|| format!("write \"{word}\""))
-                }
-                _ if open => Some("is a `]`, a `}` or a quote missing before this?".to_owned()),
-                _ => None,
-            };
+            let (message, hint) = plain(message, &text[span.start..end], open);
             let at = self.origin(span);
             self.problem(&at, message, hint);
             unreadable.push(self.origin(line..if open { text.len() + 1 } else { end + 1 }));

@@ -1,8 +1,13 @@
 //! Files beside which stands what must come of them. `UPDATE=1 cargo test` writes it anew.
 
+#![expect(clippy::unwrap_used, reason = "clippy does not see that the helpers here are only for tests")]
+
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use pitool_config::import::import;
+use pitool_config::settings::{RootLogin, Site};
+use pitool_config::values::Port;
 use pitool_config::{Fragment, Settings, load};
 
 fn data(folder: &str) -> PathBuf {
@@ -102,4 +107,84 @@ fn no_fragment_and_empty_fragments_are_the_defaults() {
     assert_eq!(load(&[]).unwrap().settings, Settings::default());
     let empty = [Fragment::new("a.toml", ""), Fragment::new("b.toml", "# nothing\n")];
     assert_eq!(load(&empty).unwrap().settings, Settings::default());
+}
+
+/// Every file below a folder, with its path from there.
+fn below(folder: &Path, root: &Path, found: &mut Vec<Fragment>) {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            below(&path, root, found);
+        } else if path.extension().is_some_and(|ending| ending == "yml") {
+            found.push(Fragment::new(path.strip_prefix(root).unwrap(), fs::read(&path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn old_deployments_become_configs() {
+    let mut cases: Vec<PathBuf> = fs::read_dir(data("import")).unwrap().map(|e| e.unwrap().path()).collect();
+    cases.retain(|path| path.is_dir());
+    cases.sort();
+    assert!(cases.len() >= 5);
+    for case in cases {
+        let mut files = Vec::new();
+        below(&case, &case, &mut files);
+        let host = fs::read_to_string(case.join("HOST")).ok();
+        let imported = import(&files, host.as_deref().map(str::trim)).unwrap();
+        compare(&case.join("expected.toml"), &imported.toml);
+        let notes: String = imported.notes.iter().map(|note| format!("{note}\n")).collect();
+        compare(&case.join("notes.txt"), &notes);
+        let loaded = load(&[Fragment::new("imported.toml", imported.toml)]).unwrap();
+        assert!(loaded.warnings.is_empty(), "{}", case.display());
+        // Nothing is lost: every variable is in the config, in a comment there, or in a note.
+        let told = fs::read_to_string(case.join("expected.toml")).unwrap() + &notes;
+        for file in &files {
+            for line in String::from_utf8_lossy(&file.bytes).lines() {
+                let name = line.trim().split(':').next().unwrap_or_default();
+                let variable =
+                    ["app_", "ssh_", "ssl_", "server_", "backup_", "cloud_", "grist_", "favourite_"];
+                if variable.iter().any(|start| name.starts_with(start))
+                    && !file.path.ends_with("databases.yml")
+                {
+                    assert!(told.contains(name), "{}: {name}", case.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_import_means_what_the_variables_meant() {
+    let vars = "server_timezone: Europe/Berlin\nssh_port: 2222\nssh_permit_root_login: without-password\n\
+                ssh_password_authentication: yes\napp_name: shop\napp_user: shop\napp_home: /srv/shop\n\
+                app_upstream_port: '9000'\ndomain_name: Shop.example.org\n";
+    let imported = import(&[Fragment::new("vars.yml", vars)], None).unwrap();
+    let settings = load(&[Fragment::new("imported.toml", imported.toml)]).unwrap().settings;
+    let mut wanted = Settings::default();
+    wanted.common.timezone = Some("Europe/Berlin".parse().unwrap());
+    wanted.security.ssh.port = Port::new(2222);
+    wanted.security.ssh.permit_root_login = RootLogin::ProhibitPassword;
+    wanted.security.ssh.password_authentication = true;
+    let site = Site {
+        server_name: vec!["shop.example.org".parse().unwrap()],
+        upstream_port: Port::new(9000).unwrap(),
+        user: "shop".parse().unwrap(),
+        home: Some("/srv/shop".parse().unwrap()),
+        ..Site::default()
+    };
+    wanted.apps.insert("shop".parse().unwrap(), site);
+    assert_eq!(settings, wanted);
+}
+
+#[test]
+fn an_unknown_host_and_broken_yaml_are_errors() {
+    let files = [Fragment::new("hosts.yml", "all:\n  hosts:\n    one:\n")];
+    let problems = import(&files, Some("two")).unwrap_err();
+    assert!(problems[0].to_string().contains("the hosts are one"), "{}", problems[0]);
+    let files = [Fragment::new("vars.yml", "a: b\nc: [d\ne: f\n"), Fragment::new("x.yml", "- a\n- b\n")];
+    let problems = import(&files, None).unwrap_err();
+    assert_eq!(problems.len(), 2);
+    assert_eq!((problems[0].path.as_path(), problems[0].line > 1), (Path::new("vars.yml"), true));
 }

@@ -9,6 +9,7 @@
 
 pub mod command;
 pub mod contract;
+mod docker;
 mod error;
 pub mod facts;
 mod inspect;
@@ -20,6 +21,7 @@ mod unit;
 mod values;
 
 pub use command::{Command, Output};
+pub use docker::DockerSource;
 pub use error::{Error, Result};
 pub use facts::{Facts, SwapMechanism};
 

@@ -1,1 +1,666 @@
-//! To come.
+//! A simulated Raspberry Pi that can lose power at any change.
+//!
+//! [`Sim`] is a [`Host`] over a [`World`], which is a plain value: tests clone it, compare it, and look into it.
+//! Every change of the machine goes through one door, `Sim::change`, which counts it, lets the clock tick, and
+//! cuts the power where a test asked for that. A command that changes several things (apt unpacks, configures and
+//! starts) is as many changes, so that the power can also go in the middle of it.
+//!
+//! `machine` makes machines, `program` lists the programs that they know, one file for each.
+
+mod accounts;
+mod apt;
+mod catalogue;
+mod kernel;
+mod locale;
+mod machine;
+mod program;
+mod swap;
+mod systemctl;
+mod ufw;
+mod units;
+mod validators;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::{
+    Access, Candidate, Command, Content, Error, FileType, Host, Inspect, Lock, LockHolder, Output, Packages,
+    Progress, Result, Stat, UnitStatus,
+};
+
+pub use machine::PiOs;
+use world::errno;
+pub use world::{CataloguePackage, CatalogueUnit, Node, Pending, Shipped, Unit, World};
+
+/// What [`Inspect::read`] reads at most.
+const LARGEST: u64 = 16 << 20;
+
+/// Where exactly the power goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cut {
+    /// Right before the change.
+    #[default]
+    Before,
+    /// In the middle of it: half of the bytes of an append are there; any other change has not happened.
+    Torn,
+    /// Right after it, before anyone hears of it.
+    After,
+}
+
+impl Cut {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Before, Self::Torn, Self::After];
+}
+
+/// What goes wrong where a test asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The disk is full.
+    DiskFull,
+    /// The card has turned read-only.
+    ReadOnly,
+    /// The command ends with this status and these words on standard error.
+    Fails(i32, String),
+    /// The command does not end within its limit.
+    Hangs,
+}
+
+impl Fault {
+    fn errno(&self) -> i32 {
+        match self {
+            Self::ReadOnly => errno::EROFS,
+            _ => errno::ENOSPC,
+        }
+    }
+
+    fn words(&self) -> &str {
+        match self {
+            Self::DiskFull => "No space left on device",
+            Self::ReadOnly => "Read-only file system",
+            Self::Fails(_, words) => words,
+            Self::Hangs => "",
+        }
+    }
+}
+
+/// The simulated machine. Its knobs are methods; all take `&self`, as the traits do.
+#[derive(Debug, Default)]
+pub struct Sim {
+    world: RefCell<World>,
+    fuel: Cell<Option<usize>>,
+    cut: Cell<Cut>,
+    dead: Cell<bool>,
+    mutations: Cell<usize>,
+    interrupt: Cell<Option<usize>>,
+    faults: RefCell<Vec<(String, Fault)>>,
+    answers: RefCell<Vec<(String, Output)>>,
+    offline: Cell<bool>,
+    away: Cell<bool>,
+    apt_lock: Cell<Option<jiff::Timestamp>>,
+    variables: RefCell<BTreeMap<String, String>>,
+    locks: Locks,
+    lock_number: Cell<u64>,
+    changes: RefCell<Vec<String>>,
+    commands: RefCell<Vec<String>>,
+    questions: RefCell<Vec<String>>,
+    progress: RefCell<Vec<Progress>>,
+}
+
+/// Making and looking.
+impl Sim {
+    /// A machine in this state.
+    pub fn of(world: World) -> Self {
+        Self { world: RefCell::new(world), ..Self::default() }
+    }
+
+    /// The state of the machine.
+    pub fn world(&self) -> Ref<'_, World> {
+        self.world.borrow()
+    }
+
+    /// The state of the machine, for a test to arrange: nothing is counted and nothing can go wrong.
+    pub fn arrange(&self) -> RefMut<'_, World> {
+        self.world.borrow_mut()
+    }
+
+    /// A copy of the state of the machine.
+    pub fn snapshot(&self) -> World {
+        self.world.borrow().clone()
+    }
+
+    /// Puts the machine into this state and its power on.
+    pub fn reset(&self, world: World) {
+        self.world.replace(world);
+        self.kill();
+    }
+
+    /// How many changes there were since the start.
+    pub fn mutations(&self) -> usize {
+        self.mutations.get()
+    }
+
+    /// What changed since the start, in order: "write /etc/motd", "unpack nginx", "start nginx.service".
+    pub fn changes(&self) -> Vec<String> {
+        self.changes.borrow().clone()
+    }
+
+    /// The commands that were run since the start, as a person would read them.
+    pub fn commands(&self) -> Vec<String> {
+        self.commands.borrow().clone()
+    }
+
+    /// The commands that were asked since the start, as a person would read them.
+    pub fn questions(&self) -> Vec<String> {
+        self.questions.borrow().clone()
+    }
+
+    /// What listeners were told since the start.
+    pub fn told(&self) -> Vec<Progress> {
+        self.progress.borrow().clone()
+    }
+}
+
+/// What can go wrong.
+impl Sim {
+    /// Lets so many more changes happen and cuts the power at the next one.
+    pub fn cut_after(&self, changes: usize, cut: Cut) {
+        self.fuel.set(Some(changes));
+        self.cut.set(cut);
+    }
+
+    /// Takes back [`Sim::cut_after`].
+    pub fn keep_power(&self) {
+        self.fuel.set(None);
+    }
+
+    /// Tells whether the power went out, so that every operation fails.
+    pub fn dark(&self) -> bool {
+        self.dead.get()
+    }
+
+    /// Brings the power back: the machine boots.
+    pub fn restore_power(&self) {
+        self.kill();
+        self.apt_lock.set(None);
+        self.world.borrow_mut().boot();
+    }
+
+    /// Makes of the power cut a mere end of our process: the machine runs on, our locks are free.
+    pub fn kill(&self) {
+        self.dead.set(false);
+        self.fuel.set(None);
+        self.locks.borrow_mut().clear();
+    }
+
+    /// Boots the machine in good order: nothing that was not synced is lost.
+    pub fn reboot(&self) {
+        self.world.borrow_mut().unsynced.clear();
+        self.restore_power();
+    }
+
+    /// Makes the next thing go wrong whose name holds this text: a command ("apt-get install"), a write to a path
+    /// ("write /etc/motd"), or a part of a command ("configure nginx", "start ssh.service"), named as in [`Sim::changes`].
+    pub fn fail_next(&self, what: &str, fault: Fault) {
+        self.faults.borrow_mut().push((what.to_owned(), fault));
+    }
+
+    /// Makes every command that starts with these words end so, before any program sees it; running one is one change.
+    pub fn answer(&self, command: &str, output: Output) {
+        self.answers.borrow_mut().push((command.to_owned(), output));
+    }
+
+    /// Lets another apt hold its locks for so many seconds.
+    pub fn hold_apt_lock(&self, seconds: i64) {
+        let until = self.now() + jiff::SignedDuration::from_secs(seconds);
+        self.apt_lock.set(Some(until));
+    }
+
+    /// Takes the network away or gives it back.
+    pub fn offline(&self, offline: bool) {
+        self.offline.set(offline);
+    }
+
+    /// Makes it another root (a mounted card) where nothing runs, or the running system again.
+    pub fn mounted(&self, mounted: bool) {
+        self.away.set(mounted);
+    }
+
+    /// Asks us to stop after so many more changes.
+    pub fn interrupt_after(&self, changes: usize) {
+        self.interrupt.set(Some(self.mutations.get() + changes));
+    }
+
+    /// Sets a variable of the environment that pitool was called in.
+    pub fn set_variable(&self, name: &str, value: &str) {
+        self.variables.borrow_mut().insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Lets someone else hold the lock at this path.
+    pub fn hold_lock(&self, path: &str, holder: LockHolder) {
+        self.locks.borrow_mut().insert(path.to_owned(), (0, holder));
+    }
+}
+
+/// The door.
+impl Sim {
+    fn alive(&self) -> Result<()> {
+        if self.dead.get() { Err(Error::PowerCut) } else { Ok(()) }
+    }
+
+    fn answered(&self, command: &Command) -> Option<Output> {
+        let answers = self.answers.borrow();
+        let found = answers.iter().rev().find(|(start, _)| command.display().starts_with(start.as_str()));
+        found.map(|(_, output)| output.clone())
+    }
+
+    fn fault(&self, what: &str) -> Option<Fault> {
+        let mut faults = self.faults.borrow_mut();
+        let at = faults.iter().position(|(wanted, _)| what.contains(wanted.as_str()))?;
+        Some(faults.remove(at).1)
+    }
+
+    /// Makes one change; `torn` is what a power cut in its middle leaves.
+    fn change_or<T>(
+        &self,
+        what: &str,
+        torn: impl FnOnce(&mut World),
+        change: impl FnOnce(&mut World) -> T,
+    ) -> Result<T> {
+        self.alive()?;
+        let mut world = self.world.borrow_mut();
+        if self.fuel.get() == Some(0) {
+            self.dead.set(true);
+            match self.cut.get() {
+                Cut::Before => {}
+                Cut::Torn => torn(&mut world),
+                Cut::After => {
+                    change(&mut world);
+                }
+            }
+            return Err(Error::PowerCut);
+        }
+        self.fuel.set(self.fuel.get().map(|left| left - 1));
+        self.mutations.set(self.mutations.get() + 1);
+        self.changes.borrow_mut().push(what.to_owned());
+        world.clock += jiff::SignedDuration::from_secs(1);
+        Ok(change(&mut world))
+    }
+
+    fn change<T>(&self, what: &str, change: impl FnOnce(&mut World) -> T) -> Result<T> {
+        self.change_or(what, |_| {}, change)
+    }
+
+    /// Makes one change to a path, unless a test wants it to fail.
+    fn touch(&self, operation: &'static str, path: &str, change: impl FnOnce(&mut World)) -> Result<()> {
+        self.touch_or(operation, path, |_| {}, change)
+    }
+
+    fn touch_or(
+        &self,
+        operation: &'static str,
+        path: &str,
+        torn: impl FnOnce(&mut World),
+        change: impl FnOnce(&mut World),
+    ) -> Result<()> {
+        let what = format!("{operation} {path}");
+        if let Some(fault) = self.fault(&what) {
+            return Err(Self::refuse(operation, path, fault.errno()));
+        }
+        self.change_or(&what, torn, change)
+    }
+
+    fn refuse(operation: &'static str, path: &str, errno: i32) -> Error {
+        Error::path(operation, path)(std::io::Error::from_raw_os_error(errno))
+    }
+
+    /// Gives the place where a change to this path lands, which may be empty yet; its directory must be there.
+    fn target(&self, operation: &'static str, path: &str, follow: bool) -> Result<String> {
+        self.alive()?;
+        let world = self.world.borrow();
+        let real = world.real(path, follow).map_err(|errno| Self::refuse(operation, path, errno))?;
+        match world.nodes.get(world::split(&real).0) {
+            Some(Node::Dir { .. }) => Ok(real),
+            Some(_) => Err(Self::refuse(operation, path, errno::ENOTDIR)),
+            None => Err(Self::refuse(operation, path, errno::ENOENT)),
+        }
+    }
+
+    /// The same for an atomic replacement, which neither a directory nor the kernel's own file systems take.
+    fn replaceable(&self, operation: &'static str, path: &str) -> Result<String> {
+        let real = self.target(operation, path, false)?;
+        if real.starts_with("/proc/") || real.starts_with("/sys/") {
+            return Err(Self::refuse(operation, path, errno::EACCES));
+        }
+        match self.world.borrow().nodes.get(&real) {
+            Some(Node::Dir { .. }) => Err(Self::refuse(operation, path, errno::EISDIR)),
+            _ => Ok(real),
+        }
+    }
+}
+
+impl Inspect for Sim {
+    fn read(&self, path: &str) -> Result<Option<Content>> {
+        self.alive()?;
+        match self.world.borrow().node(path, true) {
+            Some(Node::File { size: Some(size), .. }) if *size > LARGEST => {
+                Err(Self::refuse("read", path, errno::EFBIG))
+            }
+            Some(Node::File { content, .. }) => Ok(Some(content.clone())),
+            Some(Node::Dir { .. }) => Err(Self::refuse("read", path, errno::EISDIR)),
+            Some(_) => Err(Self::refuse("read", path, errno::EINVAL)),
+            None => Ok(None),
+        }
+    }
+
+    fn stat(&self, path: &str) -> Result<Option<Stat>> {
+        self.alive()?;
+        Ok(self.world.borrow().node(path, false).map(|node| match node {
+            Node::File { content, size, access } => Stat {
+                file_type: FileType::File,
+                access: *access,
+                size: size.unwrap_or(content.bytes().len() as u64),
+            },
+            Node::Dir { access } => Stat { file_type: FileType::Directory, access: *access, size: 4096 },
+            Node::Link { target } => Stat {
+                file_type: FileType::Link(target.clone()),
+                access: Access::root(0o777),
+                size: target.len() as u64,
+            },
+            Node::Device => Stat { file_type: FileType::Other, access: Access::root(0o660), size: 0 },
+        }))
+    }
+
+    fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
+        self.alive()?;
+        Ok(self.world.borrow().names(path))
+    }
+
+    fn ask(&self, command: &Command) -> Result<Output> {
+        self.ask_with(&[], command)
+    }
+
+    fn ask_with(&self, candidates: &[Candidate], command: &Command) -> Result<Output> {
+        self.alive()?;
+        self.questions.borrow_mut().push(command.display());
+        if let Some((_, output)) = self
+            .answers
+            .borrow()
+            .iter()
+            .rev()
+            .find(|(start, _)| command.display().starts_with(start.as_str()))
+        {
+            return Ok(output.clone());
+        }
+        if candidates.is_empty() {
+            return program::ask(self, &self.world, command);
+        }
+        let mut view = self.snapshot();
+        for candidate in candidates {
+            match candidate {
+                Candidate::File { path, content, access } => {
+                    view.erase(path).put_with(path, content.clone(), *access);
+                }
+                Candidate::Link { path, target } => {
+                    view.erase(path).put_link(path, target);
+                }
+                Candidate::Absent { path } => {
+                    view.erase(path);
+                }
+            }
+        }
+        program::ask(self, &RefCell::new(view), command)
+    }
+
+    fn packages(&self) -> Result<Rc<Packages>> {
+        self.alive()?;
+        Ok(Rc::new(self.world.borrow().packages.clone()))
+    }
+
+    fn units(&self, names: &[&str]) -> Result<Vec<UnitStatus>> {
+        self.alive()?;
+        let world = self.world.borrow();
+        Ok(names
+            .iter()
+            .map(|name| {
+                let status = world.unit_status(name);
+                if self.away.get() {
+                    UnitStatus {
+                        active: crate::ActiveState::Inactive,
+                        invocation: String::new(),
+                        stale: false,
+                        ..status
+                    }
+                } else {
+                    status
+                }
+            })
+            .collect())
+    }
+
+    fn live(&self) -> bool {
+        !self.away.get()
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.world.borrow().clock
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.borrow().get(name).cloned()
+    }
+}
+
+impl Host for Sim {
+    fn write(&self, path: &str, content: &[u8], access: Access) -> Result<()> {
+        let real = self.replaceable("write", path)?;
+        let node = Node::File { content: content.to_vec().into(), size: None, access };
+        self.touch("write", path, |world| {
+            world.unsynced.remove(&real);
+            world.nodes.insert(real, node);
+        })
+    }
+
+    fn write_in_place(&self, path: &str, content: &[u8]) -> Result<()> {
+        let real = self.target("write", path, true)?;
+        match self.world.borrow().nodes.get(&real) {
+            Some(Node::File { .. }) => {}
+            Some(_) => return Err(Self::refuse("write", path, errno::EISDIR)),
+            None => return Err(Self::refuse("write", path, errno::ENOENT)),
+        }
+        let mut bytes = content.to_vec();
+        // The kernel answers with a line, however the value was written.
+        if real.starts_with("/proc/sys/") && !bytes.ends_with(b"\n") {
+            bytes.push(b'\n');
+        }
+        self.touch("write", path, |world| world.edit(&real, bytes))
+    }
+
+    fn append(&self, path: &str, content: &[u8], durable: bool) -> Result<()> {
+        let real = self.target("append", path, true)?;
+        let before = self.world.borrow().nodes.get(&real).cloned();
+        let (held, access) = match &before {
+            Some(Node::File { content, access, .. }) => (content.bytes().to_vec(), *access),
+            Some(_) => return Err(Self::refuse("append", path, errno::EISDIR)),
+            None => (Vec::new(), Access::root(0o600)),
+        };
+        let with = |bytes: &[u8]| {
+            let content: Vec<u8> = held.iter().chain(bytes).copied().collect();
+            Node::File { content: content.into(), size: None, access }
+        };
+        let (half, whole) = (with(&content[..content.len() / 2]), with(content));
+        self.touch_or(
+            "append",
+            path,
+            |world| {
+                world.unsynced.remove(&real);
+                world.nodes.insert(real.clone(), half);
+            },
+            |world| {
+                if durable {
+                    world.unsynced.remove(&real);
+                } else {
+                    world.unsynced.entry(real.clone()).or_insert(before.clone());
+                }
+                world.nodes.insert(real.clone(), whole);
+            },
+        )
+    }
+
+    fn set_access(&self, path: &str, wanted: Access) -> Result<()> {
+        let real = self.target("set access of", path, true)?;
+        if !self.world.borrow().nodes.contains_key(&real) {
+            return Err(Self::refuse("set access of", path, errno::ENOENT));
+        }
+        self.touch("set access of", path, |world| {
+            if let Some(Node::File { access, .. } | Node::Dir { access }) = world.nodes.get_mut(&real) {
+                *access = wanted;
+            }
+        })
+    }
+
+    fn link(&self, path: &str, target: &str) -> Result<()> {
+        let real = self.replaceable("link", path)?;
+        let node = Node::Link { target: target.to_owned() };
+        self.touch("link", path, |world| {
+            world.unsynced.remove(&real);
+            world.nodes.insert(real, node);
+        })
+    }
+
+    fn make_dir(&self, path: &str, access: Access) -> Result<()> {
+        let real = self.target("create", path, false)?;
+        match self.world.borrow().node(path, true) {
+            None if self.world.borrow().nodes.contains_key(&real) => {
+                return Err(Self::refuse("create", path, errno::EEXIST));
+            }
+            None | Some(Node::Dir { .. }) => {}
+            Some(_) => return Err(Self::refuse("create", path, errno::EEXIST)),
+        }
+        let real = self.target("create", path, true)?;
+        self.touch("create", path, |world| {
+            world.nodes.insert(real, Node::Dir { access });
+        })
+    }
+
+    fn remove(&self, path: &str) -> Result<()> {
+        self.alive()?;
+        let Ok(real) = self.world.borrow().real(path, false) else { return Ok(()) };
+        match self.world.borrow().nodes.get(&real) {
+            None => return Ok(()),
+            Some(Node::Dir { .. }) => return Err(Self::refuse("remove", path, errno::EISDIR)),
+            Some(_) => {}
+        }
+        self.touch("remove", path, |world| {
+            world.unsynced.remove(&real);
+            world.nodes.remove(&real);
+        })
+    }
+
+    fn remove_dir(&self, path: &str) -> Result<bool> {
+        self.alive()?;
+        let Ok(real) = self.world.borrow().real(path, false) else { return Ok(true) };
+        match self.world.borrow().nodes.get(&real) {
+            None => return Ok(true),
+            Some(Node::Dir { .. }) => {}
+            Some(_) => return Err(Self::refuse("remove", path, errno::ENOTDIR)),
+        }
+        if self.world.borrow().names(&real).is_some_and(|names| !names.is_empty()) {
+            return Ok(false);
+        }
+        self.touch("remove", path, |world| {
+            world.nodes.remove(&real);
+        })?;
+        Ok(true)
+    }
+
+    fn run_watched(&self, command: &Command, line: &mut dyn FnMut(&str)) -> Result<Output> {
+        self.alive()?;
+        self.commands.borrow_mut().push(command.display());
+        let output = match self.answered(command) {
+            Some(output) => {
+                self.change(&command.display(), |_| {})?;
+                output.stdout.lines().for_each(line);
+                output
+            }
+            None => program::run(self, command, line)?,
+        };
+        Error::unless_ok(command, output)
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.progress.borrow_mut().push(progress);
+    }
+
+    fn random(&self, length: usize) -> Result<Vec<u8>> {
+        self.alive()?;
+        let mut world = self.world.borrow_mut();
+        world.randoms += 1;
+        let seed = world.randoms;
+        let mut bytes = Vec::with_capacity(length + 32);
+        for block in 0u64.. {
+            if bytes.len() >= length {
+                break;
+            }
+            bytes.extend_from_slice(blake3::hash(format!("{seed} {block}").as_bytes()).as_bytes());
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    fn sleep(&self, duration: Duration) {
+        if let Ok(duration) = jiff::SignedDuration::try_from(duration) {
+            self.world.borrow_mut().clock += duration;
+        }
+    }
+
+    fn lock(
+        &self,
+        path: &str,
+        holder: &LockHolder,
+    ) -> Result<std::result::Result<Box<dyn Lock>, LockHolder>> {
+        self.alive()?;
+        if let Some((_, other)) = self.locks.borrow().get(path) {
+            return Ok(Err(other.clone()));
+        }
+        let number = self.lock_number.get() + 1;
+        self.lock_number.set(number);
+        self.locks.borrow_mut().insert(path.to_owned(), (number, holder.clone()));
+        Ok(Ok(Box::new(Held { path: path.to_owned(), number, locks: Rc::clone(&self.locks) })))
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.get().is_some_and(|at| self.mutations.get() >= at)
+    }
+
+    fn inspect(&self) -> &dyn Inspect {
+        self
+    }
+}
+
+/// Who holds which lock, and under which number it was taken.
+type Locks = Rc<RefCell<BTreeMap<String, (u64, LockHolder)>>>;
+
+/// A lock that is held until it is dropped.
+struct Held {
+    path: String,
+    number: u64,
+    locks: Locks,
+}
+
+impl Lock for Held {}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // After a kill the lock may be another's by now.
+        let mut locks = self.locks.borrow_mut();
+        if locks.get(&self.path).is_some_and(|(number, _)| *number == self.number) {
+            locks.remove(&self.path);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pitool_host::{Command, Error, Host, PackageState, Progress, Result};
+use pitool_host::{Command, Error, Host, Inspect, PackageState, Progress, Result};
 
 /// How long to wait for another apt, such as the daily one: people who were bitten chose ten minutes.
 const LOCK_WAIT: Duration = Duration::from_secs(600);
@@ -71,10 +71,15 @@ pub(crate) fn update(host: &dyn Host) -> Result<()> {
     run(host, &apt_get().args(["-o", "APT::Update::Error-Mode=any", "update"]))
 }
 
+/// Whether dpkg's journal holds unfinished work, which makes every apt refuse to do anything.
+pub(crate) fn interrupted(host: &dyn Inspect) -> Result<bool> {
+    Ok(!host.list("/var/lib/dpkg/updates")?.unwrap_or_default().is_empty())
+}
+
 /// Finishes what an interrupted dpkg left half done.
 pub(crate) fn repair(host: &dyn Host) -> Result<()> {
     let broken = host.packages()?.packages.values().any(|package| package.state == PackageState::Broken);
-    if !broken {
+    if !broken && !interrupted(host.inspect())? {
         return Ok(());
     }
     host.progress(Progress::Waiting("dpkg was interrupted earlier; finishing its work".into()));

@@ -43,6 +43,10 @@ impl Check {
         let ready = match self {
             // sshd refuses to check anything before its runtime directory exists.
             Self::Sshd => host.stat("/run/sshd")?.is_some(),
+            // Docker 20.10 (bookworm's docker.io) has no --validate; only dockerd's own help says who has.
+            Self::Docker if host.live() && host.stat(&command.program)?.is_some() => {
+                host.ask(&Command::new(&command.program).arg("--help"))?.stdout.contains("--validate")
+            }
             _ => true,
         };
         if !host.live() || !ready || host.stat(&command.program)?.is_none() {

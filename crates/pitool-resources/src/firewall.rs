@@ -113,9 +113,32 @@ pub struct FirewallState {
     incoming: String,
     outgoing: String,
     /// Rules with their comments.
+    #[serde(with = "pairs")]
     rules: BTreeMap<Rule, String>,
     /// Ports on which sshd's configuration lets it listen.
     ssh: BTreeSet<u16>,
+}
+
+/// Rules as a list of pairs, because JSON's keys are strings.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Rule;
+
+    pub(super) fn serialize<S: Serializer>(
+        rules: &BTreeMap<Rule, String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(rules)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Rule, String>, D::Error> {
+        Vec::<(Rule, String)>::deserialize(deserializer).map(|pairs| pairs.into_iter().collect())
+    }
 }
 
 /// The comment that marks our rules.

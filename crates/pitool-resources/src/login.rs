@@ -6,7 +6,7 @@ use pitool_host::{Command, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
 /// What must be true of the ways in before a setting may close one of them (trap T16).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoginGuard {
     /// Before password logins are turned off: somebody who may use sudo (or root, where root may log in by key)
@@ -18,6 +18,14 @@ pub enum LoginGuard {
     /// Before root's login is turned off: somebody else who may use sudo has a key, or a password that is still
     /// accepted.
     OtherThanRoot {
+        /// Whether passwords are accepted.
+        passwords: bool,
+    },
+    /// Before logins are limited to some users: one of them may use sudo (or is root) and has a key, or a password
+    /// that is still accepted.
+    Among {
+        /// The users who may still log in.
+        users: Vec<String>,
         /// Whether passwords are accepted.
         passwords: bool,
     },
@@ -36,6 +44,9 @@ impl LoginGuard {
             .filter(|user| *user != "root" && may_log_in(&accounts, user))
             .map(str::to_owned)
             .collect();
+        if let Self::Among { users, passwords } = self {
+            return among(host, &accounts, &admins, users, *passwords);
+        }
         for user in &admins {
             if has_key(host, &accounts, user)? {
                 return Ok(None);
@@ -47,6 +58,7 @@ impl LoginGuard {
             format!("sudo users: {}", admins.join(", "))
         };
         match self {
+            Self::Among { .. } => Ok(None),
             Self::Key { root } => {
                 if (*root && has_key(host, &accounts, "root")?) || session_by_key(host)? {
                     return Ok(None);
@@ -71,6 +83,28 @@ impl LoginGuard {
             }
         }
     }
+}
+
+/// Whether one of these users could log in and become root.
+fn among(
+    host: &dyn Inspect,
+    accounts: &Accounts,
+    admins: &[String],
+    users: &[String],
+    passwords: bool,
+) -> Result<Option<String>> {
+    let mighty = |user: &&String| user.as_str() == "root" || admins.contains(user);
+    for user in users.iter().filter(mighty) {
+        let password = || accounts.user(user).is_some_and(|user| user.password == Password::Usable);
+        if has_key(host, accounts, user)? || (passwords && password()) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(format!(
+        "everybody may still log in, because none of {} could log in and become root. Put a user with sudo rights and \
+         a valid key into [security.ssh] allow_users, then apply again",
+        users.join(", ")
+    )))
 }
 
 /// Whether the shell lets somebody in: nologin(8) and false(1) do not.

@@ -259,27 +259,40 @@ impl InstalledSet {
     }
 }
 
+/// What dpkg has, and whether it was cut off.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstalledState {
+    packages: BTreeMap<String, PackageStatus>,
+    /// Whether dpkg's journal holds unfinished work, so that every apt refuses to do anything.
+    interrupted: bool,
+}
+
 impl Resource for InstalledSet {
-    type State = BTreeMap<String, PackageStatus>;
+    type State = InstalledState;
 
     fn id(&self) -> Id {
         Id::new("packages", "dpkg")
     }
 
-    fn observe(&self, host: &dyn Inspect) -> Result<Self::State> {
+    fn observe(&self, host: &dyn Inspect) -> Result<InstalledState> {
         let packages = host.packages()?;
-        packages.packages.keys().map(|name| Ok((name.clone(), status(host, name)?))).collect()
+        let packages = packages.packages.keys().map(|name| Ok((name.clone(), status(host, name)?)));
+        Ok(InstalledState {
+            packages: packages.collect::<Result<_>>()?,
+            interrupted: apt::interrupted(host)?,
+        })
     }
 
-    fn desired(&self, observed: &Self::State) -> Self::State {
-        observed.clone()
+    fn desired(&self, observed: &InstalledState) -> InstalledState {
+        InstalledState { packages: observed.packages.clone(), interrupted: false }
     }
 
-    fn enact(&self, host: &dyn Host, from: &Self::State, to: &Self::State) -> Result<()> {
+    fn enact(&self, host: &dyn Host, from: &InstalledState, to: &InstalledState) -> Result<()> {
         let mut work = Transaction::default();
-        let names: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+        let names: BTreeSet<&String> = from.packages.keys().chain(to.packages.keys()).collect();
         for name in names {
-            let state = |set: &Self::State| set.get(name).copied().unwrap_or(PackageStatus::Absent);
+            let state =
+                |set: &InstalledState| set.packages.get(name).copied().unwrap_or(PackageStatus::Absent);
             if state(from) != state(to) {
                 work.add(name, state(from), state(to));
             }
@@ -288,20 +301,23 @@ impl Resource for InstalledSet {
         work.carry_out(host)
     }
 
-    fn change(&self, from: &Self::State, to: &Self::State) -> Change {
-        let installed =
-            |set: &Self::State, name: &String| set.get(name).is_some_and(|status| status.installed());
-        let more = to.keys().filter(|name| installed(to, name) && !installed(from, name)).count();
-        let fewer = from.keys().filter(|name| installed(from, name) && !installed(to, name)).count();
-        let rest = from.len().abs_diff(to.len()).saturating_sub(more + fewer);
+    fn change(&self, from: &InstalledState, to: &InstalledState) -> Change {
+        let installed = |set: &InstalledState, name: &String| {
+            set.packages.get(name).is_some_and(|status| status.installed())
+        };
+        let more = to.packages.keys().filter(|name| installed(to, name) && !installed(from, name)).count();
+        let fewer = from.packages.keys().filter(|name| installed(from, name) && !installed(to, name)).count();
         let mut parts = Vec::new();
+        if from.interrupted {
+            parts.push("dpkg was interrupted; its work is finished first".to_owned());
+        }
         if more > 0 {
             parts.push(format!("{more} to install"));
         }
         if fewer > 0 {
             parts.push(format!("{fewer} to remove"));
         }
-        if rest > 0 || parts.is_empty() {
+        if parts.is_empty() {
             parts.push("marks and left-over configuration".to_owned());
         }
         Change::words(parts.join(", "))
@@ -315,10 +331,10 @@ impl Resource for InstalledSet {
         Reversal::Partial("packages that hold data are removed but not purged".into())
     }
 
-    fn restored(&self, before: &Self::State, now: &Self::State) -> Self::State {
-        let mut target = before.clone();
-        for (name, status) in now {
-            let had = before.get(name).copied();
+    fn restored(&self, before: &InstalledState, now: &InstalledState) -> InstalledState {
+        let mut target = before.packages.clone();
+        for (name, status) in &now.packages {
+            let had = before.packages.get(name).copied();
             if self.keeping.contains(name) && had.is_none() && *status != PackageStatus::Absent {
                 target.insert(name.clone(), PackageStatus::ConfigFiles);
             }
@@ -326,12 +342,8 @@ impl Resource for InstalledSet {
                 target.insert(name.clone(), *status);
             }
         }
-        target.retain(|name, status| *status != PackageStatus::Broken || now.contains_key(name));
-        target
-    }
-
-    fn group(&self) -> Option<&'static str> {
-        // Its own transaction: it takes away everything at once, before each package's own step finds it done.
-        None
+        // Nobody wants a half-installed package back.
+        target.retain(|name, status| *status != PackageStatus::Broken || now.packages.contains_key(name));
+        InstalledState { packages: target, interrupted: false }
     }
 }

@@ -167,32 +167,40 @@ impl Part {
         }
     }
 
-    /// Takes our part out of a text that others changed since, putting back what the old text had there.
-    fn unedited(&self, now: &str, before: &str) -> String {
+    /// Gives our part of a text the shape that it has in another one; the rest stays.
+    fn with_part_of(&self, now: &str, before: &str) -> String {
+        let has = |text: &str, line: &str| text.lines().any(|old| old.trim() == line.trim());
+        let without = |gone: &dyn Fn(&str) -> bool| {
+            let lines: Vec<&str> = now.lines().filter(|line| !gone(line)).collect();
+            joined(&lines)
+        };
         match &self.edit {
             Edit::Line { prefix, line } => {
-                let old = before.lines().find(|old| old.starts_with(prefix.as_str()));
-                let lines = now.lines().filter_map(|at| if at == line { old } else { Some(at) });
-                joined(&lines.collect::<Vec<_>>())
+                match before.lines().find(|old| old.starts_with(prefix.as_str())) {
+                    Some(old) => {
+                        let edit = Edit::Line { prefix: prefix.clone(), line: old.to_owned() };
+                        Self { edit, ..self.clone() }.edited(now)
+                    }
+                    None => without(&|at| at == line),
+                }
             }
             Edit::Lines(ours) => {
-                let lines = now
-                    .lines()
-                    .filter(|at| before.lines().any(|old| old == *at) || !ours.iter().any(|line| line == at));
-                joined(&lines.collect::<Vec<_>>())
+                let kept: Vec<String> = ours.iter().filter(|line| has(before, line)).cloned().collect();
+                let text =
+                    without(&|at| ours.iter().any(|line| line.trim() == at.trim()) && !has(before, at));
+                Self { edit: Edit::Lines(kept), ..self.clone() }.edited(&text)
             }
             Edit::Words(ours) => {
                 let had = |word: &str| before.split_whitespace().any(|old| old == word);
                 let words =
                     now.split_whitespace().filter(|word| had(word) || !ours.iter().any(|our| our == word));
                 let line = words.collect::<Vec<_>>().join(" ");
-                if now.ends_with('\n') { format!("{line}\n") } else { line }
+                let text = if now.ends_with('\n') { format!("{line}\n") } else { line };
+                let kept = ours.iter().filter(|word| had(word)).cloned().collect();
+                Self { edit: Edit::Words(kept), ..self.clone() }.edited(&text)
             }
-            Edit::FirmwareLine(line) => {
-                let had = before.lines().any(|old| old == line);
-                let lines = now.lines().filter(|at| had || *at != line.as_str());
-                joined(&lines.collect::<Vec<_>>())
-            }
+            Edit::FirmwareLine(line) if has(before, line) => self.edited(now),
+            Edit::FirmwareLine(line) => without(&|at| at == line),
             Edit::Json(keys) => {
                 let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
                 let (mut object, old) = (parse(now), parse(before));
@@ -348,12 +356,13 @@ impl Resource for Part {
     }
 
     fn restored(&self, before: &Node, now: &Node) -> Node {
-        if *now == self.desired(before) || now == before {
+        // Nobody else changed it since: it comes back to the byte.
+        if *now == self.desired(before) || *before == self.desired(now) || now == before {
             return before.clone();
         }
         match now {
             Node::File { .. } => {
-                let text = self.unedited(now.text(), before.text());
+                let text = self.with_part_of(now.text(), before.text());
                 if *before == Node::Absent && text.trim().trim_matches(['{', '}']).is_empty() {
                     return Node::Absent;
                 }

@@ -223,6 +223,11 @@ impl Resource for Unit {
             host.remove(&self.mark_path())?;
         }
         let now_on_disk = self.on_disk(host)?;
+        if to.active && from.running_with.as_ref() != Some(&now_on_disk) {
+            // A reload keeps the invocation id: should this process die between the reload and its mark, the old
+            // mark would lie. Until the new one is there, nobody knows what the unit runs with.
+            self.write_mark(host, String::new(), &Fingerprints::new())?;
+        }
         match (from.active, to.active) {
             (true, false) => self.systemctl(host, "stop")?,
             (false, true) => {
@@ -327,16 +332,12 @@ impl Resource for Unit {
         if observed.active && mark.as_ref().is_some_and(|mark| mark.invocation == status.invocation) {
             return Ok(());
         }
-        match (observed.active, settled) {
+        match (&observed.running_with, settled) {
             // It runs with what is there now; once the run has changed files, nobody could tell any more.
-            (true, false) => self.write_mark(host, status.invocation, &observed.on_disk),
+            (Some(with), _) => self.write_mark(host, status.invocation, with),
             // A package that this run installs may start it at a moment that we do not see.
-            (false, false) => self.write_mark(host, String::new(), &observed.on_disk),
-            (true, true) => match observed.running_with.as_ref() {
-                Some(with) => self.write_mark(host, status.invocation, with),
-                None => Ok(()),
-            },
-            (false, true) => host.remove(&self.mark_path()),
+            (None, false) => self.write_mark(host, String::new(), &observed.on_disk),
+            (None, true) => host.remove(&self.mark_path()),
         }
     }
 

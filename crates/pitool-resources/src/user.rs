@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// A user with a home and groups. Printed `user[NAME]`.
 ///
-/// Of an account that is there already only the missing groups are ours: a person's shell and home stay.
+/// Of an account that is there already only the missing groups are ours: a person's shell and home stay. One that is
+/// [of an existing account](User::of_existing) is printed `member[NAME GROUPS]`, so that a role can add a group to
+/// an account which another role looks after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct User {
     name: String,
@@ -21,7 +23,17 @@ pub struct User {
     create: bool,
 }
 
-/// An account; absence is `None`.
+/// An account, and what a userdel that was cut off left of one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UserState {
+    account: Option<Account>,
+    /// Groups that name a user who is not there.
+    left_in: BTreeSet<String>,
+    /// Whether the group of the user's own name is there without the user.
+    left_group: bool,
+}
+
+/// An account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     group: String,
@@ -94,49 +106,70 @@ impl User {
 }
 
 impl Resource for User {
-    type State = Option<Account>;
+    type State = UserState;
 
     fn id(&self) -> Id {
-        Id::new("user", &self.name)
+        if self.create {
+            return Id::new("user", &self.name);
+        }
+        let groups: Vec<&str> = self.groups.iter().map(String::as_str).collect();
+        Id::new("member", &format!("{} {}", self.name, groups.join(",")))
     }
 
-    fn observe(&self, host: &dyn Inspect) -> Result<Option<Account>> {
+    fn observe(&self, host: &dyn Inspect) -> Result<UserState> {
         let accounts = Accounts::read(host)?;
-        let Some(user) = accounts.user(&self.name) else { return Ok(None) };
+        let groups: BTreeSet<String> =
+            accounts.groups_of(&self.name).into_iter().map(str::to_owned).collect();
+        let Some(user) = accounts.user(&self.name) else {
+            let left_group = self.create && accounts.group(&self.name).is_some();
+            return Ok(UserState { account: None, left_in: groups, left_group });
+        };
         let group =
             crate::node::group_name(&accounts, user.gid).map_or_else(|| user.gid.to_string(), str::to_owned);
-        let groups = accounts
-            .groups_of(&self.name)
-            .into_iter()
-            .map(str::to_owned)
-            .filter(|name| *name != group)
-            .collect();
-        Ok(Some(Account { group, groups, home: user.home.clone(), shell: user.shell.clone() }))
+        let groups = groups.into_iter().filter(|name| *name != group).collect();
+        let account = Account { group, groups, home: user.home.clone(), shell: user.shell.clone() };
+        Ok(UserState { account: Some(account), ..UserState::default() })
     }
 
-    fn desired(&self, observed: &Option<Account>) -> Option<Account> {
-        match observed {
-            None if !self.create => None,
-            None => Some(Account {
+    fn desired(&self, observed: &UserState) -> UserState {
+        let account = match &observed.account {
+            None if !self.create => return observed.clone(),
+            None => Account {
                 group: self.primary().to_owned(),
-                groups: self.groups.clone(),
+                groups: self.groups.iter().filter(|group| *group != self.primary()).cloned().collect(),
                 home: self.home.clone(),
                 shell: self.shell.clone(),
-            }),
+            },
             Some(account) => {
                 let mut account = account.clone();
-                let missing =
-                    self.groups.iter().filter(|group| **group != account.group).cloned().collect::<Vec<_>>();
+                // A useradd that was cut off leaves a user whose group has a number but no name.
+                if self.create && account.group.parse::<u32>().is_ok() {
+                    account.group = self.primary().to_owned();
+                }
+                let missing: Vec<String> =
+                    self.groups.iter().filter(|group| **group != account.group).cloned().collect();
                 account.groups.extend(missing);
-                Some(account)
+                account
             }
-        }
+        };
+        UserState { account: Some(account), ..UserState::default() }
     }
 
-    fn enact(&self, host: &dyn Host, from: &Option<Account>, to: &Option<Account>) -> Result<()> {
-        match (from, to) {
-            (None, None) => Ok(()),
-            (Some(_), None) => host.run(&Command::new("userdel").arg(&self.name)).map(drop),
+    fn enact(&self, host: &dyn Host, from: &UserState, to: &UserState) -> Result<()> {
+        match (&from.account, &to.account) {
+            (_, None) => {
+                if from.account.is_some() {
+                    host.run(&Command::new("userdel").arg(&self.name))?;
+                }
+                let left = self.observe(host.inspect())?;
+                for group in left.left_in.difference(&to.left_in) {
+                    host.run(&Command::new("gpasswd").args(["--delete", &self.name, group]))?;
+                }
+                if left.left_group && !to.left_group {
+                    host.run(&Command::new("groupdel").arg(&self.name))?;
+                }
+                Ok(())
+            }
             (None, Some(account)) => {
                 let accounts = Accounts::read(host.inspect())?;
                 let mut command = Command::new("useradd").args([
@@ -164,6 +197,9 @@ impl Resource for User {
                 host.run(&command.arg(&self.name)).map(drop)
             }
             (Some(from), Some(to)) => {
+                if from.group != to.group {
+                    host.run(&Command::new("groupadd").args(["--gid", &from.group, &to.group]))?;
+                }
                 let more: Vec<&str> = to.groups.difference(&from.groups).map(String::as_str).collect();
                 if !more.is_empty() {
                     host.run(&Command::new("usermod").args([
@@ -187,8 +223,8 @@ impl Resource for User {
         }
     }
 
-    fn change(&self, from: &Option<Account>, to: &Option<Account>) -> Change {
-        Change::words(match (from, to) {
+    fn change(&self, from: &UserState, to: &UserState) -> Change {
+        Change::words(match (&from.account, &to.account) {
             (None, Some(account)) => {
                 let groups: Vec<&str> = account.groups.iter().map(String::as_str).collect();
                 let groups =
@@ -201,7 +237,7 @@ impl Resource for User {
                 let fewer = from.groups.difference(&to.groups).map(|group| format!("-{group}"));
                 format!("groups {}", more.chain(fewer).collect::<Vec<_>>().join(" "))
             }
-            (None, None) => String::new(),
+            (None, None) => "what an interrupted userdel left is removed".to_owned(),
         })
     }
 
@@ -213,12 +249,15 @@ impl Resource for User {
         Reversal::Partial("a removed user's home directory and files stay".into())
     }
 
-    fn restored(&self, before: &Option<Account>, now: &Option<Account>) -> Option<Account> {
-        match (before, now) {
+    fn restored(&self, before: &UserState, now: &UserState) -> UserState {
+        match (&before.account, &now.account) {
             // Only the groups are ours; what a person changed since stays.
-            (Some(before), Some(now)) => {
-                let added: BTreeSet<String> = self.groups.difference(&before.groups).cloned().collect();
-                Some(Account { groups: now.groups.difference(&added).cloned().collect(), ..now.clone() })
+            (Some(was), Some(is)) => {
+                let ours = |group: &&String| self.groups.contains(*group);
+                let groups =
+                    is.groups.iter().filter(|group| !ours(group)).chain(was.groups.iter().filter(ours));
+                let account = Account { groups: groups.cloned().collect(), ..is.clone() };
+                UserState { account: Some(account), ..UserState::default() }
             }
             _ => before.clone(),
         }

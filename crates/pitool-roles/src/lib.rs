@@ -15,6 +15,7 @@ pub mod kinds;
 pub mod monitoring;
 pub mod proofs;
 pub mod security;
+mod templates;
 
 use pitool_config::Settings;
 use pitool_engine::{Desired, LintError};
@@ -101,13 +102,6 @@ pub const ROLES: &[Role] = &[
 
 /// Packages whose purging would delete what a person keeps in them: going back removes, but does not purge them.
 const KEEPING: &[&str] = &["docker.io", "docker-ce", "containerd", "containerd.io"];
-
-/// Fills in a template.
-///
-/// Rendering fails only when writing fails, and writing to a string does not.
-pub(crate) fn rendered(template: &impl askama::Template) -> String {
-    template.render().unwrap_or_default()
-}
 
 /// Finds a role by its name or tag.
 pub fn find(name: &str) -> Option<&'static Role> {

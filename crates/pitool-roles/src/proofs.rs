@@ -3,26 +3,40 @@
 //! A question changes nothing and reads no file that pitool wrote: "green but not in force" is exactly what it is
 //! there to find. One file per whom it asks.
 
+mod apt;
 mod boot;
 mod clock;
+mod docker;
+mod fail2ban;
+mod firewall;
+mod hardening;
 mod journal;
 mod kernel;
 mod locale;
 mod logrotate;
 mod nginx;
+mod sshd;
 mod swap;
 mod unit;
 
 use pitool_engine::{Id, Proof, Verdict};
 use pitool_host::{Inspect, Result};
 
+pub use apt::UpdatesComeFrom;
 pub use boot::{MemoryCgroup, WatchdogArmed};
 pub use clock::{ClockSynchronized, TimeZoneSet};
+pub use docker::{
+    ComposeAnswers, ContainerLogsLimited, DockerAnswers, DockerMemoryLimit, PublishedPortsGuarded,
+};
+pub use fail2ban::JailRuns;
+pub use firewall::FirewallActive;
+pub use hardening::KernelHardened;
 pub use journal::JournalKept;
 pub use kernel::{KernelValue, KernelValueAtBoot};
 pub use locale::LocaleUsable;
 pub use logrotate::LogsRotated;
 pub use nginx::{SiteConfigured, SiteHealthy};
+pub use sshd::{SshdListens, SshdValue};
 pub use swap::SwapSpace;
 pub use unit::UnitRunning;
 
@@ -54,16 +68,27 @@ macro_rules! questions {
 
 questions!(
     ClockSynchronized,
+    ComposeAnswers,
+    ContainerLogsLimited,
+    DockerAnswers,
+    DockerMemoryLimit,
+    FirewallActive,
+    JailRuns,
     JournalKept,
+    KernelHardened,
     KernelValue,
     KernelValueAtBoot,
     LocaleUsable,
     LogsRotated,
     MemoryCgroup,
+    PublishedPortsGuarded,
     SiteConfigured,
     SiteHealthy,
+    SshdListens,
+    SshdValue,
     SwapSpace,
     TimeZoneSet,
     UnitRunning,
+    UpdatesComeFrom,
     WatchdogArmed,
 );

@@ -151,6 +151,7 @@ impl<'de> Deserialize<'de> for Sysctls {
 #[serde(default)]
 pub struct User {
     /// Groups that the user is in, beside the user's own. Other memberships are left alone.
+    #[schemars(example = serde_json::json!(["adm", "plugdev"]))]
     pub groups: Vec<UserName>,
     /// The public keys with which the user logs in, as in a file that ends in `.pub`. Other keys in the user's file are
     /// left alone.

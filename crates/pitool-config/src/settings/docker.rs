@@ -18,6 +18,7 @@ pub struct Docker {
     pub repository: Url,
     /// The keyring that signs that repository. Docker's own key, which is built in, where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/etc/apt/keyrings/docker.asc")]
     pub key_file: Option<AbsolutePath>,
     /// How large a container's log gets before a new file starts.
     pub log_max_size: Size,

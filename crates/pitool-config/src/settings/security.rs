@@ -39,6 +39,7 @@ impl Default for Security {
 pub struct Ssh {
     /// The port. Left as it is where unset. The port in use stays open until the new one answers.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 2222)]
     pub port: Option<Port>,
     /// Whether root may log in.
     pub permit_root_login: RootLogin,

@@ -20,7 +20,10 @@ pub fn parse(text: &str) -> Vec<Setting> {
     let mut filters: Vec<String> = Vec::new();
     let mut settings = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default().trim();
+        // A `#` within a word is part of it.
+        let line =
+            if line.trim_start().starts_with('#') { "" } else { line.split(" #").next().unwrap_or_default() };
+        let line = line.trim();
         if let Some(filter) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             if filter == "all" {
                 filters.clear();

@@ -31,11 +31,15 @@ impl MemoryCgroup {
             Some(list) if list.split_whitespace().any(|name| name == "memory") => {
                 return Verdict::InForce { answer: format!("cgroup.controllers: {}", list.trim()) };
             }
-            None if version_1 => return Verdict::InForce { answer: "/sys/fs/cgroup/memory (version 1)".into() },
+            None if version_1 => {
+                return Verdict::InForce { answer: "/sys/fs/cgroup/memory (version 1)".into() };
+            }
             _ => {}
         }
         if !cmdline::parse(booted_with).has("cgroup_enable=memory") {
-            return Verdict::Pending { until: "the next reboot, when the kernel gets its new command line".into() };
+            return Verdict::Pending {
+                until: "the next reboot, when the kernel gets its new command line".into(),
+            };
         }
         Verdict::NotInForce {
             expected: "memory in /sys/fs/cgroup/cgroup.controllers".into(),
@@ -72,7 +76,8 @@ impl Proof for WatchdogArmed {
 
 impl WatchdogArmed {
     fn judge(&self, shown: &str, device: bool) -> Verdict {
-        let value = shown.lines().find_map(|line| line.strip_prefix("RuntimeWatchdogUSec=")).unwrap_or_default();
+        let value =
+            shown.lines().find_map(|line| line.strip_prefix("RuntimeWatchdogUSec=")).unwrap_or_default();
         if value == format!("{}s", self.seconds) && device {
             return Verdict::InForce { answer: format!("systemd feeds it, limit {value}") };
         }
@@ -91,7 +96,10 @@ mod tests {
         let pi = "coherent_pool=1M cgroup_disable=memory console=tty1 rootwait\n";
         let pi_after = "coherent_pool=1M cgroup_disable=memory console=tty1 rootwait cgroup_enable=memory\n";
         assert!(matches!(judge(Some("cpuset cpu io pids\n"), false, pi), Verdict::Pending { .. }));
-        assert!(matches!(judge(Some("cpuset cpu io memory pids\n"), false, pi_after), Verdict::InForce { .. }));
+        assert!(matches!(
+            judge(Some("cpuset cpu io memory pids\n"), false, pi_after),
+            Verdict::InForce { .. }
+        ));
         assert!(matches!(judge(Some("cpuset cpu io pids\n"), false, pi_after), Verdict::NotInForce { .. }));
         assert!(matches!(judge(None, true, pi), Verdict::InForce { .. }));
         assert!(matches!(judge(None, false, pi), Verdict::Pending { .. }));
@@ -100,8 +108,14 @@ mod tests {
     #[test]
     fn a_watchdog_needs_its_device() {
         let proof = WatchdogArmed { seconds: 15 };
-        assert!(matches!(proof.judge("RuntimeWatchdogUSec=15s\nWatchdogDevice=\n", true), Verdict::InForce { .. }));
-        assert!(matches!(proof.judge("RuntimeWatchdogUSec=0\nWatchdogDevice=\n", true), Verdict::Pending { .. }));
+        assert!(matches!(
+            proof.judge("RuntimeWatchdogUSec=15s\nWatchdogDevice=\n", true),
+            Verdict::InForce { .. }
+        ));
+        assert!(matches!(
+            proof.judge("RuntimeWatchdogUSec=0\nWatchdogDevice=\n", true),
+            Verdict::Pending { .. }
+        ));
         assert!(matches!(proof.judge("RuntimeWatchdogUSec=15s\n", false), Verdict::Pending { .. }));
     }
 }

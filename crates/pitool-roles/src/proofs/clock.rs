@@ -39,7 +39,8 @@ impl Proof for TimeZoneSet {
 
     fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
         let there = host.read("/etc/localtime")?.is_some();
-        let output = host.ask(&Command::new("timedatectl").args(["show", "--property=Timezone", "--value"]))?;
+        let output =
+            host.ask(&Command::new("timedatectl").args(["show", "--property=Timezone", "--value"]))?;
         if !output.ok() {
             return Ok(Verdict::Unknown { why: format!("timedatectl does not say: {}", output.tail()) });
         }
@@ -53,9 +54,13 @@ impl TimeZoneSet {
             return Verdict::InForce { answer: answer.to_owned() };
         }
         let (answer, hint) = if there {
-            (answer.to_owned(), "`timedatectl` says who set it; `pitool apply common` sets it again".to_owned())
+            (
+                answer.to_owned(),
+                "`timedatectl` says who set it; `pitool apply common` sets it again".to_owned(),
+            )
         } else {
-            let hint = format!("/usr/share/zoneinfo/{} comes with the package tzdata or tzdata-legacy", self.name);
+            let hint =
+                format!("/usr/share/zoneinfo/{} comes with the package tzdata or tzdata-legacy", self.name);
             ("UTC, because the zone's file is missing".to_owned(), hint)
         };
         Verdict::NotInForce { expected: self.name.clone(), answer, hint }

@@ -17,7 +17,8 @@ impl Proof for JournalKept {
     }
 
     fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
-        let output = host.ask(&Command::new("systemd-analyze").args(["cat-config", "systemd/journald.conf"]))?;
+        let output =
+            host.ask(&Command::new("systemd-analyze").args(["cat-config", "systemd/journald.conf"]))?;
         if !output.ok() {
             return Ok(Verdict::Unknown { why: format!("systemd-analyze does not say: {}", output.tail()) });
         }
@@ -49,19 +50,27 @@ impl JournalKept {
             hint,
         };
         match storage(config) {
-            Some((value, path)) if value != self.storage => {
-                not(format!("{path} says Storage={value}"), format!("remove {path}, or rename it to sort before 60-"))
-            }
+            Some((value, path)) if value != self.storage => not(
+                format!("{path} says Storage={value}"),
+                format!("remove {path}, or rename it to sort before 60-"),
+            ),
             None => not("no file says Storage=".into(), "`pitool apply monitoring` writes the file".into()),
             Some(_) => match (self.storage, on_disk, in_memory) {
-                ("persistent", true, _) => Verdict::InForce { answer: "journald writes to /var/log/journal".into() },
-                ("volatile", _, true) => Verdict::InForce { answer: "journald writes to /run/log/journal".into() },
+                ("persistent", true, _) => {
+                    Verdict::InForce { answer: "journald writes to /var/log/journal".into() }
+                }
+                ("volatile", _, true) => {
+                    Verdict::InForce { answer: "journald writes to /run/log/journal".into() }
+                }
                 ("auto", ..) => Verdict::InForce { answer: "journald decides by /var/log/journal".into() },
                 ("persistent", ..) => not(
                     "nothing is in /var/log/journal".into(),
                     "`journalctl --flush` moves it there; is the disk full or read-only?".into(),
                 ),
-                _ => not("nothing is in /run/log/journal".into(), "`systemctl status systemd-journald` says why".into()),
+                _ => not(
+                    "nothing is in /run/log/journal".into(),
+                    "`systemctl status systemd-journald` says why".into(),
+                ),
             },
         }
     }
@@ -82,7 +91,9 @@ mod tests {
             storage(TRIXIE),
             Some(("volatile", "/usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf"))
         );
-        let ours = format!("{TRIXIE}\n# /etc/systemd/journald.conf.d/60-pitool.conf\n[Journal]\nStorage=persistent\n");
+        let ours = format!(
+            "{TRIXIE}\n# /etc/systemd/journald.conf.d/60-pitool.conf\n[Journal]\nStorage=persistent\n"
+        );
         let proof = JournalKept { storage: "persistent" };
         assert!(matches!(proof.judge(&ours, true, false), Verdict::InForce { .. }));
         assert!(matches!(proof.judge(&ours, false, true), Verdict::NotInForce { .. }));

@@ -78,7 +78,10 @@ impl KernelValueAtBoot {
             Some((value, path)) => Verdict::NotInForce {
                 expected: self.value.clone(),
                 answer: format!("{path} sets {value} at boot"),
-                hint: format!("remove the line from {path}, or set `{}` to that value in pitool.toml", self.key),
+                hint: format!(
+                    "remove the line from {path}, or set `{}` to that value in pitool.toml",
+                    self.key
+                ),
             },
             None => Verdict::NotInForce {
                 expected: self.value.clone(),
@@ -103,8 +106,12 @@ mod tests {
     fn a_later_file_is_found() {
         let ours = ("/etc/sysctl.d/60-pitool.conf", "# ours\nvm.swappiness = 10\n");
         assert!(matches!(judged(&[ours]), Verdict::InForce { .. }));
-        assert!(matches!(judged(&[ours, ("/etc/sysctl.d/70-same.conf", "vm/swappiness=10")]), Verdict::InForce { .. }));
-        let Verdict::NotInForce { answer, .. } = judged(&[ours, ("/etc/sysctl.d/98-rpi.conf", "vm.swappiness=60\n")])
+        assert!(matches!(
+            judged(&[ours, ("/etc/sysctl.d/70-same.conf", "vm/swappiness=10")]),
+            Verdict::InForce { .. }
+        ));
+        let Verdict::NotInForce { answer, .. } =
+            judged(&[ours, ("/etc/sysctl.d/98-rpi.conf", "vm.swappiness=60\n")])
         else {
             panic!("a later file was overlooked")
         };

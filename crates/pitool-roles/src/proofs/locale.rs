@@ -41,7 +41,9 @@ impl LocaleUsable {
             (false, _) => not("it is not generated", "`locale-gen` says why"),
             (true, lang) if lang == self.name => Verdict::InForce { answer: format!("LANG={lang}") },
             (true, "") => not("a login has no LANG", "/etc/pam.d/su and sshd must read /etc/default/locale"),
-            (true, lang) => not(lang, "`grep -r LANG /etc/profile /etc/profile.d /etc/environment` finds who sets it"),
+            (true, lang) => {
+                not(lang, "`grep -r LANG /etc/profile /etc/profile.d /etc/environment` finds who sets it")
+            }
         }
     }
 }

@@ -29,7 +29,10 @@ impl SiteConfigured {
             hint: hint.to_owned(),
         };
         if !output.ok() {
-            return not(output.tail(), "mend the file that it names; until then nginx keeps what it runs with");
+            return not(
+                output.tail(),
+                "mend the file that it names; until then nginx keeps what it runs with",
+            );
         }
         if nginx_dump::parse(&output.stdout).contains_key(&self.path) {
             return Verdict::InForce { answer: "part of `nginx -T`".into() };
@@ -81,7 +84,8 @@ impl SiteHealthy {
         Verdict::NotInForce {
             expected: "200 healthy".into(),
             answer: answer.trim().to_owned(),
-            hint: "`nginx -T` shows which server has the name, `journalctl -u nginx -n 20` what went wrong".into(),
+            hint: "`nginx -T` shows which server has the name, `journalctl -u nginx -n 20` what went wrong"
+                .into(),
         }
     }
 }
@@ -116,13 +120,18 @@ mod tests {
     #[test]
     fn only_healthy_is_healthy() {
         assert!(matches!(SiteHealthy::judge(&output(0, "healthy\n\n200", "")), Verdict::InForce { .. }));
-        assert!(matches!(SiteHealthy::judge(&output(0, "<html>404</html>\n404", "")), Verdict::NotInForce { .. }));
+        assert!(matches!(
+            SiteHealthy::judge(&output(0, "<html>404</html>\n404", "")),
+            Verdict::NotInForce { .. }
+        ));
         let refused = output(
             7,
             "\n000",
             "curl: (7) Failed to connect to 127.0.0.1 port 80 after 0 ms: Could not connect to server\n",
         );
-        let Verdict::NotInForce { answer, .. } = SiteHealthy::judge(&refused) else { panic!("nobody answered") };
+        let Verdict::NotInForce { answer, .. } = SiteHealthy::judge(&refused) else {
+            panic!("nobody answered")
+        };
         assert!(answer.starts_with("curl: (7)"));
     }
 }

@@ -1,0 +1,36 @@
+# The commands of a person with a fresh clone. Each installs what it is missing (packaging/setup), then hands over to
+# cargo xtask, where the work is done.
+
+setup = packaging/setup
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 15
+
+build: ## the program as it is shipped
+	@$(setup) build cargo xtask build
+
+deb: ## the Debian package, into dist/
+	@$(setup) deb cargo xtask deb
+
+try: ## sudo: install and use the package in a throw-away Debian box
+	@$(setup) try cargo xtask try
+
+try-shell: ## sudo: a shell in that box
+	@$(setup) try cargo xtask try --shell
+
+try-down: ## sudo: remove that box
+	@$(setup) try cargo xtask try --down
+
+bench: ## sudo: what it costs, one table with targets
+	@$(setup) test cargo xtask bench
+
+test: ## every test that can run here (sudo: with the boxes)
+	@$(setup) test cargo xtask test
+
+lint: ## format, clippy, generated files, shell scripts
+	@$(setup) lint cargo xtask lint
+
+clean: ## remove what was built
+	rm -rf target dist
+
+.PHONY: help build deb try try-shell try-down bench test lint clean

@@ -1,0 +1,127 @@
+//! YAML as Ansible writes it, with positions.
+
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+
+use crate::{Diagnostic, Fragment, Severity};
+
+/// What the encrypted values and files of Ansible Vault begin with.
+const VAULT: &str = "$ANSIBLE_VAULT";
+
+/// A value as YAML has them; every scalar but null is kept as text, because its meaning depends on the variable.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    /// Nothing.
+    Null,
+    /// A scalar.
+    Text(String),
+    /// A list.
+    List(Vec<Value>),
+    /// A mapping, in the order of the file.
+    Map(Vec<(String, Value)>),
+    /// Encrypted with Ansible Vault.
+    Vault,
+}
+
+/// A file, read.
+pub(super) enum File {
+    /// The whole file is encrypted.
+    Vault,
+    /// Its entries; empty where it holds none.
+    Map(Vec<(String, usize, Node)>),
+}
+
+/// An entry's value, with positions inside.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    /// A mapping.
+    Map(Vec<(String, usize, Node)>),
+    /// Anything else.
+    Other(Value),
+}
+
+impl Node {
+    /// The entries of a mapping; none where it is something else.
+    pub(super) fn entries(&self) -> &[(String, usize, Node)] {
+        match self {
+            Node::Map(entries) => entries,
+            Node::Other(_) => &[],
+        }
+    }
+
+    /// Finds an entry of a mapping.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|(name, _, _)| name == key).map(|(_, _, node)| node)
+    }
+
+    /// The value without positions.
+    pub(super) fn value(&self) -> Value {
+        match self {
+            Node::Map(entries) => {
+                Value::Map(entries.iter().map(|(name, _, node)| (name.clone(), node.value())).collect())
+            }
+            Node::Other(value) => value.clone(),
+        }
+    }
+}
+
+/// Reads a file whose top is a mapping.
+///
+/// # Errors
+/// The file is not UTF-8, not YAML, or its top is not a mapping.
+pub(super) fn read(fragment: &Fragment) -> Result<File, Box<Diagnostic>> {
+    let problem = |at: usize, message: String| {
+        Box::new(Diagnostic::new(Severity::Error, fragment, at..at + 1, message, None))
+    };
+    let text = std::str::from_utf8(&fragment.bytes).map_err(|error| {
+        problem(error.valid_up_to(), format!("byte {} is not UTF-8", error.valid_up_to()))
+    })?;
+    if text.trim_start().starts_with(VAULT) {
+        return Ok(File::Vault);
+    }
+    let documents = MarkedYaml::load_from_str(text).map_err(|error| {
+        // The parser counts characters, and a byte order mark as one of them or not.
+        let line_start: usize =
+            text.split_inclusive('\n').take(error.marker().line().max(1) - 1).map(str::len).sum();
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        let column = line.char_indices().nth(error.marker().col()).map_or(line.len(), |(at, _)| at);
+        problem(line_start + column, format!("not YAML: {}", error.info()))
+    })?;
+    let Some(document) = documents.first() else { return Ok(File::Map(Vec::new())) };
+    match node(document, 0) {
+        Node::Map(entries) => Ok(File::Map(entries)),
+        Node::Other(Value::Null) => Ok(File::Map(Vec::new())),
+        Node::Other(_) => Err(problem(0, "expected variables, as `name: value`".to_owned())),
+    }
+}
+
+/// How deep a value may be nested; deeper ones are cut, so that no file can use up the stack.
+const DEEPEST: usize = 60;
+
+fn node(yaml: &MarkedYaml<'_>, depth: usize) -> Node {
+    let value = match &yaml.data {
+        YamlData::Mapping(entries) if depth < DEEPEST => {
+            let entry = |(key, value): (&MarkedYaml<'_>, &MarkedYaml<'_>)| {
+                let name = match node(key, depth + 1) {
+                    Node::Other(Value::Text(name)) => name,
+                    _ => String::from("?"),
+                };
+                (name, key.span.start.line(), node(value, depth + 1))
+            };
+            return Node::Map(entries.iter().map(entry).collect());
+        }
+        YamlData::Sequence(items) if depth < DEEPEST => {
+            Value::List(items.iter().map(|item| node(item, depth + 1).value()).collect())
+        }
+        YamlData::Tagged(tag, _) if tag.suffix.contains("vault") => Value::Vault,
+        YamlData::Tagged(_, inner) if depth < DEEPEST => return node(inner, depth + 1),
+        YamlData::Value(Scalar::Null) => Value::Null,
+        YamlData::Value(Scalar::Boolean(value)) => Value::Text(value.to_string()),
+        YamlData::Value(Scalar::Integer(number)) => Value::Text(number.to_string()),
+        YamlData::Value(Scalar::FloatingPoint(number)) => Value::Text(number.to_string()),
+        YamlData::Value(Scalar::String(text)) if text.starts_with(VAULT) => Value::Vault,
+        YamlData::Value(Scalar::String(text)) => Value::Text(text.to_string()),
+        YamlData::Representation(text, _, _) => Value::Text(text.to_string()),
+        _ => Value::Null,
+    };
+    Node::Other(value)
+}

@@ -1,0 +1,469 @@
+//! The five laws of the engine, over every kind, on the simulated machine, with a power cut at every write.
+
+use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, RunId, Stage};
+use pitool_host::sim::{Cut, Sim, World};
+use pitool_host::{Content, Inspect};
+use pitool_resources::{
+    Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Package, Part, Policy,
+    Rule, Seed, Sysctl, Unit, User,
+};
+use pitool_roles::Kind;
+use proptest::prelude::*;
+
+/// What a rollback may leave: the journal, apt's lists, the home of a user who is gone, and apt's memory of what was
+/// automatic.
+const BESIDES: &[&str] = &["/var/lib/pitool", "/var/lib/apt", "/opt/app", "/etc/passwd-", "/etc/group-"];
+
+fn id(kind: &str, name: &str) -> Id {
+    Id::new(kind, name)
+}
+
+/// A small setup with every kind in it that changes a machine.
+fn wishes(jail: &str, site: &str) -> Vec<Kind> {
+    let available = "/etc/nginx/sites-available/app";
+    let enabled = "/etc/nginx/sites-enabled/app";
+    let ssh = "/etc/ssh/sshd_config.d/01-pitool.conf";
+    vec![
+        Directory::new("/etc/fail2ban").stage(Stage::Prepare).into(),
+        Directory::new("/etc/fail2ban/jail.d").stage(Stage::Prepare).into(),
+        File::new("/etc/fail2ban/jail.d/pitool.local", format!("[DEFAULT]\nbackend = systemd\n{jail}"))
+            .stage(Stage::Prepare)
+            .into(),
+        Package::new("fail2ban").into(),
+        Package::new("nginx").into(),
+        Package::new("ufw").into(),
+        InstalledSet::default().into(),
+        User::new("appuser").home("/opt/app").groups(["sudo"]).into(),
+        Directory::new("/opt/app").owner("appuser", "appuser").into(),
+        Directory::new("/opt/app/config").owner("appuser", "appuser").mode(0o750).into(),
+        Seed::new("/opt/app/config/.env", "SECRET=@RANDOM@\n", "appuser", "appuser").into(),
+        File::new(available, format!("server {{ {site} }}\n")).checked_by(Check::Nginx).into(),
+        Link::new(enabled, available).checked_by(Check::Nginx).into(),
+        Link::absent("/etc/nginx/sites-enabled/default")
+            .shipped_by("nginx", "/etc/nginx/sites-available/default")
+            .into(),
+        Part::new("/etc/hosts", Edit::Line { prefix: "127.0.1.1".into(), line: "127.0.1.1 pi-one".into() })
+            .into(),
+        Hostname::new("pi-one").into(),
+        File::new(ssh, "X11Forwarding no\n").checked_by(Check::Sshd).into(),
+        File::new("/etc/ssh/sshd_config.d/01-pitool-passwords.conf", "PasswordAuthentication no\n")
+            .guarded_by(LoginGuard::Key { root: false })
+            .checked_by(Check::Sshd)
+            .into(),
+        Sysctl::new("vm.swappiness", "10").into(),
+        Unit::new("fail2ban.service").reads([id("file", "/etc/fail2ban/jail.d/pitool.local")]).into(),
+        Unit::new("nginx.service").reloaded().reads([id("file", available), id("link", enabled)]).into(),
+        Unit::new("ssh.service").reads([id("file", ssh)]).risky().into(),
+        Firewall::new(Policy::Deny, Policy::Allow, None, vec![Rule::new(Policy::Allow, "tcp", 80)]).into(),
+    ]
+}
+
+fn desired(jail: &str, site: &str) -> Desired<Kind> {
+    Desired::new([("everything".to_owned(), wishes(jail, site))]).unwrap()
+}
+
+fn first() -> Desired<Kind> {
+    desired("bantime = 1h\n", "listen 80;")
+}
+
+fn second() -> Desired<Kind> {
+    desired("bantime = 2h\n", "listen 80; root /srv;")
+}
+
+fn engine(sim: &Sim) -> Engine<'_> {
+    Engine::new(sim, Journal::default(), "pitool apply all", "test")
+}
+
+fn plan(want: &Desired<Kind>, sim: &Sim) -> Plan<Kind> {
+    Engine::plan(want, false, &Journal::default(), sim).unwrap()
+}
+
+fn ids(plan: &Plan<Kind>) -> Vec<Id> {
+    plan.steps.iter().map(|step| step.id.clone()).collect()
+}
+
+fn apply(want: &Desired<Kind>, sim: &Sim) -> Result<Vec<Id>, Error> {
+    let outcome = engine(sim).apply(want, false, None, &mut |_| {})?;
+    assert_eq!(outcome.settled.ending, Ending::Done, "{:?}", outcome.settled.failures);
+    Ok(outcome.settled.changed)
+}
+
+fn rollback(run: Option<RunId>, sim: &Sim) -> Result<(), Error> {
+    let (_, settled) = engine(sim).rollback::<Kind>(run, &mut |_| {})?;
+    assert_eq!(settled.ending, Ending::Done, "{:?}", settled.failures);
+    Ok(())
+}
+
+/// What a journaled unit runs with, told by the machine and not by us.
+fn settled(want: &Desired<Kind>, sim: &Sim) {
+    let plan = plan(want, sim);
+    assert!(
+        plan.steps.is_empty(),
+        "not settled: {:?}",
+        plan.steps.iter().map(|step| (step.id.clone(), step.change().summary)).collect::<Vec<_>>()
+    );
+    let world = sim.world();
+    for (unit, path) in [
+        ("fail2ban.service", "/etc/fail2ban/jail.d/pitool.local"),
+        ("nginx.service", "/etc/nginx/sites-enabled/app"),
+        ("ssh.service", "/etc/ssh/sshd_config.d/01-pitool.conf"),
+    ] {
+        let running: Option<Content> = world.units[unit].running_with.get(path).cloned();
+        assert_eq!(running.as_ref(), world.content(path), "{unit} does not run with {path}");
+        assert!(running.is_some(), "{unit} does not know {path}");
+    }
+}
+
+/// A machine that nobody prepared, and one on which the same packages run already with other files.
+fn machines() -> Vec<(&'static str, World)> {
+    let bare = World::debian(13, "arm64");
+    let mut lived_in = World::debian(12, "armhf");
+    lived_in.put_dir("/etc/fail2ban").put_dir("/etc/fail2ban/jail.d");
+    lived_in.put("/etc/fail2ban/jail.d/pitool.local", "[DEFAULT]\nbackend = systemd\nbantime = 5m\n");
+    lived_in.with_installed(&["fail2ban", "nginx"]);
+    vec![("bare", bare), ("lived in", lived_in)]
+}
+
+fn back(sim: &Sim, start: &World, what: &str) {
+    let differences = start.differences(&sim.world(), BESIDES);
+    assert!(differences.is_empty(), "{what}: {differences:#?}");
+}
+
+#[test]
+fn the_plan_tells_the_truth_and_twice_is_once() {
+    for (name, world) in machines() {
+        let sim = Sim::of(world);
+        let planned = plan(&first(), &sim);
+        let mutations = sim.mutations();
+        assert!(mutations == 0, "planning changed the machine");
+        let mut done = apply(&first(), &sim).unwrap();
+        let mut promised = ids(&planned);
+        done.sort();
+        promised.sort();
+        assert_eq!(done, promised, "{name}: the plan told the truth");
+        settled(&first(), &sim);
+        let before = sim.mutations();
+        assert_eq!(apply(&first(), &sim).unwrap(), Vec::<Id>::new());
+        assert_eq!(sim.mutations() - before, 0, "{name}: a run without changes wrote something");
+
+        let planned = ids(&plan(&second(), &sim));
+        let mut restarted = planned.clone();
+        restarted.sort();
+        assert_eq!(
+            restarted,
+            [
+                id("file", "/etc/fail2ban/jail.d/pitool.local"),
+                id("file", "/etc/nginx/sites-available/app"),
+                id("unit", "fail2ban.service"),
+                id("unit", "nginx.service")
+            ],
+            "a changed file plans the restart that it causes"
+        );
+        assert_eq!(apply(&second(), &sim).unwrap(), planned, "{name}: the second plan told the truth");
+        settled(&second(), &sim);
+    }
+}
+
+#[test]
+fn back_is_back_and_a_rollback_can_be_rolled_back() {
+    for (name, world) in machines() {
+        let sim = Sim::of(world.clone());
+        apply(&first(), &sim).unwrap();
+        let middle = sim.snapshot();
+        apply(&second(), &sim).unwrap();
+        rollback(None, &sim).unwrap();
+        back(&sim, &middle, &format!("{name}: the second run taken back"));
+        settled(&first(), &sim);
+        rollback(None, &sim).unwrap();
+        back(&sim, &world, &format!("{name}: the first run taken back"));
+        let last = Journal::default().list(&sim).unwrap().last().unwrap().header.run;
+        rollback(Some(last), &sim).unwrap();
+        settled(&first(), &sim);
+        rollback(None, &sim).unwrap();
+        back(&sim, &world, &format!("{name}: and back again"));
+    }
+}
+
+/// Runs `work` with the power going at the n-th change, for a sample of n that covers all of them over the machines
+/// and kinds of cut; hands over each machine that went dark.
+fn cuts(
+    world: &World,
+    work: &dyn Fn(&Sim) -> Result<(), Error>,
+    each: &mut dyn FnMut(&Sim, String),
+) -> usize {
+    let whole = Sim::of(world.clone());
+    work(&whole).unwrap();
+    let changes = whole.mutations();
+    let mut cases = 0;
+    for at in 0..changes {
+        for (index, cut) in Cut::ALL.into_iter().enumerate() {
+            for reboot in [true, false] {
+                // Every change is cut; which way is spread over them, so that the whole stays under a minute.
+                if (at + index + usize::from(reboot)) % 3 != 0 {
+                    continue;
+                }
+                let sim = Sim::of(world.clone());
+                sim.cut_after(at, cut);
+                assert!(
+                    matches!(
+                        work(&sim),
+                        Err(Error::PowerCut(_)
+                            | Error::Journal(_)
+                            | Error::Plan(_)
+                            | Error::Lock(_)
+                            | Error::Preflight { .. })
+                    ),
+                    "cut {at} was not noticed"
+                );
+                if reboot {
+                    sim.restore_power()
+                } else {
+                    sim.kill()
+                }
+                each(&sim, format!("cut {cut:?} at change {at} ({}), reboot {reboot}", whole.changes()[at]));
+                cases += 1;
+            }
+        }
+    }
+    cases
+}
+
+#[test]
+fn a_cut_run_converges_forwards_and_back() {
+    let mut cases = 0;
+    for (name, world) in machines() {
+        cases += cuts(&world, &|sim| apply(&first(), sim).map(drop), &mut |sim, what| {
+            let dark = sim.snapshot();
+            apply(&first(), sim).unwrap_or_else(|error| panic!("{name}, {what}: {error}"));
+            settled(&first(), sim);
+            // Whatever became of the run, going back reaches what was there before it.
+            if Journal::default().undoable(sim).unwrap().is_some() {
+                rollback(None, sim).unwrap_or_else(|error| panic!("{name}, {what}: {error}"));
+                back(sim, &world_after_boot(&world, sim), &format!("{name}, {what}, on and then back"));
+            }
+            sim.reset(dark);
+            if Journal::default().unfinished(sim).unwrap().is_some() {
+                rollback(None, sim).unwrap_or_else(|error| panic!("{name}, {what}: {error}"));
+                back(sim, &world_after_boot(&world, sim), &format!("{name}, {what}, back at once"));
+            }
+        });
+    }
+    println!("{cases} power cuts");
+    assert!(cases > 200);
+}
+
+#[test]
+fn a_cut_rollback_converges_both_ways() {
+    let mut cases = 0;
+    for (name, world) in machines() {
+        let sim = Sim::of(world.clone());
+        apply(&first(), &sim).unwrap();
+        let applied = sim.snapshot();
+        cases += cuts(&applied, &|sim| rollback(Some(RunId(1)), sim), &mut |sim, what| {
+            let dark = sim.snapshot();
+            apply(&first(), sim).unwrap_or_else(|error| panic!("{name}, {what}: {error}"));
+            settled(&first(), sim);
+            sim.reset(dark);
+            rollback(Some(RunId(1)), sim).unwrap_or_else(|error| panic!("{name}, {what}: {error}"));
+            back(sim, &world_after_boot(&world, sim), &format!("{name}, {what}, back again"));
+        });
+    }
+    println!("{cases} power cuts during a rollback");
+    assert!(cases > 100);
+}
+
+/// The machine at the start, booted as often as the other one: a reboot sets kernel values back by itself.
+fn world_after_boot(start: &World, sim: &Sim) -> World {
+    let twin = Sim::of(start.clone());
+    while twin.world().boots < sim.world().boots {
+        twin.reboot();
+    }
+    let world = twin.snapshot();
+    drop(twin);
+    world
+}
+
+#[test]
+fn a_lost_restart_is_an_ordinary_difference() {
+    let (_, world) = machines().remove(1);
+    let sim = Sim::of(world);
+    apply(&first(), &sim).unwrap();
+    // The process dies after the file is written and before the unit starts anew; the machine runs on.
+    let twin = Sim::of(sim.snapshot());
+    apply(&second(), &twin).unwrap();
+    let written = twin.changes().iter().rposition(|change| change.contains("pitool.local")).unwrap();
+    sim.cut_after(written + 1, Cut::Before);
+    apply(&second(), &sim).unwrap_err();
+    sim.kill();
+    let steps = ids(&plan(&second(), &sim));
+    assert!(steps.contains(&id("unit", "fail2ban.service")), "the restart is planned: {steps:?}");
+    assert!(!steps.contains(&id("file", "/etc/fail2ban/jail.d/pitool.local")));
+    apply(&second(), &sim).unwrap();
+    settled(&second(), &sim);
+}
+
+#[test]
+fn a_unit_that_does_not_start_takes_the_run_back() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let before = sim.snapshot();
+    sim.fail_next(
+        "restart fail2ban.service",
+        pitool_host::sim::Fault::Fails(1, "Job for fail2ban.service failed.".into()),
+    );
+    let mut events = Vec::new();
+    let outcome = engine(&sim).apply(&second(), false, None, &mut |event| events.push(event)).unwrap();
+    assert_eq!(outcome.settled.ending, Ending::Failed);
+    let back_again = outcome.rolled_back.expect("it was taken back");
+    assert_eq!(back_again.ending, Ending::Done);
+    back(&sim, &before, "after the failure");
+    settled(&first(), &sim);
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Failed { id, .. } if id.name() == "fail2ban.service"))
+    );
+}
+
+#[test]
+fn a_person_who_asks_to_stop_is_heard_after_the_step() {
+    let sim = Sim::debian(13);
+    sim.interrupt_after(40);
+    let outcome = engine(&sim).apply(&first(), false, None, &mut |_| {}).unwrap();
+    assert_eq!(outcome.settled.ending, Ending::Interrupted);
+    assert!(Journal::default().unfinished(&sim).unwrap().is_some());
+    sim.interrupt_after(usize::MAX / 2);
+    apply(&first(), &sim).unwrap();
+    settled(&first(), &sim);
+    assert!(Journal::default().unfinished(&sim).unwrap().is_none());
+}
+
+#[test]
+fn a_hand_edit_is_drift_and_its_text_is_kept() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let path = "/etc/fail2ban/jail.d/pitool.local";
+    sim.arrange().put(path, "# mine\n");
+    let plan = plan(&first(), &sim);
+    assert_eq!(plan.steps[0].reason, pitool_engine::Reason::Drift);
+    apply(&first(), &sim).unwrap();
+    rollback(None, &sim).unwrap();
+    assert_eq!(sim.world().text(path), "# mine\n");
+}
+
+#[test]
+fn what_the_config_no_longer_wants_is_told_and_pruned_on_request() {
+    let (_, world) = machines().remove(1);
+    let sim = Sim::of(world.clone());
+    apply(&first(), &sim).unwrap();
+    let less: Vec<Kind> = wishes("bantime = 1h\n", "listen 80;")
+        .into_iter()
+        .filter(|kind| !matches!(kind, Kind::Hostname(_) | Kind::Part(_)))
+        .collect();
+    let less = Desired::new([("everything".to_owned(), less)]).unwrap();
+    let plan = plan(&less, &sim);
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.unmanaged, [id("hostname", "pi-one"), id("line", "/etc/hosts 127.0.1.1")]);
+    let outcome = engine(&sim).apply(&less, true, None, &mut |_| {}).unwrap();
+    assert_eq!(outcome.settled.ending, Ending::Done);
+    assert_eq!(sim.world().text("/etc/hostname"), world.text("/etc/hostname"));
+    assert_eq!(sim.world().text("/etc/hosts"), world.text("/etc/hosts"));
+    assert!(Engine::plan(&less, false, &Journal::default(), &sim).unwrap().unmanaged.is_empty());
+}
+
+#[test]
+fn the_journal_stays_within_bounds_and_keeps_what_matters() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    for round in 0..30 {
+        apply(&desired(&format!("bantime = {round}m\n"), "listen 80;"), &sim).unwrap();
+    }
+    let runs = Journal::default().list(&sim).unwrap();
+    assert!(runs.len() <= 20, "{} runs", runs.len());
+    assert_eq!(runs.last().unwrap().header.run, RunId(31));
+    rollback(None, &sim).unwrap();
+    assert!(sim.world().text("/etc/fail2ban/jail.d/pitool.local").contains("bantime = 28m"));
+    let blobs = sim.list("/var/lib/pitool/blobs").unwrap().unwrap().len();
+    assert!(blobs < 80, "{blobs} contents kept");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any sequence of configs, cuts and rollbacks ends where the last word says.
+    #[test]
+    fn any_history_converges(steps in proptest::collection::vec((0u8..4, 0usize..400, any::<bool>()), 1..6), lived_in: bool) {
+        let (_, world) = machines().remove(usize::from(lived_in));
+        let sim = Sim::of(world);
+        for (what, at, reboot) in steps {
+            let jail = format!("bantime = {at}m\n");
+            match what {
+                0 => drop(apply(&desired(&jail, "listen 80;"), &sim).unwrap()),
+                1 => {
+                    if Journal::default().undoable(&sim).unwrap().is_some() {
+                        rollback(None, &sim).unwrap();
+                    }
+                }
+                _ => {
+                    sim.cut_after(at, if reboot { Cut::Torn } else { Cut::After });
+                    let result = if what == 2 {
+                        apply(&desired(&jail, "listen 80;"), &sim).map(drop)
+                    } else {
+                        engine(&sim).rollback::<Kind>(None, &mut |_| {}).map(drop)
+                    };
+                    if result.is_err() && sim.dark() {
+                        if reboot { sim.restore_power() } else { sim.kill() }
+                    }
+                    sim.keep_power();
+                }
+            }
+        }
+        apply(&first(), &sim).unwrap();
+        settled(&first(), &sim);
+    }
+}
+
+#[test]
+fn a_run_whose_snapshot_is_torn_never_was() {
+    let sim = Sim::debian(13);
+    let whole = Sim::debian(13);
+    apply(&first(), &whole).unwrap();
+    let begin =
+        whole.changes().iter().position(|change| change.starts_with("append /var/lib/pitool/runs")).unwrap();
+    sim.cut_after(begin, Cut::Torn);
+    apply(&first(), &sim).unwrap_err();
+    sim.kill();
+    assert!(sim.world().exists("/var/lib/pitool/runs/000001.jsonl"), "half of it is there");
+    assert!(Journal::default().list(&sim).unwrap().is_empty());
+    assert!(Journal::default().unfinished(&sim).unwrap().is_none());
+    apply(&first(), &sim).unwrap();
+    assert_eq!(Journal::default().undoable(&sim).unwrap(), Some(RunId(2)));
+}
+
+#[test]
+fn going_on_with_an_interrupted_run_and_back_takes_back_both() {
+    let sim = Sim::debian(13);
+    let start = sim.snapshot();
+    sim.interrupt_after(60);
+    engine(&sim).apply(&first(), false, None, &mut |_| {}).unwrap();
+    sim.interrupt_after(usize::MAX / 2);
+    apply(&first(), &sim).unwrap();
+    assert_eq!(Journal::default().undoable(&sim).unwrap(), Some(RunId(1)));
+    rollback(None, &sim).unwrap();
+    back(&sim, &start, "both runs");
+}
+
+#[test]
+fn a_thing_belongs_to_the_role_that_wants_it_now() {
+    let sim = Sim::debian(13);
+    let file = || vec![Kind::from(File::new("/etc/motd", "hello\n"))];
+    let by = |role: &str, kinds: Vec<Kind>| Desired::new([(role.to_owned(), kinds)]).unwrap();
+    apply(&by("one", file()), &sim).unwrap();
+    let both = |text: &str| {
+        let other = vec![Kind::from(File::new("/etc/other", text))];
+        Desired::new([("one".to_owned(), vec![]), ("two".to_owned(), [file(), other].concat())]).unwrap()
+    };
+    apply(&both("x\n"), &sim).unwrap();
+    assert!(plan(&by("one", vec![]), &sim).unmanaged.is_empty(), "role two has it now");
+    assert_eq!(plan(&by("two", vec![]), &sim).unmanaged.len(), 2);
+}

@@ -1,0 +1,233 @@
+//! One machine's life: install, apply, nothing to do, drift, reboot, rollback.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use pitool_testkit::machine::{
+    BoxOptions, Lab, Machine, Probe, SshKey, Suite, Tree, diff, snapshot, ssh_key,
+};
+use pitool_testkit::suite::Runner;
+
+use crate::{expect, fresh};
+
+/// Where a person's and the system's settings are; what a rollback must bring back to the byte.
+const SETTINGS: &[&str] = &["/etc", "/boot", "/home", "/opt", "/root", "/srv", "/usr/local", "/var/spool"];
+
+/// What a machine was before pitool, as files and by what its daemons say.
+struct Before {
+    tree: Tree,
+    packages: String,
+    answers: String,
+}
+
+impl Before {
+    fn of(machine: &Machine) -> Result<Self> {
+        Ok(Self {
+            tree: snapshot(machine, SETTINGS)?,
+            packages: packages(machine)?,
+            answers: answers(machine)?,
+        })
+    }
+}
+
+fn packages(machine: &Machine) -> Result<String> {
+    Ok(machine
+        .check("dpkg-query -W -f '${binary:Package} ${db:Status-Abbrev} ${Version}\\n'; apt-mark showmanual")?
+        .stdout)
+}
+
+/// What the daemons and the kernel say, in a form that two moments can be compared by.
+fn answers(machine: &Machine) -> Result<String> {
+    let questions = "/usr/sbin/sshd -T | sort; \
+        systemctl list-unit-files --no-legend --no-pager --type=service,timer,socket | awk '{print $1, $2}' | sort; \
+        systemctl list-units --no-legend --no-pager --plain --type=service --state=running | awk '{print $1}' | sort; \
+        sysctl -n vm.swappiness vm.vfs_cache_pressure net.ipv4.tcp_keepalive_time; \
+        readlink -f /etc/localtime; cat /proc/swaps | wc -l; getent passwd | sort; getent group | sort";
+    Ok(machine.check(questions)?.stdout)
+}
+
+pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
+    let name = |case: &str| format!("{suite}: {case}");
+    let mut machine = None;
+    let mut outsider = None;
+    let mut key = None;
+    let mut before = None;
+    runner.case(&name("a fresh box and one outside it"), || {
+        let target = fresh(lab, suite, "pi", deb)?;
+        let outside = Machine::up(lab, suite, &BoxOptions::named("outside"))?;
+        let pair = ssh_key(lab)?;
+        target.authorize("pi", &pair.public)?;
+        ensure!(
+            outside.ssh(&target, "pi", 22, "echo in")?.stdout.trim() == "in",
+            "the way in is there to begin with"
+        );
+        machine = Some(target);
+        outsider = Some(outside);
+        key = Some(pair);
+        Ok(())
+    });
+    let (Some(mut machine), Some(outsider), Some(key)) = (machine, outsider, key) else { return };
+
+    runner.case(&name("installing changes nothing but its own files"), || {
+        machine.check("apt-get -qq update")?;
+        let tree = snapshot(&machine, &["/etc", "/var/lib/systemd", "/home", "/opt", "/root"])?;
+        machine.check("apt-get -qq install -y /root/pitool.deb")?;
+        let after = snapshot(&machine, &["/etc", "/var/lib/systemd", "/home", "/opt", "/root"])?;
+        let foreign: Vec<String> =
+            diff(&tree, &after).into_iter().filter(|line| !line.starts_with("/etc/pitool")).collect();
+        ensure!(foreign.is_empty(), "{foreign:#?}");
+        before = Some(Before::of(&machine)?);
+        Ok(())
+    });
+    let Some(before) = before else { return };
+
+    runner.case(&name("a plan on a fresh machine"), || {
+        let planned = machine.measured(["pitool", "plan", "all"])?;
+        ensure!(planned.output.status == 2, "{}", planned.output);
+        ensure!(planned.trace.read_only(), "planning wrote: {:#?}", planned.trace);
+        let json = expect(&machine, "pitool plan all --json", 2)?.stdout;
+        ensure!(json.starts_with('{') && json.contains("\"version\":1"), "{json}");
+        // Nobody but root may look into the journal, but anybody may ask what would change.
+        let unprivileged = machine.sh("sudo -u pi pitool plan all")?;
+        ensure!([1, 2].contains(&unprivileged.status), "{unprivileged}");
+        Ok(())
+    });
+
+    runner.case(&name("apply all"), || {
+        let output = expect(&machine, "pitool apply all", 0)?;
+        println!("      first run {:.0} s", output.duration.as_secs_f64());
+        Ok(())
+    });
+
+    runner.case(&name("again: nothing to do, nothing written"), || nothing_to_do(&machine));
+    runner.case(&name("every promise is in force"), || {
+        let output = expect(&machine, "pitool apply all --verify", 0)?;
+        ensure!(!output.stdout.contains("not in force"), "{output}");
+        Ok(())
+    });
+    runner.case(&name("the way in is as open as before, the rest is not"), || {
+        way_in(&machine, &outsider, &key)
+    });
+    runner.case(&name("unattended-upgrades would install what is pending"), || {
+        let output = machine.check("unattended-upgrade --dry-run --debug 2>&1")?.stdout;
+        let origins =
+            output.lines().find(|line| line.contains("Allowed origins are")).context("no origins")?;
+        ensure!(origins.contains("Debian-Security") || origins.contains("security"), "{origins}");
+        Ok(())
+    });
+    runner.case(&name("a hand edit is shown as drift and put right"), || drift(&machine));
+    runner.case(&name("a reboot brings everything back"), || {
+        machine.reboot()?;
+        expect(&machine, "pitool plan all", 0)?;
+        expect(&machine, "pitool apply all --verify", 0)?;
+        way_in(&machine, &outsider, &key)
+    });
+    runner.case(&name("rollback restores what the box was"), || {
+        let output = expect(&machine, "pitool rollback 1", 0)?;
+        println!("      rollback {:.0} s", output.duration.as_secs_f64());
+        restored(&machine, &before)?;
+        ensure!(outsider.ssh(&machine, "pi", 22, "echo in")?.stdout.trim() == "in", "locked out");
+        Ok(())
+    });
+    runner.case(&name("a rollback can be rolled back"), || {
+        let runs = expect(&machine, "pitool history", 0)?;
+        let last = machine.check("ls /var/lib/pitool/runs | tail -1 | sed 's/^0*//;s/.jsonl//'")?.stdout;
+        expect(&machine, &format!("pitool rollback {}", last.trim()), 0).with_context(|| runs.to_string())?;
+        expect(&machine, "pitool plan all", 0)?;
+        expect(&machine, "pitool apply all --verify", 0)?;
+        Ok(())
+    });
+    runner.case(&name("remove keeps the machine as it is, purge takes config and state"), || {
+        machine.check("apt-get -qq remove -y pitool")?;
+        machine.check("test -d /var/lib/pitool/runs && systemctl is-active fail2ban nginx ufw")?;
+        machine.check("apt-get -qq install -y /root/pitool.deb")?;
+        expect(&machine, "pitool plan all", 0)?;
+        let purged = machine.check("apt-get -qq purge -y pitool")?;
+        ensure!(
+            (purged.stdout.clone() + &purged.stderr).contains("leaves"),
+            "purge says what it leaves: {purged}"
+        );
+        machine.check("test ! -e /var/lib/pitool && test ! -e /etc/pitool && systemctl is-active nginx")?;
+        Ok(())
+    });
+}
+
+fn nothing_to_do(machine: &Machine) -> Result<()> {
+    expect(machine, "pitool apply all", 0)?;
+    expect(machine, "pitool plan all", 0)?;
+    let again = machine.measured(["pitool", "apply", "all"])?;
+    ensure!(again.output.status == 0, "{}", again.output);
+    ensure!(again.trace.read_only() && again.trace.written_bytes() == 0, "it wrote: {:#?}", again.trace);
+    ensure!(again.trace.children() <= 6, "{} processes: {:#?}", again.trace.children(), again.trace.programs);
+    ensure!(again.usage.max_rss_kib < 15 * 1024, "{} KiB", again.usage.max_rss_kib);
+    Ok(())
+}
+
+/// Asked from outside: ssh by key works, the web answers, a port that nobody allowed does not.
+fn way_in(machine: &Machine, outsider: &Machine, _key: &SshKey) -> Result<()> {
+    let login = outsider.ssh(machine, "pi", 22, "sudo -n true; echo in")?;
+    ensure!(login.stdout.trim() == "in", "locked out: {login}");
+    let root = outsider.ssh(machine, "root", 22, "echo in")?;
+    ensure!(root.stdout.trim() != "in", "root came in");
+    let health = outsider.check(&format!("curl -s --max-time 5 http://{}/health", machine.ip()))?;
+    ensure!(health.stdout.trim() == "healthy", "{health}");
+    let listener = machine.spawn(["python3", "-m", "http.server", "9999"])?;
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let probe = outsider.probe(machine.ip(), 9999)?;
+    listener.kill()?;
+    ensure!(matches!(probe, Probe::Silent), "a port that nobody allowed answers: {probe:?}");
+    Ok(())
+}
+
+fn drift(machine: &Machine) -> Result<()> {
+    let file = machine.check("ls /etc/fail2ban/jail.d/*pitool*")?.stdout.trim().to_owned();
+    machine.check(&format!("echo x >> {file}"))?;
+    let plan = expect(machine, "pitool plan all --diff", 2)?;
+    ensure!(plan.stdout.contains("-x") && plan.stdout.contains(&file), "{plan}");
+    ensure!(plan.stdout.to_lowercase().contains("by hand") || plan.stdout.contains("drift"), "{plan}");
+    expect(machine, "pitool apply all", 0)?;
+    ensure!(!machine.read_text(&file)?.lines().any(|line| line == "x"), "the edit is still there");
+    expect(machine, "pitool plan all", 0)?;
+    // A service that somebody stopped, a rule that somebody deleted, a value that somebody set.
+    machine.check("systemctl stop nginx && sysctl -qw vm.swappiness=77 && ufw --force disable")?;
+    expect(machine, "pitool plan all", 2)?;
+    expect(machine, "pitool apply all", 0)?;
+    machine.check("systemctl is-active nginx && test $(sysctl -n vm.swappiness) = 10 && ufw status | grep -q 'Status: active'")?;
+    Ok(())
+}
+
+/// What packages leave behind when they are purged, whoever purges them: not ours to clean up.
+const LEFT_BY_PACKAGES: &[&str] = &[
+    // Accounts that postinst scripts create and postrm scripts keep, and the backups of the account files.
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/subuid",
+    "/etc/subgid",
+    "/etc/.pwd.lock",
+    // Caches that are made anew.
+    "/etc/ld.so.cache",
+    "/etc/ssl/certs",
+    "/etc/mailcap",
+    "/etc/systemd/system/multi-user.target.wants",
+];
+
+fn restored(machine: &Machine, before: &Before) -> Result<()> {
+    let after = Before::of(machine)?;
+    let foreign = |line: &String| !LEFT_BY_PACKAGES.iter().any(|path| line.starts_with(path));
+    let files: Vec<String> = diff(&before.tree, &after.tree).into_iter().filter(foreign).collect();
+    ensure!(files.is_empty(), "files: {files:#?}");
+    let lines = |a: &str, b: &str| -> Vec<String> {
+        let set = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+        let (a, b) = (set(a), set(b));
+        a.symmetric_difference(&b).cloned().collect()
+    };
+    let packages = lines(&before.packages, &after.packages);
+    ensure!(packages.is_empty(), "packages: {packages:#?}");
+    // Users and groups of purged packages stay, as Debian's own policy has it.
+    let answers: Vec<String> =
+        lines(&before.answers, &after.answers).into_iter().filter(|line| !line.contains(":x:")).collect();
+    ensure!(answers.is_empty(), "the daemons say: {answers:#?}");
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The package on whole machines: real systemd, apt, sshd, ufw, fail2ban, nginx and docker, from `apt install` to
+//! going back. `cargo xtask test` runs it; by hand:
+//! `PITOOL_MACHINE=1 PITOOL_DEB=dist/….deb cargo test -p pitool-testkit --test machine -- [trixie] [CASE…]` as root.
+
+#![expect(clippy::disallowed_methods, reason = "a test of whole machines reads its own surroundings")]
+
+mod bad_days;
+mod life;
+mod power;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Output, Suite};
+use pitool_testkit::suite::Runner;
+
+fn main() -> ExitCode {
+    let mut runner = Runner::new();
+    let Some(lab) = runner.lab() else { return runner.finish() };
+    let deb = match deb() {
+        Ok(deb) => deb,
+        Err(error) => {
+            runner.case("the package", || Err(error));
+            return runner.finish();
+        }
+    };
+    for suite in Suite::ALL {
+        if !runner.wants(&[suite.codename()]) {
+            continue;
+        }
+        life::cases(&mut runner, &lab, suite, &deb);
+        bad_days::cases(&mut runner, &lab, suite, &deb);
+        power::cases(&mut runner, &lab, suite, &deb);
+    }
+    runner.finish()
+}
+
+/// The package under test: `PITOOL_DEB`, else the only one in dist/.
+fn deb() -> Result<PathBuf> {
+    if let Some(deb) = std::env::var_os("PITOOL_DEB") {
+        return Ok(deb.into());
+    }
+    let dist = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../dist");
+    let files = std::fs::read_dir(&dist).context("there is no package: run `cargo xtask deb` first")?;
+    let mut debs = files
+        .filter_map(|file| file.ok().map(|file| file.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "deb"));
+    debs.next().context("there is no package in dist/: run `cargo xtask deb` first")
+}
+
+/// A fresh box with the package put beside it, not installed.
+fn fresh(lab: &Lab, suite: Suite, name: &str, deb: &std::path::Path) -> Result<Machine> {
+    let machine = Machine::up(lab, suite, &BoxOptions::named(name))?;
+    machine.copy_in(deb, "/root/pitool.deb", 0o644)?;
+    Ok(machine)
+}
+
+/// A fresh box with the package installed by apt.
+fn installed(lab: &Lab, suite: Suite, name: &str, deb: &std::path::Path) -> Result<Machine> {
+    let machine = fresh(lab, suite, name, deb)?;
+    machine.check("apt-get -qq update && apt-get -qq install -y /root/pitool.deb")?;
+    Ok(machine)
+}
+
+/// Runs a command that must end with this status.
+fn expect(machine: &Machine, command: &str, status: i32) -> Result<Output> {
+    let output = machine.sh(command)?;
+    ensure!(output.status == status, "`{command}` should end with {status}:\n{output}");
+    Ok(output)
+}

@@ -1,0 +1,59 @@
+//! The power goes at a random moment of a first run; the next run converges.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use pitool_testkit::machine::{Lab, Suite};
+use pitool_testkit::suite::Runner;
+
+use crate::{expect, installed};
+
+/// How often the power goes on each suite. Two suites make the promised twenty; CI on two cores can afford fewer, the
+/// switch is documented in CONTRIBUTING.md.
+const CUTS: u32 = 10;
+
+pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
+    let cuts = std::env::var("PITOOL_POWER_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(CUTS);
+    let mut seed =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_millis() as u64);
+    for round in 1..=cuts {
+        // xorshift: the moments need to be spread, not unpredictable.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        // Where in the run: spread over it, and at random within its share.
+        let share = (f64::from(round - 1) + (seed % 1000) as f64 / 1000.0) / f64::from(cuts);
+        runner.case(&format!("{suite}: power cut {round} of {cuts}"), || cut(lab, suite, deb, share));
+    }
+}
+
+fn cut(lab: &Lab, suite: Suite, deb: &Path, share: f64) -> Result<()> {
+    let mut machine = installed(lab, suite, "cut", deb)?;
+    // A first run takes about this long on the machine that the figures in the notes come from; a run that is over
+    // sooner is simply cut after its end.
+    let whole = std::env::var("PITOOL_FIRST_RUN").ok().and_then(|text| text.parse().ok()).unwrap_or(45.0);
+    let moment = Duration::from_secs_f64(whole * share);
+    let mut run = machine.spawn(["pitool", "apply", "all"])?;
+    std::thread::sleep(moment);
+    let alive = run.running()?;
+    machine.power_cut()?;
+    drop(run);
+    machine.start()?;
+    let told = machine.sh("pitool history")?;
+    let output = machine.sh("pitool apply all")?;
+    ensure!(
+        output.status == 0,
+        "cut after {:.1} s (running: {alive}):\n{told}\n{output}",
+        moment.as_secs_f64()
+    );
+    expect(&machine, "pitool plan all", 0)
+        .with_context(|| format!("cut after {:.1} s", moment.as_secs_f64()))?;
+    expect(&machine, "pitool apply all --verify", 0)?;
+    println!(
+        "      cut after {:.1} s{}",
+        moment.as_secs_f64(),
+        if alive { "" } else { " (the run was over)" }
+    );
+    machine.down()
+}

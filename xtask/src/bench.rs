@@ -1,0 +1,182 @@
+//! `cargo xtask bench`: one table of what pitool costs, each row measured in this run on boxes made for it.
+//!
+//! Absolute times belong to this machine; what counts is the relation to the floor or the peer measured beside it.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
+
+use crate::build::BINARY_LIMIT;
+use crate::deb::{self, PACKAGE_LIMIT};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The Debian release of the boxes
+    #[arg(long, default_value = "trixie")]
+    suite: Suite,
+    /// How often short commands are run; the median counts
+    #[arg(long, default_value_t = 25)]
+    rounds: u32,
+}
+
+/// A row of the table: what, the figure, its target, and what it is measured against.
+struct Row {
+    what: &'static str,
+    value: String,
+    target: &'static str,
+    beside: String,
+    met: bool,
+}
+
+pub(crate) fn task(args: &Args) -> Result<()> {
+    let lab = Lab::open()?;
+    lab.sweep()?;
+    let package = deb::build()?;
+    let mut rows = Vec::new();
+
+    let fresh = Machine::up(&lab, args.suite, &BoxOptions::named("bench"))?;
+    fresh.copy_in(&package.deb, "/root/pitool.deb", 0o644)?;
+    fresh.check("apt-get -qq update && apt-get -qq install -y /root/pitool.deb")?;
+
+    let plan = median(&fresh, "pitool plan all", args.rounds)?;
+    rows.push(Row {
+        what: "`pitool plan all` on a fresh box",
+        value: format!("{:.0} ms", plan * 1e3),
+        target: "under 100 ms",
+        beside: String::new(),
+        met: plan < 0.1,
+    });
+
+    // Both boxes find the same downloads in the shared cache: fill it before anything is timed.
+    let (first, packages) = first_runs(&lab, args.suite, &package.deb, fresh, &mut rows)?;
+    no_change(&first, args.rounds, &mut rows)?;
+    first.down()?;
+
+    let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / f64::from(1 << 20));
+    rows.push(Row {
+        what: "the .deb / the binary installed",
+        value: format!("{} / {}", megabytes(package.deb_size), megabytes(package.binary_size)),
+        target: "under 4 MB / under 9 MB",
+        beside: String::new(),
+        met: package.deb_size < PACKAGE_LIMIT && package.binary_size < BINARY_LIMIT,
+    });
+
+    print(&rows, args.suite, packages);
+    ensure!(rows.iter().all(|row| row.met), "a target was missed");
+    Ok(())
+}
+
+/// The first run against a bare `apt-get install` of the very same packages on a twin, both in turn, twice; the
+/// better of each counts, because other work on this machine only ever adds.
+fn first_runs(
+    lab: &Lab,
+    suite: Suite,
+    package: &std::path::Path,
+    warm: Machine,
+    rows: &mut Vec<Row>,
+) -> Result<(Machine, usize)> {
+    let before = manual(&warm)?;
+    warm.check("pitool apply all")?;
+    let after = manual(&warm)?;
+    let names: Vec<String> = after.into_iter().filter(|name| !before.contains(name)).collect();
+    ensure!(!names.is_empty(), "the first run installed nothing");
+    let installed = warm.check("dpkg-query -W | wc -l")?.stdout.trim().parse::<usize>()?;
+    warm.down()?;
+
+    let mut ours = f64::MAX;
+    let mut bare = f64::MAX;
+    let mut kept = None;
+    for _ in 0..2 {
+        if let Some(earlier) = kept.take() {
+            Machine::down(earlier)?;
+        }
+        let machine = Machine::up(lab, suite, &BoxOptions::named("ours"))?;
+        machine.copy_in(package, "/root/pitool.deb", 0o644)?;
+        // Installed without its lists being fetched: the run must do that itself, as the twin does.
+        machine.check("dpkg -i /root/pitool.deb")?;
+        ours = ours.min(machine.check("pitool apply all")?.duration.as_secs_f64());
+        kept = Some(machine);
+
+        let twin = Machine::up(lab, suite, &BoxOptions::named("twin"))?;
+        let install = format!(
+            "export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get -q -y --no-install-recommends install {}",
+            names.join(" ")
+        );
+        bare = bare.min(twin.check(&install)?.duration.as_secs_f64());
+        twin.down()?;
+    }
+    let ratio = ours / bare;
+    rows.push(Row {
+        what: "first `pitool apply all` against a bare apt-get",
+        value: format!("{ratio:.2} ×"),
+        target: "at most 1.15 ×",
+        beside: format!("{ours:.1} s against {bare:.1} s, {} packages named", names.len()),
+        met: ratio <= 1.15,
+    });
+    Ok((kept.context("no run was made")?, installed))
+}
+
+fn manual(machine: &Machine) -> Result<Vec<String>> {
+    Ok(machine.check("apt-mark showmanual")?.stdout.lines().map(str::to_owned).collect())
+}
+
+fn no_change(machine: &Machine, rounds: u32, rows: &mut Vec<Row>) -> Result<()> {
+    let wall = median(machine, "pitool apply all", rounds)?;
+    // The floor: starting one process, reading the same files, asking systemd once.
+    let units = machine.check("pitool plan all --json >/dev/null; ls /etc/systemd/system >/dev/null; echo ssh.service fail2ban.service nginx.service docker.service")?;
+    let floor = median(
+        machine,
+        &format!(
+            "sh -c 'cat /var/lib/dpkg/status /var/lib/apt/extended_states /etc/passwd /etc/group >/dev/null; systemctl show -p Id,ActiveState {} >/dev/null'",
+            units.stdout.trim()
+        ),
+        rounds,
+    )?;
+    let measured = machine.measured(["pitool", "apply", "all"])?;
+    ensure!(measured.output.ok(), "{}", measured.output);
+    let (_, usage) = machine.timed(["pitool", "apply", "all"])?;
+    let row = |what, value: String, target, beside: String, met| Row { what, value, target, beside, met };
+    rows.push(row(
+        "`pitool apply all` with nothing to change: wall",
+        format!("{:.0} ms", wall * 1e3),
+        "under 50 ms",
+        format!("{:.1} × the floor of {:.0} ms", wall / floor, floor * 1e3),
+        wall < 0.05,
+    ));
+    let rss = usage.max_rss_kib as f64 / 1024.0;
+    rows.push(row("… peak memory", format!("{rss:.1} MB"), "under 15 MB", String::new(), rss < 15.0));
+    let children = measured.trace.children();
+    rows.push(row("… child processes", children.to_string(), "at most 6", String::new(), children <= 6));
+    let written = measured.trace.written_bytes();
+    let untouched = written == 0 && measured.trace.read_only();
+    rows.push(row("… bytes written to files", written.to_string(), "0", "strace".to_owned(), untouched));
+    Ok(())
+}
+
+/// The median wall time of a command in seconds, timed inside the box without the way into it.
+fn median(machine: &Machine, command: &str, rounds: u32) -> Result<f64> {
+    let script = format!(
+        "import shlex,subprocess,time\n\
+         times=[]\n\
+         for _ in range({rounds}):\n\
+         \tstart=time.monotonic()\n\
+         \tstatus=subprocess.run(shlex.split({command:?}),stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL).returncode\n\
+         \ttimes.append(time.monotonic()-start)\n\
+         \tassert status in (0,2),status\n\
+         print(sorted(times)[len(times)//2])\n"
+    );
+    machine.write_file("/root/median.py", script, 0o644)?;
+    Ok(machine.check("python3 /root/median.py")?.stdout.trim().parse()?)
+}
+
+fn print(rows: &[Row], suite: Suite, packages: usize) {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    println!("\non a {suite} box with {packages} packages; {cores} cores; each figure from this run\n");
+    println!("| row | measured | target | beside | |\n|---|---|---|---|---|");
+    for row in rows {
+        let verdict = if row.met { "met" } else { "MISSED" };
+        println!("| {} | {} | {} | {} | {verdict} |", row.what, row.value, row.target, row.beside);
+    }
+}

@@ -1,0 +1,51 @@
+//! `cargo xtask lint`: what can be judged by reading.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::generate;
+use crate::tools::{cargo, command, find, root, run};
+
+pub(crate) fn task() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--locked",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
+    generate::task(&generate::Args { check: true })?;
+    scripts()
+}
+
+/// Every shell script of the project through shellcheck.
+fn scripts() -> Result<()> {
+    let Some(shellcheck) = find("shellcheck") else {
+        println!("skipped: shell scripts (shellcheck is not installed)");
+        return Ok(());
+    };
+    let mut scripts = Vec::new();
+    for folder in [".ci", "deb", "packaging", "tests/package"] {
+        for entry in fs::read_dir(root().join(folder))? {
+            let path = entry?.path();
+            if path.is_file() && is_shell(&path) {
+                scripts.push(path);
+            }
+        }
+    }
+    scripts.sort();
+    run(command(shellcheck).arg("--external-sources").args(scripts))
+}
+
+fn is_shell(path: &PathBuf) -> bool {
+    fs::read(path).is_ok_and(|text| {
+        let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        first.starts_with(b"#!") && first.ends_with(b"sh")
+    })
+}

@@ -1,0 +1,183 @@
+//! `cargo xtask test`: everything that can run here; what cannot is named, with the reason.
+//!
+//! The tests of the crates come first, then the parts that need a machine of their own: a row in [`PARTS`] each.
+
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::ops::AddAssign;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use pitool_testkit::machine::{Lab, Suite};
+
+use crate::deb;
+use crate::tools::{cargo, command, find, is_root, root};
+
+/// One part of the tests, run only where all it needs is there.
+struct Part {
+    name: &'static str,
+    needs: &'static [Need],
+    run: fn() -> Result<Tally>,
+}
+
+const PARTS: &[Part] = &[
+    Part { name: "crates", needs: &[], run: crates },
+    Part {
+        name: "package",
+        needs: &[Need::Root, Need::Program("cargo-deb"), Need::Program("mmdebstrap")],
+        run: package,
+    },
+    Part { name: "boxes", needs: BOXES, run: boxes },
+    Part { name: "machines", needs: BOXES, run: machines },
+];
+
+/// What a box needs.
+const BOXES: &[Need] = &[
+    Need::Root,
+    Need::Program("cargo-deb"),
+    Need::Program("mmdebstrap"),
+    Need::Program("systemd-nspawn"),
+    Need::Program("strace"),
+];
+
+/// Something that a part cannot do without.
+enum Need {
+    Root,
+    Program(&'static str),
+}
+
+impl Need {
+    /// Why the need is not met here, if it is not.
+    fn unmet(&self) -> Option<String> {
+        match self {
+            Need::Root => (!is_root()).then(|| "not root: no boxes".to_owned()),
+            Need::Program(name) => find(name).is_none().then(|| format!("{name} is not installed")),
+        }
+    }
+}
+
+/// How many tests did what.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Tally) {
+        self.passed += more.passed;
+        self.failed += more.failed;
+        self.skipped += more.skipped;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+pub(crate) fn task() -> Result<()> {
+    let mut total = Tally::default();
+    let mut notes = Vec::new();
+    for part in PARTS {
+        if let Some(reason) = part.needs.iter().find_map(Need::unmet) {
+            notes.push(format!("skipped: {} ({reason})", part.name));
+            total.skipped += 1;
+            continue;
+        }
+        println!("== {}", part.name);
+        let start = Instant::now();
+        let tally = (part.run)().unwrap_or_else(|error| {
+            eprintln!("{}: {error:#}", part.name);
+            Tally { failed: 1, ..Tally::default() }
+        });
+        notes.push(format!("{}: {tally} in {} s", part.name, start.elapsed().as_secs()));
+        total += tally;
+    }
+
+    println!("==");
+    for note in notes {
+        println!("{note}");
+    }
+    println!("{total}");
+    if total.failed > 0 {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+/// The package's life in a Debian tree of its own, from install to purge.
+fn package() -> Result<Tally> {
+    let deb = deb::build()?.deb;
+    let tree = Lab::open()?.base(Suite::Trixie)?;
+    tallied(command(root().join("tests/package/lifecycle.sh")).arg(deb).arg(tree), "")
+}
+
+/// The boxes themselves.
+fn boxes() -> Result<Tally> {
+    tallied(&mut machine_test("lab"), "")
+}
+
+/// The package on whole machines.
+fn machines() -> Result<Tally> {
+    // As shipped, and in the place where the suites look for it.
+    let deb = deb::build()?.deb;
+    tallied(machine_test("machine").env("PITOOL_DEB", deb), "")
+}
+
+fn machine_test(name: &str) -> Command {
+    // Boxes are opened only on request, so that a plain `cargo test` by root does not spend an hour.
+    let mut test = cargo();
+    test.args(["test", "--locked", "--package", "pitool-testkit", "--test", name]).env("PITOOL_MACHINE", "1");
+    test
+}
+
+/// Every test of every crate, all of them even after a failure.
+fn crates() -> Result<Tally> {
+    tallied(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]), "test result: ")
+}
+
+/// Runs tests that print their counts on lines beginning with `prefix`; shows and adds them up.
+fn tallied(tests: &mut Command, prefix: &str) -> Result<Tally> {
+    let mut child = tests.stdout(Stdio::piped()).spawn().context("cannot start the tests")?;
+    let output = child.stdout.take().context("the tests have no output")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(result) = line.strip_prefix(prefix) {
+            tally += Tally {
+                passed: count(result, "passed"),
+                failed: count(result, "failed"),
+                skipped: count(result, "ignored"),
+            };
+        }
+    }
+    // What does not build, or dies, prints no counts.
+    if !child.wait()?.success() && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+/// The number before `word` in a line such as `ok. 3 passed; 0 failed; 1 ignored; …`.
+fn count(result: &str, word: &str) -> usize {
+    let words: Vec<_> = result.split([' ', ',', ';']).collect();
+    words.windows(2).find(|pair| pair[1] == word).and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn counts_are_read_from_the_result_line() {
+        let line = "FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        assert_eq!((count(line, "passed"), count(line, "failed"), count(line, "ignored")), (12, 3, 1));
+        assert_eq!((count("38 passed, 0 failed", "passed"), count("ok    it is purged", "passed")), (38, 0));
+    }
+}
