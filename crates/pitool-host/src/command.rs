@@ -18,6 +18,9 @@ pub struct Command {
     pub stdin: Vec<u8>,
     /// How long it may take; then its process group is killed.
     pub timeout: Duration,
+    /// Whether descriptor 3 is standard output once more. apt closes the descriptor of its status before it starts
+    /// dpkg; were that 1, a package's script that prints a word would fail.
+    pub third: bool,
 }
 
 impl Command {
@@ -32,6 +35,7 @@ impl Command {
             env: Vec::new(),
             stdin: Vec::new(),
             timeout: Self::DEFAULT_TIMEOUT,
+            third: false,
         }
     }
 
@@ -67,6 +71,13 @@ impl Command {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Gives it descriptor 3, which is standard output once more.
+    #[must_use]
+    pub fn with_third(mut self) -> Self {
+        self.third = true;
         self
     }
 

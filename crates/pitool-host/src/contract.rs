@@ -366,7 +366,7 @@ pub fn packages(host: &dyn Host) -> Vec<Outcome> {
     });
     suite.check("apt tells how far it is", |host| {
         let mut lines = Vec::new();
-        let install = apt("-o APT::Status-Fd=1 install --reinstall hello");
+        let install = apt("-o APT::Status-Fd=3 install --reinstall hello").with_third();
         host.run_watched(&install, &mut |line| lines.push(line.to_owned()))?;
         let told = lines.iter().filter(|line| line.starts_with("pmstatus:")).count();
         that(&format!("some of its {} lines are pmstatus", lines.len()), told > 0)

@@ -12,7 +12,8 @@ const LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 fn apt_get() -> Command {
     Command::new("apt-get")
-        .args(["-q", "-y", "-o", "APT::Status-Fd=1", "-o", "Dpkg::Use-Pty=0"])
+        .args(["-q", "-y", "-o", "APT::Status-Fd=3", "-o", "Dpkg::Use-Pty=0"])
+        .with_third()
         .args(["-o", &format!("DPkg::Lock::Timeout={}", LOCK_WAIT.as_secs())])
         // A configuration file that a person changed stays; a new one that nobody touched is taken.
         .args(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"])

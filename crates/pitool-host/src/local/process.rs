@@ -1,5 +1,6 @@
 //! Starting programs and reading what they say.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -55,15 +56,24 @@ pub(super) fn execute(tree: &Tree, command: &Command, line: &mut dyn FnMut(&str)
         .ok_or_else(|| Error::Timeout { command: command.display(), limit: command.timeout })
 }
 
+/// Opens descriptor 3 and becomes the program: the words come as arguments and are never read as a script.
+const THIRD: [&str; 3] = ["/bin/sh", "-c", "exec \"$0\" \"$@\" 3>&1"];
+
 fn prepare(tree: &Tree, command: &Command) -> io::Result<std::process::Command> {
-    let mut ready = if tree.live() {
-        std::process::Command::new(&command.program)
+    let mut words: Vec<OsString> = Vec::new();
+    if command.third {
+        words.extend(THIRD.map(OsString::from));
+    }
+    words.push(if tree.live() && !command.third {
+        command.program.clone().into()
     } else {
-        let program = find(tree, &command.program).ok_or(io::ErrorKind::NotFound)?;
-        let mut chroot = std::process::Command::new("chroot");
-        chroot.arg(tree.root()).arg(program);
-        chroot
-    };
+        find(tree, &command.program).ok_or(io::ErrorKind::NotFound)?.into()
+    });
+    if !tree.live() {
+        words.splice(0..0, ["chroot".into(), tree.root().into()]);
+    }
+    let mut ready = std::process::Command::new(words.remove(0));
+    ready.args(words);
     ready
         .args(&command.args)
         .env_clear()
