@@ -1,5 +1,6 @@
 //! What the roles common, monitoring and app want, config by config and machine by machine, as a person would read
 //! it. `INSTA_UPDATE=always cargo test` writes the snapshots anew.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::fmt::Write;
 
@@ -161,7 +162,10 @@ fn no_swap() {
         ("rpi", SwapMechanism::RpiSwap),
         ("dphys", SwapMechanism::DphysSwapfile),
     ] {
-        insta::assert_snapshot!(format!("common_no_swap_{name}"), told("common", none, &pi(13, "arm64", swap)));
+        insta::assert_snapshot!(
+            format!("common_no_swap_{name}"),
+            told("common", none, &pi(13, "arm64", swap))
+        );
     }
 }
 
