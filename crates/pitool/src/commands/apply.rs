@@ -14,7 +14,7 @@ use crate::failure::{Failure, Result};
 use crate::render::plan::{PlanView, show};
 use crate::render::proof::Tally;
 use crate::render::run::{Follower, name};
-use crate::render::{Terminal, count, duration, failure, json as json_out, proof};
+use crate::render::{Terminal, count, duration, failure, json as json_out, proof, wrap};
 use crate::session::{Session, roles};
 
 /// Plans, applies, proves.
@@ -108,7 +108,9 @@ fn announce(terminal: &Terminal<'_>, view: &PlanView) {
     if view.steps.is_empty() {
         // What waits for a person's decision is said every time; what is merely good to know is not.
         for refused in &view.refused {
-            terminal.say(format!("{} {}: {}", terminal.talk.notable("held back:"), refused.id, refused.why));
+            let text = format!("{}: {}", refused.id, refused.why);
+            let text = wrap(&text, terminal.width, 11, 11);
+            terminal.mention(format!("{} {text}", terminal.talk.notable("held back:")));
         }
         return;
     }

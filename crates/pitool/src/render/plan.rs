@@ -265,7 +265,8 @@ fn sentences<'a>(
 ) -> Option<String> {
     let mut text = String::new();
     for (what, sentence) in items {
-        let line = format!("{what}: {sentence}");
+        let end = if sentence.ends_with(['.', '!', '?']) { "" } else { "." };
+        let line = format!("{what}: {sentence}{end}");
         text.push_str(&format!("    {}\n", wrap(&line, terminal.width, 4, 6)));
     }
     (!text.is_empty()).then(|| format!("{}\n{text}", terminal.paint.heading(heading)))
@@ -331,6 +332,11 @@ fn packages(terminal: &Terminal<'_>, action: Action, steps: &[&StepView]) -> Str
     }
 }
 
+/// The part of an id within the brackets.
+fn name(id: &str) -> &str {
+    id.split_once('[').map_or(id, |(_, rest)| rest.trim_end_matches(']'))
+}
+
 fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
     let paint = terminal.paint;
     let width = step.id.chars().count();
@@ -364,8 +370,10 @@ fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
         }
         Reversal::Partial(_) | Reversal::Exact => {}
     }
-    if !step.follows.is_empty() {
-        remark(format!("because of {}", list(&step.follows, 2)), &|text| paint.faint(text));
+    // The words of a restart often say it already.
+    let unsaid: Vec<&String> = step.follows.iter().filter(|id| !step.summary.contains(name(id))).collect();
+    if !unsaid.is_empty() {
+        remark(format!("because of {}", list(&unsaid, 2)), &|text| paint.faint(text));
     }
     if step.roles.len() > 1 {
         remark(format!("also for {}", step.roles[1..].join(", ")), &|text| paint.faint(text));
