@@ -2,6 +2,7 @@
 //! going back. `cargo xtask test` runs it; by hand:
 //! `PITOOL_MACHINE=1 PITOOL_DEB=dist/….deb cargo test -p pitool-testkit --test machine -- [trixie] [CASE…]` as root.
 
+#![expect(clippy::print_stdout, reason = "a suite tells how far it is")]
 #![expect(clippy::disallowed_methods, reason = "a test of whole machines reads its own surroundings")]
 
 mod bad_days;

@@ -376,6 +376,7 @@ mod tests {
         load(&[Fragment::new("example.toml", text)]).unwrap_or_else(|p| panic!("{}", p[0])).settings
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a test writes the file that it compares with")]
     #[test]
     fn the_example_is_what_the_types_say() {
         let written = written_example();

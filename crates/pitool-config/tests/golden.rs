@@ -1,5 +1,6 @@
 //! Files beside which stands what must come of them. `UPDATE=1 cargo test` writes it anew.
 
+#![expect(clippy::disallowed_methods, reason = "a test arranges its own surroundings")]
 #![expect(clippy::unwrap_used, reason = "clippy does not see that the helpers here are only for tests")]
 
 use std::path::{Path, PathBuf};

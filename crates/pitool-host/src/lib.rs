@@ -7,6 +7,8 @@
 //!
 //! This crate knows nothing of resources, roles or configs. Start reading at [`Inspect`].
 
+#![expect(clippy::disallowed_methods, reason = "this crate is the door that everything else goes through")]
+
 pub mod command;
 pub mod contract;
 mod docker;

@@ -58,12 +58,10 @@ impl Resource for Link {
     }
 
     fn enact(&self, host: &dyn Host, from: &Node, to: &Node) -> Result<()> {
-        if let (Some(check), true) = (self.check, *to == self.desired(from)) {
-            let path = self.path.clone();
-            let candidate = match &self.target {
-                Some(target) => Candidate::Link { path, target: target.clone() },
-                None => Candidate::Absent { path },
-            };
+        // Only our own link is checked: what was there before goes back as it was, and what goes may be the last
+        // piece of a configuration that is going.
+        if let (Some(check), Some(target), true) = (self.check, &self.target, *to == self.desired(from)) {
+            let candidate = Candidate::Link { path: self.path.clone(), target: target.clone() };
             check.ask(host, &self.path, candidate)?;
         }
         Node::put(host, &self.path, from, to)

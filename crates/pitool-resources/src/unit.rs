@@ -30,6 +30,8 @@ pub struct Unit {
 /// What the manager and the marks say of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitState {
+    /// Whether it could run: on another root nothing does, and only what happens at boot is looked at.
+    live: bool,
     exists: bool,
     enabled: bool,
     masked: bool,
@@ -171,20 +173,13 @@ impl Resource for Unit {
     fn observe(&self, host: &dyn Inspect) -> Result<UnitState> {
         let status = self.status(host)?;
         let on_disk = self.on_disk(host)?;
-        let (active, running_with) = if !host.live() {
-            // On another root nothing runs; it will start with what is there.
-            (self.active && status.exists, Some(on_disk.clone()))
-        } else if status.active == ActiveState::Active {
-            let mark = self
-                .mark(host)?
-                .filter(|mark| mark.invocation.is_empty() || mark.invocation == status.invocation);
-            (true, Some(mark.map_or_else(|| on_disk.clone(), |mark| mark.with)))
-        } else {
-            (false, None)
-        };
-        let running_with = running_with.filter(|_| active);
-        let (enabled, masked) = (status.enabled(), status.masked());
-        Ok(UnitState { exists: status.exists, enabled, masked, active, on_disk, running_with })
+        let live = host.live();
+        let active = live && status.active == ActiveState::Active;
+        let mark = if active { self.mark(host)? } else { None };
+        let mark = mark.filter(|mark| mark.invocation.is_empty() || mark.invocation == status.invocation);
+        let running_with = active.then(|| mark.map_or_else(|| on_disk.clone(), |mark| mark.with));
+        let (exists, enabled, masked) = (status.exists, status.enabled(), status.masked());
+        Ok(UnitState { live, exists, enabled, masked, active, on_disk, running_with })
     }
 
     fn desired(&self, observed: &UnitState) -> UnitState {
@@ -192,13 +187,15 @@ impl Resource for Unit {
         if !self.active && !observed.exists {
             return UnitState { enabled: false, active: false, running_with: None, ..observed.clone() };
         }
+        let active = self.active && observed.live;
         UnitState {
+            live: observed.live,
             exists: true,
             enabled,
             masked: observed.masked && !self.active,
-            active: self.active,
+            active,
             on_disk: observed.on_disk.clone(),
-            running_with: self.active.then(|| observed.on_disk.clone()),
+            running_with: active.then(|| observed.on_disk.clone()),
         }
     }
 

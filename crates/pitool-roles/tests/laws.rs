@@ -1,5 +1,7 @@
 //! The five laws of the engine, over every kind, on the simulated machine, with a power cut at every write.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, RunId, Stage};
 use pitool_host::sim::{Cut, Sim, World};
 use pitool_host::{Content, Inspect};

@@ -1,4 +1,5 @@
 //! Boxes by hand: `cargo run -p pitool-testkit --example box -- up NAME [trixie|bookworm] [--pi MODEL]`.
+#![expect(clippy::disallowed_methods, reason = "a tool of the developers' own")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
 use std::path::Path;

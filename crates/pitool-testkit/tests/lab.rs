@@ -1,5 +1,7 @@
 //! Proves the machine boxes themselves: `PITOOL_MACHINE=1 cargo test -p pitool-testkit --test lab` as root.
 
+#![expect(clippy::disallowed_methods, reason = "a test arranges its own surroundings")]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};

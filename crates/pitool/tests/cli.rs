@@ -1,5 +1,8 @@
 //! The program as a person calls it: usage, exit codes, the config.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test arranges its own surroundings")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -66,7 +66,7 @@ fn documents() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let schema = serde_json::to_string_pretty(&pitool_config::schema())?;
     documents.insert("docs/config.schema.json".into(), with_newline(schema));
     documents.insert("docs/config.md".into(), with_newline(pitool_config::reference()));
-    documents.insert("docs/pitool.toml".into(), with_newline(pitool_config::EXAMPLE.to_owned()));
+    documents.insert("docs/pitool.toml".into(), with_newline(pitool_config::example().to_owned()));
     Ok(documents)
 }
 
