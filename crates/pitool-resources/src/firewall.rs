@@ -308,6 +308,11 @@ impl Resource for Firewall {
         Stage::Activate
     }
 
+    fn watches(&self) -> Vec<Id> {
+        // Forwards a port opens before sshd moves to it; going back it closes after sshd has left.
+        if self.only_opens { vec![Id::new("unit", "ssh.service")] } else { vec![] }
+    }
+
     fn risk(&self) -> Risk {
         Risk::Lockout
     }
@@ -317,7 +322,17 @@ impl Resource for Firewall {
             // It came or went with its package.
             return now.clone();
         }
-        FirewallState { ssh: now.ssh.clone(), installed: true, ..before.clone() }
+        let mut state = FirewallState { ssh: now.ssh.clone(), installed: true, ..before.clone() };
+        if !self.only_opens {
+            // sshd has not moved back yet: its port closes after it has, with what opened it.
+            let listens = |rule: &Rule| {
+                rule.policy == Policy::Limit && now.ssh.iter().any(|port| rule.port == port.to_string())
+            };
+            let kept = now.rules.iter().filter(|(rule, _)| listens(rule));
+            let kept: Vec<_> = kept.filter(|(rule, _)| !before.rules.contains_key(*rule)).collect();
+            state.rules.extend(kept.into_iter().map(|(rule, comment)| (rule.clone(), comment.clone())));
+        }
+        state
     }
 }
 
