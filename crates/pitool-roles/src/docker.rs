@@ -119,7 +119,8 @@ struct AptSource<'a> {
     key: &'a str,
 }
 
-/// Docker's release key, 9DC8 5822 9FC7 DD38 854A E2D8 8D81 803C 0EBF CD88; a test looks at the fingerprint.
+/// Docker's release key, 9DC8 5822 9FC7 DD38 854A E2D8 8D81 803C 0EBF CD88.
+/// From Debian's extrepo-offline-data, so that it came signed; the snapshots hold its digest.
 const KEY: &str = include_str!("../templates/docker/docker.asc");
 const KEY_PATH: &str = "/etc/apt/keyrings/docker.asc";
 
