@@ -124,6 +124,11 @@ struct AptSource<'a> {
 const KEY: &str = include_str!("../templates/docker/docker.asc");
 const KEY_PATH: &str = "/etc/apt/keyrings/docker.asc";
 
+/// What Docker's older instructions and Ansible's apt_repository call the same source: apt stops at two entries for
+/// one repository with different keys.
+const OLD_SOURCES: [&str; 3] =
+    ["docker", "download_docker_com_linux_debian", "download_docker_com_linux_raspbian"];
+
 fn packages(settings: &Settings, facts: &Facts, wishes: &mut Wishes) -> Packages {
     let docker = &settings.docker;
     let (packages, sentence) = choice(settings, facts);
@@ -136,6 +141,10 @@ fn packages(settings: &Settings, facts: &Facts, wishes: &mut Wishes) -> Packages
     let mut names = vec!["apparmor", "ca-certificates"];
     let conflicting: &[&str] = match packages {
         Packages::Docker => {
+            for name in OLD_SOURCES {
+                let path = format!("/etc/apt/sources.list.d/{name}.list");
+                wishes.want(File::absent(path).stage(Stage::Prepare));
+            }
             let key = docker.key_file.as_ref().map(ToString::to_string);
             if key.is_none() {
                 wishes.want(Directory::new("/etc/apt/keyrings").stage(Stage::Prepare));
