@@ -1,6 +1,7 @@
 //! Kernel values in force.
 
 use pitool_engine::{Change, Id, Resource, Stage};
+use pitool_host::parse::fstab;
 use pitool_host::{Error, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,17 @@ fn folded(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Whether the mount that holds this path is read-only: a container's view of values that are the outer machine's.
+fn read_only(host: &dyn Inspect, path: &str) -> Result<bool> {
+    let mounts = host.read("/proc/self/mounts")?;
+    let mounts = mounts.as_ref().and_then(|content| content.text()).unwrap_or_default().to_owned();
+    let holds = |target: &str| path.strip_prefix(target).is_some_and(|rest| rest.starts_with('/'));
+    let mounts = fstab::parse(&mounts);
+    // Of two mounts at one place the later one is seen.
+    let mount = mounts.iter().filter(|mount| holds(&mount.target)).max_by_key(|mount| mount.target.len());
+    Ok(mount.is_some_and(|mount| mount.options.iter().any(|option| option == "ro")))
+}
+
 impl Resource for Sysctl {
     type State = Option<String>;
 
@@ -39,6 +51,9 @@ impl Resource for Sysctl {
 
     fn observe(&self, host: &dyn Inspect) -> Result<Option<String>> {
         if !host.live() {
+            return Ok(None);
+        }
+        if read_only(host, &self.path())? {
             return Ok(None);
         }
         // Some values cannot be read, only written; then the drop-in alone stands for them.

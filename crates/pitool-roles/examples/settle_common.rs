@@ -10,27 +10,13 @@ use pitool_host::local::Local;
 use pitool_host::{Facts, Host, Inspect};
 use pitool_roles::{Kind, find, wanted};
 
+/// The machine's facts; with SETTLE_BARE in the environment a box is taken for a machine of its own.
 fn facts(host: &dyn Inspect) -> Result<Facts, pitool_host::Error> {
-    let text = |path: &str| -> Result<String, pitool_host::Error> {
-        Ok(host.read(path)?.and_then(|content| content.text().map(str::to_owned)).unwrap_or_default())
-    };
-    let release = pitool_host::parse::os_release::parse(&text("/etc/os-release")?);
-    let memory = pitool_host::parse::proc_meminfo::parse(&text("/proc/meminfo")?);
-    Ok(Facts {
-        os: "debian".into(),
-        release: release.version_id.parse().unwrap_or(0),
-        arch: "amd64".into(),
-        memory: memory.total,
-        systemd: true,
-        container: if text("/proc/1/environ")?.contains("container=systemd-nspawn") {
-            "systemd-nspawn".into()
-        } else {
-            String::new()
-        },
-        live: true,
-        firmware: host.stat("/boot/firmware/cmdline.txt")?.map(|_| "/boot/firmware".into()),
-        ..Facts::default()
-    })
+    let facts = pitool_host::facts::gather(host)?;
+    match host.variable("SETTLE_BARE") {
+        Some(_) => Ok(Facts { container: String::new(), ..facts }),
+        None => Ok(facts),
+    }
 }
 
 fn told(event: &Event) {

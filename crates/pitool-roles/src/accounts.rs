@@ -27,16 +27,12 @@ pub(crate) fn account(name: &UserName, settings: &Settings) -> User {
             groups.insert("sudo");
         }
     }
-    let mut sites = settings.apps.iter().filter(|(_, site)| site.user == *name).peekable();
-    if let (None, Some((app, site))) = (person, sites.peek()) {
+    let site = settings.apps.iter().find(|(_, site)| site.user == *name);
+    if let (None, Some((app, site))) = (person, site) {
         user = user.home(site.home(app).as_str());
         if site.group() != name {
             user = user.group(site.group().as_str());
         }
-    }
-    if settings.docker.enabled && (sites.any(|(_, site)| site.docker) || settings.docker.users.contains(name))
-    {
-        groups.insert("docker");
     }
     user.groups(groups)
 }

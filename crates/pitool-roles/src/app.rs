@@ -19,11 +19,12 @@ use pitool_config::settings::Site;
 use pitool_config::values::AppName;
 use pitool_engine::{Id, Resource};
 use pitool_host::Facts;
-use pitool_resources::{Check, Directory, File, Link, Package, Seed, Unit};
+use pitool_resources::{Check, Directory, File, Link, Package, Seed, Unit, User};
 
 use crate::accounts;
 use crate::proofs::{SiteConfigured, SiteHealthy, UnitRunning};
-use crate::{Kind, Wishes, rendered};
+use crate::templates::text;
+use crate::{Kind, Wishes};
 
 const SITES: &str = "/etc/nginx/sites-available";
 const ENABLED: &str = "/etc/nginx/sites-enabled";
@@ -40,7 +41,8 @@ pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
     for (name, site) in &settings.apps {
         directories(name, site, &mut wishes);
         environment(name, site, &mut wishes);
-        if site.docker {
+        if site.docker && settings.docker.enabled {
+            wishes.want(User::new(site.user.as_str()).groups(["docker"]).of_existing());
             wishes.note(format!(
                 "{} is in the group docker for the app {name}: whoever takes over the app is root",
                 site.user
@@ -101,12 +103,10 @@ fn environment(name: &AppName, site: &Site, wishes: &mut Wishes) {
     variables.entry("SECRET_KEY".into()).or_insert_with(|| Seed::RANDOM.to_owned());
     variables.extend(site.env.iter().map(|(key, value)| (key.to_string(), value.to_string())));
     let quoted = variables.into_iter().map(|(key, value)| (key, quoted(&value))).collect();
-    wishes.want(
-        Seed::new(format!("{config}/.env"), rendered(&Env { variables: quoted }), user, group).mode(0o600),
-    );
-    let example = EnvExample { variables: example.into_iter().collect() };
     wishes
-        .want(File::new(format!("{config}/.env.example"), rendered(&example)).mode(0o600).owner(user, group));
+        .want(Seed::new(format!("{config}/.env"), text(&Env { variables: quoted }), user, group).mode(0o600));
+    let example = EnvExample { variables: example.into_iter().collect() };
+    wishes.want(File::new(format!("{config}/.env.example"), text(&example)).mode(0o600).owner(user, group));
 }
 
 /// A value as a shell, systemd and Compose all read it back.
@@ -180,7 +180,7 @@ fn web_server(settings: &Settings, wishes: &mut Wishes) {
     let (default, named): (Vec<_>, Vec<_>) =
         settings.apps.iter().partition(|(_, site)| site.server_name.is_empty());
     for (name, site) in named {
-        for part in site_of(name.as_str(), rendered(&SiteConf::of(site))) {
+        for part in site_of(name.as_str(), text(&SiteConf::of(site))) {
             go_live(part, wishes);
         }
     }
@@ -192,7 +192,7 @@ fn web_server(settings: &Settings, wishes: &mut Wishes) {
         go_live(Link::absent(format!("{ENABLED}/{BARE}")).checked_by(Check::Nginx).into(), wishes);
     }
     for (name, site) in default {
-        for part in site_of(name.as_str(), rendered(&SiteConf::of(site))) {
+        for part in site_of(name.as_str(), text(&SiteConf::of(site))) {
             go_live(part, wishes);
         }
     }
@@ -203,10 +203,10 @@ fn web_server(settings: &Settings, wishes: &mut Wishes) {
 }
 
 /// A site: its file, then the link that makes it live.
-fn site_of(name: &str, text: String) -> [Kind; 2] {
+fn site_of(name: &str, content: String) -> [Kind; 2] {
     let file = format!("{SITES}/{name}");
     [
-        File::new(&file, text).checked_by(Check::Nginx).into(),
+        File::new(&file, content).checked_by(Check::Nginx).into(),
         Link::new(format!("{ENABLED}/{name}"), &file).checked_by(Check::Nginx).into(),
     ]
 }

@@ -23,12 +23,13 @@ use pitool_resources::{
     Check, Directory, Edit, File, Hostname, Link, Locale, Package, Part, SwapFile, Sysctl, Unit, Upgrade,
 };
 
+use crate::Wishes;
 use crate::accounts::account;
 use crate::proofs::{
     ClockSynchronized, KernelValue, KernelValueAtBoot, LocaleUsable, MemoryCgroup, SwapSpace, TimeZoneSet,
     UnitRunning, WatchdogArmed,
 };
-use crate::{Wishes, rendered};
+use crate::templates::text;
 
 /// Where our kernel values are: after the distribution's files (10, 50), before a person's own 99.
 const SYSCTL_FILE: &str = "/etc/sysctl.d/60-pitool.conf";
@@ -141,7 +142,7 @@ fn swap(swap: Swap, facts: &Facts, wishes: &mut Wishes) {
         (SwapMechanism::RpiSwap | SwapMechanism::DphysSwapfile, Swap::Auto) => {}
         (SwapMechanism::RpiSwap, _) => {
             wishes.want(Directory::new("/etc/rpi/swap.conf.d"));
-            wishes.want(File::new("/etc/rpi/swap.conf.d/60-pitool.conf", rendered(&RpiSwapConf { size })));
+            wishes.want(File::new("/etc/rpi/swap.conf.d/60-pitool.conf", text(&RpiSwapConf { size })));
             wishes.note("rpi-swap sets up swap at boot: a new size comes into force with the next reboot");
         }
         (SwapMechanism::DphysSwapfile, Swap::None) => {
@@ -208,7 +209,7 @@ fn sysctl(common: &Common, wishes: &mut Wishes) {
     }
     let values: Vec<(String, String)> =
         common.sysctl.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-    wishes.want(File::new(SYSCTL_FILE, rendered(&SysctlConf { values: values.clone() })));
+    wishes.want(File::new(SYSCTL_FILE, text(&SysctlConf { values: values.clone() })));
     let (patterns, values): (Vec<_>, Vec<_>) = values.into_iter().partition(|(key, _)| glob::is_pattern(key));
     for (key, value) in values {
         // A key with both separators has a spelling of its own for the path below /proc/sys.
@@ -260,7 +261,7 @@ fn users(settings: &Settings, wishes: &mut Wishes) {
         if person.sudo {
             wishes.want(Package::new("sudo"));
             wishes.want(
-                File::new(format!("/etc/sudoers.d/pitool-{name}"), rendered(&Sudoers { name }))
+                File::new(format!("/etc/sudoers.d/pitool-{name}"), text(&Sudoers { name }))
                     .mode(0o440)
                     .checked_by(Check::Sudoers),
             );
@@ -297,7 +298,7 @@ fn boot(common: &Common, facts: &Facts, wishes: &mut Wishes) {
     wishes.want(Directory::new("/etc/systemd/system.conf.d"));
     wishes.want(File::new(
         "/etc/systemd/system.conf.d/60-pitool-watchdog.conf",
-        rendered(&WatchdogConf { seconds: WATCHDOG_SECONDS }),
+        text(&WatchdogConf { seconds: WATCHDOG_SECONDS }),
     ));
     wishes.prove(WatchdogArmed { seconds: WATCHDOG_SECONDS });
 }

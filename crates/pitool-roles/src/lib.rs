@@ -103,13 +103,6 @@ pub const ROLES: &[Role] = &[
 /// Packages whose purging would delete what a person keeps in them: going back removes, but does not purge them.
 const KEEPING: &[&str] = &["docker.io", "docker-ce", "containerd", "containerd.io"];
 
-/// Fills in a template.
-///
-/// Rendering fails only when writing fails, and writing to a string does not.
-pub(crate) fn rendered(template: &impl askama::Template) -> String {
-    template.render().unwrap_or_default()
-}
-
 /// Finds a role by its name or tag.
 pub fn find(name: &str) -> Option<&'static Role> {
     ROLES.iter().find(|role| role.name == name || role.tags.contains(&name))

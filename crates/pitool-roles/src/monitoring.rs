@@ -14,9 +14,10 @@ use pitool_engine::Resource;
 use pitool_host::Facts;
 use pitool_resources::{Check, Directory, Edit, File, Package, Part, Unit};
 
+use crate::Wishes;
 use crate::accounts;
 use crate::proofs::{JournalKept, LogsRotated, UnitRunning};
-use crate::{Wishes, rendered};
+use crate::templates::text;
 
 /// What the role wants.
 pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
@@ -75,7 +76,7 @@ fn journal(journal: &Journal, wishes: &mut Wishes) {
     };
     wishes.want(Directory::new("/etc/systemd/journald.conf.d"));
     // 60, because Raspberry Pi OS has a 40-rpi-volatile-storage.conf and the last file wins (trap T28).
-    let file = File::new("/etc/systemd/journald.conf.d/60-pitool.conf", rendered(&conf));
+    let file = File::new("/etc/systemd/journald.conf.d/60-pitool.conf", text(&conf));
     let unit = Unit::new("systemd-journald.service").enabled_as_is().reads([file.id()]);
     wishes.want(file);
     if journal.storage == JournalStorage::Persistent {
@@ -119,7 +120,7 @@ fn rotation(settings: &Settings, wishes: &mut Wishes) {
         let rule = Logrotate::of(app, site);
         wishes.prove(LogsRotated { pattern: format!("{}/logs/*.log", rule.home) });
         wishes.want(
-            File::new(format!("/etc/logrotate.d/pitool-{app}"), rendered(&rule)).checked_by(Check::Logrotate),
+            File::new(format!("/etc/logrotate.d/pitool-{app}"), text(&rule)).checked_by(Check::Logrotate),
         );
     }
     wishes.want(Unit::new("logrotate.timer"));

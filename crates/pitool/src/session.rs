@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pitool_config::{Fragment, Loaded, Settings};
 use pitool_engine::{Engine, Journal, Run};
-use pitool_host::{Facts, Host, Inspect, facts};
+use pitool_host::{DockerSource, Facts, Host, Inspect, facts};
 use pitool_roles::{ROLES, Role, Wanted};
 
 use crate::cli::Global;
@@ -113,7 +113,12 @@ impl<'s, 't> Session<'s, 't> {
 
     /// What these roles want here.
     pub(crate) fn wanted(&self, roles: &[&Role], settings: &Settings) -> Result<Wanted> {
-        Ok(pitool_roles::wanted(roles, settings, &self.supported_facts()?)?)
+        let mut facts = self.supported_facts()?;
+        if settings.docker.enabled && roles.iter().any(|role| role.name == "docker") {
+            let repository = pitool_roles::docker::repository(settings, &facts);
+            facts.docker_source = DockerSource::of(self.inspect(), &facts, repository)?;
+        }
+        Ok(pitool_roles::wanted(roles, settings, &facts)?)
     }
 
     /// The newest run if it was cut off, having said so.

@@ -1,0 +1,227 @@
+//! What the roles common, monitoring and app want, config by config and machine by machine, as a person would read
+//! it. `INSTA_UPDATE=always cargo test` writes the snapshots anew.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::fmt::Write;
+
+use pitool_config::{Fragment, load};
+use pitool_engine::{Proof, Resource};
+use pitool_host::{Facts, SwapMechanism};
+use pitool_roles::{Kind, find, wanted};
+use serde_json::Value;
+
+fn machine(release: u32, arch: &str) -> Facts {
+    Facts {
+        os: "debian".into(),
+        release,
+        arch: arch.into(),
+        memory: 1900 << 20,
+        systemd: true,
+        live: true,
+        ..Facts::default()
+    }
+}
+
+fn pi(release: u32, arch: &str, swap: SwapMechanism) -> Facts {
+    Facts { firmware: Some("/boot/firmware".into()), swap, ..machine(release, arch) }
+}
+
+/// Takes the contents out of a serialized resource, as text.
+fn contents(value: &mut Value, texts: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(hex)) = object.get("$content") {
+                let digits: Vec<u8> = hex.bytes().map(|c| (c as char).to_digit(16).unwrap() as u8).collect();
+                let bytes = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+                texts.push(String::from_utf8(bytes).unwrap());
+                *value = Value::from("below");
+                return;
+            }
+            if let Some(Value::String(template)) = object.get_mut("template") {
+                texts.push(std::mem::replace(template, "below".into()));
+            }
+            object.values_mut().for_each(|value| contents(value, texts));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| contents(item, texts)),
+        _ => {}
+    }
+}
+
+fn line(kind: &Kind) -> String {
+    let mut value = serde_json::to_value(kind).unwrap();
+    let mut texts = Vec::new();
+    contents(&mut value, &mut texts);
+    // An enum of one key: the kind's name, which the id says already.
+    let inner = value.as_object().and_then(|object| object.values().next()).cloned().unwrap_or(value);
+    let dull = ["path", "name", "stage", "risk", "content", "template"];
+    let mut words = String::new();
+    for (key, value) in inner.as_object().into_iter().flatten() {
+        let empty = matches!(value, Value::Null | Value::Bool(false)) || *value == serde_json::json!([]);
+        if empty || dull.contains(&key.as_str()) {
+            continue;
+        }
+        match (key.as_str(), value.as_u64()) {
+            ("mode", Some(mode)) => write!(words, " mode={mode:04o}").unwrap(),
+            _ => write!(words, " {key}={value}").unwrap(),
+        }
+    }
+    let mut text = format!("{:?} {}{words}\n", kind.stage(), kind.id());
+    for content in texts {
+        assert!(content.ends_with('\n'), "{} does not end its last line", kind.id());
+        content.lines().for_each(|line| writeln!(text, "    | {line}").unwrap());
+    }
+    text
+}
+
+fn told(role: &str, config: &str, facts: &Facts) -> String {
+    let settings = load(&[Fragment::new("pitool.toml", config)]).unwrap().settings;
+    let wanted = wanted(&[find(role).unwrap()], &settings, facts).unwrap();
+    let mut text = String::new();
+    for goal in wanted.desired.goals {
+        text.push_str(&line(&goal.resource));
+    }
+    wanted.proofs.iter().for_each(|(_, proof)| writeln!(text, "{}", proof.id()).unwrap());
+    wanted.notes.iter().for_each(|(_, note)| writeln!(text, "note: {note}").unwrap());
+    text
+}
+
+const PEOPLE: &str = r#"
+[common]
+packages = ["htop"]
+upgrade = "safe"
+timezone = "Europe/Berlin"
+locale = "en_GB.UTF-8"
+hostname = "kitchen-pi.example.org"
+swap = "1GiB"
+watchdog = true
+[common.sysctl]
+"net.ipv4.conf.*.rp_filter" = 1
+"net.ipv4.conf.eth0/1.forwarding" = 1
+[common.users.ada]
+sudo = true
+comment = "Ada Lovelace"
+groups = ["adm"]
+authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhTZ0eb0iNsZ1KIpqQ8LSCDKYFsf/ytYU1jcTqR0ECl ada@laptop"]
+"#;
+
+const APPS: &str = r#"
+[monitoring.journal]
+storage = "volatile"
+max_size = "1000000B"
+max_age = "36h"
+[apps.blog]
+user = "blogger"
+group = "writers"
+home = "/srv/blog"
+upstream = false
+root = "/srv/blog/current"
+log_keep = 3
+[apps.shop]
+server_name = ["shop.example.org", "*.shop.example.org"]
+root = "/opt/shop/current"
+docker = true
+body_size = "20MiB"
+timeout = "5m"
+grist_data_dir = "/opt/grist/data"
+[apps.shop.env]
+LOG_LEVEL = "info"
+GREETING = "it's $5"
+SECRET_KEY = "mine"
+[apps.wiki]
+server_name = ["wiki.example.org"]
+upstream_port = 8082
+websocket = false
+"#;
+
+#[test]
+fn common_by_default() {
+    insta::assert_snapshot!("common_default_trixie_arm64", told("common", "", &machine(13, "arm64")));
+    let os = pi(13, "arm64", SwapMechanism::RpiSwap);
+    insta::assert_snapshot!("common_default_raspberry_pi_os_trixie", told("common", "", &os));
+    let os = pi(12, "armhf", SwapMechanism::DphysSwapfile);
+    insta::assert_snapshot!("common_default_raspberry_pi_os_bookworm", told("common", "", &os));
+    let boxed = Facts { container: "systemd-nspawn".into(), ..pi(12, "amd64", SwapMechanism::None) };
+    insta::assert_snapshot!("common_default_box", told("common", "", &boxed));
+}
+
+#[test]
+fn common_with_everything() {
+    let os = Facts { cloud_init: true, ..pi(13, "arm64", SwapMechanism::RpiSwap) };
+    insta::assert_snapshot!("common_full_raspberry_pi_os_trixie", told("common", PEOPLE, &os));
+    let os = Facts { time_daemon: "chrony".into(), ..pi(12, "armhf", SwapMechanism::DphysSwapfile) };
+    insta::assert_snapshot!("common_full_raspberry_pi_os_bookworm", told("common", PEOPLE, &os));
+    let own = Facts { swap: SwapMechanism::Own, ..machine(12, "amd64") };
+    insta::assert_snapshot!("common_full_own_swap", told("common", PEOPLE, &own));
+}
+
+#[test]
+fn no_swap() {
+    let none = "[common]\nswap = \"none\"\npackages = []\ntime_sync = false\nmemory_cgroup = false\n";
+    for (name, swap) in [
+        ("none", SwapMechanism::None),
+        ("rpi", SwapMechanism::RpiSwap),
+        ("dphys", SwapMechanism::DphysSwapfile),
+    ] {
+        insta::assert_snapshot!(
+            format!("common_no_swap_{name}"),
+            told("common", none, &pi(13, "arm64", swap))
+        );
+    }
+}
+
+#[test]
+fn monitoring() {
+    insta::assert_snapshot!("monitoring_default", told("monitoring", "", &machine(13, "arm64")));
+    insta::assert_snapshot!("monitoring_apps", told("monitoring", APPS, &machine(13, "arm64")));
+}
+
+#[test]
+fn app() {
+    insta::assert_snapshot!("app_default", told("app", "", &machine(13, "arm64")));
+    insta::assert_snapshot!("app_three", told("app", APPS, &machine(12, "armhf")));
+    let off = format!("[app]\nenabled = false\n{APPS}");
+    insta::assert_snapshot!("app_without_web_server", told("app", &off, &machine(12, "armhf")));
+}
+
+#[test]
+fn the_release_and_architecture_change_nothing_else() {
+    for role in ["monitoring", "app"] {
+        let first = told(role, APPS, &machine(12, "amd64"));
+        for (release, arch) in [(12, "arm64"), (12, "armhf"), (13, "amd64"), (13, "arm64"), (0, "arm64")] {
+            assert_eq!(told(role, APPS, &machine(release, arch)), first, "{role} on {release} {arch}");
+        }
+    }
+    assert_eq!(told("common", PEOPLE, &machine(13, "amd64")), told("common", PEOPLE, &machine(0, "arm64")));
+}
+
+#[test]
+fn every_role_agrees_with_the_others() {
+    let people_and_apps = format!("{PEOPLE}{APPS}\n[common.users.blogger]\nsudo = true\n");
+    let settings = load(&[Fragment::new("pitool.toml", people_and_apps)]).unwrap().settings;
+    let roles: Vec<_> = pitool_roles::ROLES.iter().collect();
+    for facts in [machine(12, "amd64"), pi(13, "arm64", SwapMechanism::RpiSwap)] {
+        wanted(&roles, &settings, &facts).unwrap();
+    }
+}
+
+/// A template that is not filled in must still say whose it is.
+#[test]
+fn every_file_says_who_manages_it() {
+    for role in ["common", "monitoring", "app"] {
+        let settings = load(&[Fragment::new("pitool.toml", format!("{PEOPLE}{APPS}"))]).unwrap().settings;
+        let facts = Facts { cloud_init: true, ..pi(13, "arm64", SwapMechanism::None) };
+        for goal in wanted(&[find(role).unwrap()], &settings, &facts).unwrap().desired.goals {
+            let mut texts = Vec::new();
+            contents(&mut serde_json::to_value(&goal.resource).unwrap(), &mut texts);
+            for text in texts {
+                let first = text.lines().next().unwrap();
+                let id = goal.resource.id();
+                let known = first.starts_with(&format!("# Managed by pitool (role {role})."))
+                    || first.starts_with("# Made once by pitool (role app)")
+                    // A file of one value has no room for a comment.
+                    || id.name() == "/etc/timezone";
+                assert!(known, "{id}: {first}");
+            }
+        }
+    }
+}
