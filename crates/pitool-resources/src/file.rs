@@ -19,6 +19,8 @@ pub struct File {
     secret: bool,
     check: Option<Check>,
     guard: Option<LoginGuard>,
+    #[serde(default)]
+    absent: bool,
 }
 
 /// The state of a file: what is there, and whether its guard lets it be there.
@@ -43,7 +45,13 @@ impl File {
             secret: false,
             check: None,
             guard: None,
+            absent: false,
         }
+    }
+
+    /// No file at this path: one that would contradict ours.
+    pub fn absent(path: impl Into<String>) -> Self {
+        Self { absent: true, ..Self::new(path, "") }
     }
 
     /// Sets the permission bits.
@@ -90,6 +98,9 @@ impl File {
     }
 
     fn wanted(&self) -> Node {
+        if self.absent {
+            return Node::Absent;
+        }
         Node::File {
             content: self.content.clone(),
             mode: self.mode,

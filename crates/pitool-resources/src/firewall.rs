@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use pitool_engine::{Change, Id, Resource, Risk, Stage};
+use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
 use pitool_host::parse::ufw_rules;
 use pitool_host::{Command, Error, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,7 @@ pub struct Firewall {
     rules: Vec<Rule>,
     ssh: Option<u16>,
     only_opens: bool,
+    moved_by: Option<Id>,
 }
 
 /// What ufw has.
@@ -148,7 +149,7 @@ impl Firewall {
     /// A firewall that drops what comes in, lets out what goes out, and lets ssh in with a limit: on this port,
     /// or where none is given on the ports that sshd's configuration has.
     pub fn new(incoming: Policy, outgoing: Policy, ssh: Option<u16>, rules: Vec<Rule>) -> Self {
-        Self { incoming, outgoing, rules, ssh, only_opens: false }
+        Self { incoming, outgoing, rules, ssh, only_opens: false, moved_by: None }
     }
 
     /// Only the rule that opens a new port for sshd, before sshd moves there. Printed `firewall[ssh]`.
@@ -159,12 +160,22 @@ impl Firewall {
             rules: vec![],
             ssh: Some(port),
             only_opens: true,
+            moved_by: None,
         }
     }
 
+    /// Names the file that moves sshd to the port. Until it is there, the port in use stays open too.
+    #[must_use]
+    pub fn moved_by(mut self, file: Id) -> Self {
+        self.moved_by = Some(file);
+        self
+    }
+
     fn wanted(&self, observed: &FirewallState) -> Vec<Rule> {
-        let ports: Vec<u16> =
-            self.ssh.map_or_else(|| observed.ssh.iter().copied().collect(), |port| vec![port]);
+        let mut ports: BTreeSet<u16> = self.ssh.into_iter().collect();
+        if !self.only_opens {
+            ports.extend(&observed.ssh);
+        }
         let ssh = ports.into_iter().map(|port| Rule::new(Policy::Limit, "tcp", port));
         ssh.chain(self.rules.iter().cloned()).collect()
     }
@@ -308,8 +319,21 @@ impl Resource for Firewall {
         Stage::Activate
     }
 
+    fn watches(&self) -> Vec<Id> {
+        // Forwards a port opens before sshd moves to it; going back it closes after sshd has left.
+        if self.only_opens { vec![Id::new("unit", "ssh.service")] } else { vec![] }
+    }
+
     fn risk(&self) -> Risk {
         Risk::Lockout
+    }
+
+    fn foresee(&self, observed: &FirewallState, upcoming: &Upcoming) -> FirewallState {
+        let mut state = observed.clone();
+        if self.moved_by.as_ref().is_some_and(|file| upcoming.contains(file)) {
+            state.ssh = self.ssh.into_iter().collect();
+        }
+        state
     }
 
     fn restored(&self, before: &FirewallState, now: &FirewallState) -> FirewallState {
@@ -317,7 +341,17 @@ impl Resource for Firewall {
             // It came or went with its package.
             return now.clone();
         }
-        FirewallState { ssh: now.ssh.clone(), installed: true, ..before.clone() }
+        let mut state = FirewallState { ssh: now.ssh.clone(), installed: true, ..before.clone() };
+        if !self.only_opens {
+            // sshd has not moved back yet: its port closes after it has, with what opened it.
+            let listens = |rule: &Rule| {
+                rule.policy == Policy::Limit && now.ssh.iter().any(|port| rule.port == port.to_string())
+            };
+            let kept = now.rules.iter().filter(|(rule, _)| listens(rule));
+            let kept: Vec<_> = kept.filter(|(rule, _)| !before.rules.contains_key(*rule)).collect();
+            state.rules.extend(kept.into_iter().map(|(rule, comment)| (rule.clone(), comment.clone())));
+        }
+        state
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pitool_host::parse::accounts::{Accounts, Password};
 use pitool_host::parse::authorized_keys;
-use pitool_host::{Command, Inspect, Result};
+use pitool_host::{ActiveState, Command, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
 /// What must be true of the ways in before a setting may close one of them (trap T16).
@@ -21,6 +21,9 @@ pub enum LoginGuard {
         /// Whether passwords are accepted.
         passwords: bool,
     },
+    /// Before sshd moves to another port: systemd does not listen for it. While ssh.socket does, sshd's own `Port` has
+    /// no effect (trap T15), and every session holds the old port until it ends.
+    OwnSocket,
     /// Before logins are limited to some users: one of them may use sudo (or is root) and has a key, or a password
     /// that is still accepted.
     Among {
@@ -37,6 +40,9 @@ const SUDO_GROUPS: [&str; 3] = ["sudo", "admin", "wheel"];
 impl LoginGuard {
     /// Why the setting must wait, as a sentence that says what to do; `None` when it may come.
     pub fn objection(&self, host: &dyn Inspect) -> Result<Option<String>> {
+        if *self == Self::OwnSocket {
+            return socket_listens(host);
+        }
         let accounts = Accounts::read(host)?;
         let admins: Vec<String> = SUDO_GROUPS
             .iter()
@@ -58,7 +64,7 @@ impl LoginGuard {
             format!("sudo users: {}", admins.join(", "))
         };
         match self {
-            Self::Among { .. } => Ok(None),
+            Self::Among { .. } | Self::OwnSocket => Ok(None),
             Self::Key { root } => {
                 if (*root && has_key(host, &accounts, "root")?) || session_by_key(host)? {
                     return Ok(None);
@@ -83,6 +89,17 @@ impl LoginGuard {
             }
         }
     }
+}
+
+/// Whether systemd listens for sshd.
+fn socket_listens(host: &dyn Inspect) -> Result<Option<String>> {
+    let socket = host.units(&["ssh.socket"])?.pop().unwrap_or_default();
+    Ok((socket.active == ActiveState::Active).then(|| {
+        "sshd stays on its port, because systemd listens for it (ssh.socket) and its own port has no effect then. Let \
+         sshd listen by itself with `systemctl disable ssh.socket && systemctl enable ssh` and a reboot, then apply \
+         again"
+            .to_owned()
+    }))
 }
 
 /// Whether one of these users could log in and become root.

@@ -119,9 +119,15 @@ struct AptSource<'a> {
     key: &'a str,
 }
 
-/// Docker's release key, 9DC8 5822 9FC7 DD38 854A E2D8 8D81 803C 0EBF CD88; a test looks at the fingerprint.
+/// Docker's release key, 9DC8 5822 9FC7 DD38 854A E2D8 8D81 803C 0EBF CD88.
+/// From Debian's extrepo-offline-data, so that it came signed; the snapshots hold its digest.
 const KEY: &str = include_str!("../templates/docker/docker.asc");
 const KEY_PATH: &str = "/etc/apt/keyrings/docker.asc";
+
+/// What Docker's older instructions and Ansible's apt_repository call the same source: apt stops at two entries for
+/// one repository with different keys.
+const OLD_SOURCES: [&str; 3] =
+    ["docker", "download_docker_com_linux_debian", "download_docker_com_linux_raspbian"];
 
 fn packages(settings: &Settings, facts: &Facts, wishes: &mut Wishes) -> Packages {
     let docker = &settings.docker;
@@ -135,6 +141,10 @@ fn packages(settings: &Settings, facts: &Facts, wishes: &mut Wishes) -> Packages
     let mut names = vec!["apparmor", "ca-certificates"];
     let conflicting: &[&str] = match packages {
         Packages::Docker => {
+            for name in OLD_SOURCES {
+                let path = format!("/etc/apt/sources.list.d/{name}.list");
+                wishes.want(File::absent(path).stage(Stage::Prepare));
+            }
             let key = docker.key_file.as_ref().map(ToString::to_string);
             if key.is_none() {
                 wishes.want(Directory::new("/etc/apt/keyrings").stage(Stage::Prepare));

@@ -5,8 +5,9 @@
 //!   has to wait does not hold back the others (T16).
 //! - `ssh_port` moves sshd too, not only the firewall: the new port is opened, sshd moves, then the old one is closed
 //!   (T15). Where systemd listens for sshd (ssh.socket, nowhere the default up to Debian 13), sshd's own `Port` has no
-//!   effect and a reload makes sshd end; so with a port in the config the socket is switched off, and sshd is
-//!   restarted, never reloaded. Sessions survive that: `KillMode=process`.
+//!   effect: the move waits, with a sentence, and the port in use stays open.
+//! - sshd is restarted, never reloaded: a reload makes one that systemd listens for end. Sessions survive it, because
+//!   its unit has `KillMode=process`.
 //! - fail2ban reads the journal, and its jails are there before its package (T17).
 //! - unattended-upgrades has the origins that this machine's system has, not Ubuntu's (T23). One file of ours after
 //!   the package's own two, which stay as they are.
@@ -58,19 +59,20 @@ fn sshd_and_firewall(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     if let (Some(port), true) = (port, firewall) {
         wishes.want(Firewall::opening(port));
     }
-    if port.is_some() {
-        wishes.want(Unit::stopped("ssh.socket").risky());
-    }
     wishes.want(Unit::new("ssh.service").reads(files).risky());
     wishes.prove(UnitRunning { name: "ssh.service".into() });
     if let Some(port) = port {
-        wishes.prove(SshdListens { port });
+        wishes.prove(SshdListens { port, file: path("-port") });
     }
 
     if firewall {
         let rules = &settings.security.firewall;
         let (incoming, outgoing) = (policy(rules.incoming), policy(rules.outgoing));
-        wishes.want(Firewall::new(incoming, outgoing, port, rules.rules.iter().flat_map(rule).collect()));
+        let mut wall = Firewall::new(incoming, outgoing, port, rules.rules.iter().flat_map(rule).collect());
+        if port.is_some() {
+            wall = wall.moved_by(Id::new("file", &path("-port")));
+        }
+        wishes.want(wall);
         wishes.prove(FirewallActive);
     } else if settings.security.firewall.enabled {
         wishes.note(
@@ -89,7 +91,6 @@ pub(crate) fn may_filter(facts: &Facts) -> bool {
 #[derive(Template)]
 #[template(path = "security/sshd.conf", escape = "none")]
 struct SshdConf {
-    port: Option<u16>,
     hardening: bool,
 }
 
@@ -104,11 +105,13 @@ fn sshd_files(settings: &Settings, wishes: &mut Wishes) -> Vec<Id> {
     let passwords = ssh.password_authentication;
     let mut files = Vec::new();
 
-    let port = ssh.port.map(|port| port.number());
-    let always = text(&SshdConf { port, hardening: settings.security.hardening });
-    files.push(drop_in("", always));
+    files.push(drop_in("", text(&SshdConf { hardening: settings.security.hardening })));
 
     let keyword = |keyword: &str, value: &str| format!("{MANAGED}\n{keyword} {value}\n");
+    if let Some(port) = ssh.port {
+        files.push(drop_in("-port", keyword("Port", &port.to_string())).guarded_by(LoginGuard::OwnSocket));
+    }
+
     let mut root_file = drop_in("-root", keyword("PermitRootLogin", root));
     root_file = match ssh.permit_root_login {
         RootLogin::No => root_file.guarded_by(LoginGuard::OtherThanRoot { passwords }),

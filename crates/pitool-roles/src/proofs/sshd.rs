@@ -67,11 +67,17 @@ impl Proof for SshdValue {
     }
 }
 
+fn held_back(file: &str) -> Verdict {
+    Verdict::Unknown { why: format!("{file} is held back, so nothing is promised yet") }
+}
+
 /// Whether sshd listens on a port, asked of the kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SshdListens {
     /// The port.
     pub port: u16,
+    /// The file that sets it; while its guard holds it back, nothing is promised.
+    pub file: String,
 }
 
 impl Proof for SshdListens {
@@ -80,6 +86,9 @@ impl Proof for SshdListens {
     }
 
     fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
+        if host.stat(&self.file)?.is_none() {
+            return Ok(held_back(&self.file));
+        }
         let ports = listening(host)?;
         let answer = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if ports.contains(&self.port) {
