@@ -121,8 +121,8 @@ pub fn plan<R: Resource>(
         if let Some(why) = goal.resource.refusal(&foreseen) {
             plan.refused.push(Refused { id: id.clone(), roles: goal.roles.clone(), why });
         }
-        let differs = observed != after;
-        if differs || foreseen != after {
+        // What counts is the state that its turn will find: steps before it may bring it there, or take it away.
+        if foreseen != after {
             let alone = goal.target(&observed) == observed;
             let reason = if alone {
                 let watched = goal.resource.watches();
@@ -137,7 +137,7 @@ pub fn plan<R: Resource>(
                 resource: goal.resource.clone(),
                 id,
                 roles: goal.roles.clone(),
-                before: if differs { observed.clone() } else { foreseen },
+                before: if observed == after { foreseen } else { observed.clone() },
                 after,
                 reason,
             });

@@ -220,11 +220,12 @@ impl Transaction {
 
     fn carry_out(self, host: &dyn Host) -> Result<()> {
         apt::repair(host)?;
-        if !self.purge.is_empty() {
-            apt::remove(host, &self.purge, true)?;
-        }
+        // What is only removed goes first: apt would purge it along with a dependency that is purged.
         if !self.remove.is_empty() {
             apt::remove(host, &self.remove, false)?;
+        }
+        if !self.purge.is_empty() {
+            apt::remove(host, &self.purge, true)?;
         }
         if !self.install.is_empty() {
             if self.new_source {

@@ -467,3 +467,14 @@ fn a_thing_belongs_to_the_role_that_wants_it_now() {
     assert!(plan(&by("one", vec![]), &sim).unmanaged.is_empty(), "role two has it now");
     assert_eq!(plan(&by("two", vec![]), &sim).unmanaged.len(), 2);
 }
+
+#[test]
+fn a_file_put_right_does_not_restart_a_service_that_never_read_the_edit() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let path = "/etc/fail2ban/jail.d/pitool.local";
+    sim.arrange().put(path, "# mine\n");
+    assert_eq!(ids(&plan(&first(), &sim)), [id("file", path)]);
+    assert_eq!(apply(&first(), &sim).unwrap(), [id("file", path)]);
+    settled(&first(), &sim);
+}

@@ -1,2 +1,5 @@
 //! The `pitool` program.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    pitool::start()
+}

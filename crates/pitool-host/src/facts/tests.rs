@@ -165,6 +165,8 @@ fn a_pi_5_is_known_with_all_its_ways() {
         machine_id: "0123456789abcdef0123456789abcdef".into(),
         serial: "9f8e7d6c5b4a3921".into(),
         boot_id: "0fa560b1-f097-43c3-8d92-2a8aa298381f".into(),
+        time_daemon: String::new(),
+        docker_source: DockerSource::Unknown,
     };
     assert_eq!(facts, expected);
     assert_eq!(supported(&facts), Ok(()));

@@ -1,0 +1,278 @@
+//! `pitool apply`: makes the machine what the config says, and asks whether it is so.
+
+use std::time::Instant;
+
+use pitool_config::{Diagnostic, Fragment, Severity};
+use pitool_engine::{Ending, Error, Id, Outcome, Proved, Settled, Verdict, prove};
+use pitool_roles::{Question, Wanted};
+use serde_json::json;
+
+use crate::cli;
+use crate::commands::plan::{Request, look, plan};
+use crate::exit;
+use crate::failure::{Failure, Result};
+use crate::render::plan::{PlanView, show};
+use crate::render::proof::Tally;
+use crate::render::run::{Follower, name};
+use crate::render::{Terminal, count, duration, failure, json as json_out, proof};
+use crate::session::{Session, roles};
+
+/// Plans, applies, proves.
+pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8> {
+    if command.check {
+        let request = Request {
+            command: "apply",
+            roles: &command.roles.roles,
+            diff: command.diff,
+            prune: command.prune,
+        };
+        return look(session, &request);
+    }
+    let chosen = roles(&command.roles.roles)?;
+    session.require_root()?;
+    let began = Instant::now();
+    let (settings, fragments) = session.settings()?;
+    let wanted = session.wanted(&chosen, &settings)?;
+    let unfinished = session.unfinished()?;
+    let (shown, view) = plan(session, &wanted, session.journal(), command.prune, command.diff)?;
+    let terminal = session.terminal;
+    announce(terminal, &view);
+
+    let mut follower = Follower::new(terminal);
+    let outcome = if view.steps.is_empty() && unfinished.is_none() {
+        nothing()
+    } else {
+        if !view.steps.is_empty() {
+            terminal.live.start(0, "Looking whether everything is to be had");
+        }
+        let applied = session.engine().apply(&wanted.desired, command.prune, Some(&shown), &mut |event| {
+            follower.hear(&event);
+        });
+        terminal.live.finish();
+        applied.map_err(|error| refused(session, &error, &settings, &fragments))?
+    };
+    let settled = &outcome.settled;
+    let changed = settled.run.is_some();
+    let prove_now = settled.ending == Ending::Done && (changed || command.verify);
+    let proved = if prove_now { ask(session, &wanted) } else { vec![] };
+    let tally = Tally::new(&proved);
+    let code = match (settled.ending, outcome.rolled_back.as_ref().map(|back| back.ending)) {
+        (Ending::Done, _) if tally.not_in_force > 0 => exit::FAILED,
+        (Ending::Done, _) => exit::DONE,
+        (Ending::Interrupted, _) => exit::FAILED,
+        (Ending::Failed, Some(Ending::Done)) => exit::ROLLED_BACK,
+        (Ending::Failed, _) => exit::ROLLBACK_INCOMPLETE,
+    };
+    if terminal.json {
+        json_out::event(
+            terminal,
+            &json!({
+                "event": "summary",
+                "command": "apply",
+                "exit": code,
+                "run": settled.run,
+                "ending": settled.ending,
+                "changed": settled.changed,
+                "failures": failures(settled),
+                "rolled_back": outcome.rolled_back.as_ref().map(|back| json!({
+                    "run": back.run,
+                    "ending": back.ending,
+                    "changed": back.changed,
+                    "failures": failures(back),
+                })),
+                "promises": tally,
+                "seconds": began.elapsed().as_secs_f64(),
+            }),
+        );
+    }
+    tell(session, &follower, &outcome, &view, &began);
+    if !terminal.json {
+        proof::show(terminal, &proved);
+    }
+    advise(terminal, &outcome, &proved, &wanted);
+    Ok(code)
+}
+
+/// Shows the plan before it is carried out.
+fn announce(terminal: &Terminal<'_>, view: &PlanView) {
+    if terminal.json {
+        let mut event = json!({ "event": "plan" });
+        if let (Some(fields), Ok(serde_json::Value::Object(plan))) =
+            (event.as_object_mut(), serde_json::to_value(view))
+        {
+            fields.extend(plan);
+        }
+        json_out::event(terminal, &event);
+        return;
+    }
+    if view.steps.is_empty() {
+        // What waits for a person's decision is said every time; what is merely good to know is not.
+        for refused in &view.refused {
+            terminal.say(format!("{} {}: {}", terminal.talk.notable("held back:"), refused.id, refused.why));
+        }
+        return;
+    }
+    if !terminal.quiet {
+        show(terminal, view);
+        terminal.line(format!("Plan: {}.", view.size()));
+    }
+}
+
+/// Tells how the run ended.
+fn tell(
+    session: &Session<'_, '_>,
+    follower: &Follower<'_, '_>,
+    outcome: &Outcome,
+    view: &PlanView,
+    began: &Instant,
+) {
+    let terminal = session.terminal;
+    let Outcome { settled, .. } = outcome;
+    let took = duration(began.elapsed());
+    match settled.ending {
+        Ending::Done if terminal.json => {}
+        Ending::Done => match settled.run {
+            None => terminal.line(view.nothing()),
+            Some(run) => {
+                let changes = count(settled.changed.len(), "change");
+                terminal.line(terminal.paint.good(&format!("Run {run} is done: {changes}, took {took}.")));
+            }
+        },
+        Ending::Interrupted => {
+            let (ended, steps) = follower.progress();
+            let after = follower.last().map_or(String::new(), |id| format!(", after {id}"));
+            terminal.say(format!(
+                "{} was stopped after {ended} of {}{after}. What it had begun is complete.",
+                name(settled.run),
+                count(steps, "change"),
+            ));
+        }
+        Ending::Failed => follower.failure(outcome),
+    }
+}
+
+/// Says what to do now.
+fn advise(terminal: &Terminal<'_>, outcome: &Outcome, proved: &[Proved], wanted: &Wanted) {
+    let roles = if wanted.desired.roles.len() == pitool_roles::ROLES.len() {
+        "all".to_owned()
+    } else {
+        wanted.desired.roles.join(" ")
+    };
+    let mut hints = Vec::new();
+    match (&outcome.settled.ending, &outcome.rolled_back) {
+        (Ending::Done, _) => {
+            let broken =
+                proved.iter().filter(|one| matches!(one.verdict, Verdict::NotInForce { .. })).count();
+            if broken > 0 {
+                hints.push(format!(
+                    "{} settled but not in force; after a change, ask again with \
+                     `pitool apply {roles} --verify`",
+                    if broken == 1 { "a promise is".to_owned() } else { format!("{broken} promises are") }
+                ));
+            }
+        }
+        (Ending::Interrupted, _) => {
+            hints.push(format!("`pitool apply {roles}` goes on, `pitool rollback` goes back"));
+        }
+        (Ending::Failed, Some(back)) if back.ending == Ending::Done => {
+            hints.push(format!(
+                "put right what failed, then `pitool apply {roles}`; `pitool history {}` shows the run",
+                outcome.settled.run.map_or(0, |run| run.0)
+            ));
+        }
+        (Ending::Failed, _) => {
+            hints.push(format!(
+                "the machine is in between: `pitool rollback {}` goes on going back, `pitool apply {roles}` goes \
+                 forward",
+                outcome.settled.run.map_or(0, |run| run.0)
+            ));
+        }
+    }
+    failure::hints(terminal, &hints);
+}
+
+fn nothing() -> Outcome {
+    let settled = Settled { run: None, ending: Ending::Done, changed: vec![], failures: vec![] };
+    Outcome { settled, rolled_back: None }
+}
+
+fn failures(settled: &Settled) -> Vec<serde_json::Value> {
+    settled.failures.iter().map(|(id, error)| json!({ "id": id, "error": error })).collect()
+}
+
+/// Asks every promise whether it is in force.
+fn ask(session: &Session<'_, '_>, wanted: &Wanted) -> Vec<Proved> {
+    let terminal = session.terminal;
+    let questions: Vec<Question> = wanted.proofs.iter().map(|(_, question)| question.clone()).collect();
+    terminal.live.start(questions.len(), "Asking whether the promises are in force");
+    let mut asked = 0;
+    let proved = prove(&questions, session.inspect(), &mut |event| {
+        asked += 1;
+        terminal.live.done(asked);
+        if terminal.json {
+            json_out::event(terminal, &event);
+        }
+    });
+    terminal.live.finish();
+    proved
+}
+
+/// Turns what kept the run from beginning into a failure that points at the config where that is the reason.
+fn refused(
+    session: &Session<'_, '_>,
+    error: &Error,
+    settings: &pitool_config::Settings,
+    fragments: &[Fragment],
+) -> Failure {
+    let mut failure = session.failed(error);
+    let Error::Preflight { ids, .. } = error else { return failure };
+    for id in ids.iter().filter(|id| id.kind() == "package") {
+        if let Some(diagnostic) = place_of(id, fragments) {
+            failure.diagnostics.push(diagnostic);
+        } else if settings.common.packages.iter().any(|name| name.to_string() == id.name()) {
+            failure = failure.hint(format!("{} is in `packages` of [common]", id.name()));
+        }
+    }
+    failure.hint("the name may be wrong, or its repository is missing: `apt-cache policy NAME` tells")
+}
+
+/// Where a file of the config names this package.
+fn place_of(id: &Id, fragments: &[Fragment]) -> Option<Diagnostic> {
+    let quoted = [format!("\"{}\"", id.name()), format!("'{}'", id.name())];
+    for fragment in fragments.iter().rev() {
+        let text = String::from_utf8_lossy(&fragment.bytes);
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split('#').next().unwrap_or_default();
+            let Some((at, word)) = quoted.iter().find_map(|word| Some((code.find(word.as_str())?, word)))
+            else {
+                continue;
+            };
+            let column = line[..at].chars().count();
+            return Some(Diagnostic {
+                severity: Severity::Error,
+                path: fragment.path.clone(),
+                line: number + 1,
+                column: column + 1,
+                message: format!("apt knows no package {}", id.name()),
+                source_line: line.to_owned(),
+                span: column..column + word.chars().count(),
+                hint: None,
+            });
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_package_is_found_in_the_config() {
+        let fragments =
+            [Fragment::new("/etc/pitool/pitool.toml", "[common]\npackages = [\"git\", \"hotp\"]\n")];
+        let found = place_of(&Id::new("package", "hotp"), &fragments).unwrap();
+        assert_eq!((found.line, found.column, found.span), (2, 20, 19..25));
+        assert_eq!(place_of(&Id::new("package", "htop"), &fragments), None);
+    }
+}

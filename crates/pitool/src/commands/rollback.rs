@@ -1,0 +1,93 @@
+//! `pitool rollback`: goes back to what was there before a run.
+
+use std::time::Instant;
+
+use pitool_engine::{Ending, Engine, RunId};
+use pitool_roles::Kind;
+use serde_json::json;
+
+use crate::cli;
+use crate::exit;
+use crate::failure::Result;
+use crate::render::plan::{PlanView, show};
+use crate::render::run::{Follower, name};
+use crate::render::{count, duration, failure, json as json_out};
+use crate::session::Session;
+
+/// Shows what would come back, and brings it back.
+pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<u8> {
+    session.require_root()?;
+    session.unfinished()?;
+    let terminal = session.terminal;
+    let asked = command.run.map(RunId);
+    let (run, plan) = Engine::plan_rollback::<Kind>(asked, session.journal(), session.inspect())
+        .map_err(|error| session.failed(&error))?;
+    let view = PlanView::new(&plan, &[], command.diff);
+    if terminal.json {
+        let mut event = json!({ "event": "plan", "command": "rollback", "of": run });
+        if let (Some(fields), Ok(serde_json::Value::Object(plan))) =
+            (event.as_object_mut(), serde_json::to_value(&view))
+        {
+            fields.extend(plan);
+        }
+        json_out::event(terminal, &event);
+    } else if !terminal.quiet || command.check {
+        show(terminal, &view);
+        let end = if command.check { "; nothing was changed." } else { "." };
+        terminal.line(format!("Going back to before run {run}: {}{end}", view.size()));
+    }
+    if command.check {
+        return Ok(if view.steps.is_empty() { exit::DONE } else { exit::PENDING });
+    }
+
+    let began = Instant::now();
+    let mut follower = Follower::new(terminal);
+    let rolled_back = session.engine().rollback::<Kind>(Some(run), &mut |event| follower.hear(&event));
+    terminal.live.finish();
+    let (_, settled) = rolled_back.map_err(|error| session.failed(&error))?;
+    let code = if settled.ending == Ending::Done { exit::DONE } else { exit::ROLLBACK_INCOMPLETE };
+    if terminal.json {
+        let left: Vec<_> = follower.left().iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
+        let failures: Vec<_> =
+            settled.failures.iter().map(|(id, error)| json!({ "id": id, "error": error })).collect();
+        json_out::event(
+            terminal,
+            &json!({
+                "event": "summary",
+                "command": "rollback",
+                "exit": code,
+                "run": settled.run,
+                "of": run,
+                "ending": settled.ending,
+                "changed": settled.changed,
+                "left": left,
+                "failures": failures,
+                "seconds": began.elapsed().as_secs_f64(),
+            }),
+        );
+    }
+    let changes = count(settled.changed.len(), "change");
+    match settled.ending {
+        Ending::Done => {
+            follower.say_left();
+            if !terminal.json {
+                let took = duration(began.elapsed());
+                let line = format!("Back to before run {run}: {changes}, took {took}.");
+                terminal.line(terminal.paint.good(&line));
+            }
+        }
+        Ending::Interrupted => {
+            terminal.say(format!("{} was stopped after {changes}.", name(settled.run)));
+            failure::hints(terminal, &[format!("`pitool rollback {run}` goes on going back")]);
+        }
+        Ending::Failed => {
+            follower.failures(&settled);
+            follower.say_left();
+            let failed = count(settled.failures.len(), "thing");
+            terminal.say(format!("{failed} did not go back; {changes} did."));
+            let hint = format!("put right what failed, then `pitool rollback {run}` goes on going back");
+            failure::hints(terminal, &[hint]);
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,89 @@
+//! Runs of the past.
+
+use pitool_engine::{Ending, Purpose, Run};
+
+use crate::render::{Clock, Terminal, count, duration, text, wrap};
+
+/// How a run ended, in words.
+pub fn ending(run: &Run) -> &'static str {
+    match run.ending {
+        None => "cut off",
+        Some(Ending::Done) => "done",
+        Some(Ending::Interrupted) => "stopped",
+        Some(Ending::Failed) => "failed",
+    }
+}
+
+fn painted(terminal: &Terminal<'_>, run: &Run, words: &str) -> String {
+    match run.ending {
+        Some(Ending::Done) => words.to_owned(),
+        None | Some(Ending::Interrupted) => terminal.paint.notable(words),
+        Some(Ending::Failed) => terminal.paint.bad(words),
+    }
+}
+
+/// Lists runs, newest first.
+pub fn table(terminal: &Terminal<'_>, runs: &[Run], clock: &Clock) {
+    if runs.is_empty() {
+        terminal.line("There was no run on this machine yet.");
+        return;
+    }
+    let head = format!("{:>4}  {:<16}  {:<8}  {:>7}  {}", "run", "started", "result", "changes", "command");
+    terminal.line(terminal.paint.heading(&head));
+    for run in runs.iter().rev() {
+        let result = painted(terminal, run, &format!("{:<8}", ending(run)));
+        let command = match &run.header.purpose {
+            Purpose::Rollback { of } => format!("{} (of run {of})", run.header.command),
+            Purpose::Apply => run.header.command.clone(),
+        };
+        terminal.line(format!(
+            "{:>4}  {:<16}  {result}  {:>7}  {}",
+            run.header.run.0,
+            clock.show(&run.header.started),
+            run.changed,
+            wrap(&command, terminal.width, 43, 43),
+        ));
+    }
+}
+
+/// Tells about one run.
+pub fn one(terminal: &Terminal<'_>, run: &Run, clock: &Clock) {
+    let paint = terminal.paint;
+    let purpose = match &run.header.purpose {
+        Purpose::Apply => String::new(),
+        Purpose::Rollback { of } => format!(", going back to before run {of}"),
+    };
+    terminal.line(format!("{}{purpose}", paint.heading(&format!("Run {}", run.header.run))));
+    let row = |name: &str, value: &str| terminal.line(format!("  {name:<9} {value}"));
+    row("command", &run.header.command);
+    row("roles", &run.header.roles.join(", "));
+    row("started", &clock.show(&run.header.started));
+    let took = run.finished.as_deref().and_then(|end| text::between(&run.header.started, end));
+    let took = took.map_or(String::new(), |took| format!(", took {}", duration(took)));
+    row(
+        "result",
+        &format!("{}, {}{took}", painted(terminal, run, ending(run)), count(run.changed, "change")),
+    );
+    row("pitool", &run.header.pitool);
+    if let Some(before) = run.header.continues {
+        row("goes on", &format!("with run {before}"));
+    }
+    if !run.begun.is_empty() {
+        terminal.line(format!("\n{}", paint.heading("Steps")));
+    }
+    for (id, summary) in &run.begun {
+        let failed = run.failures.iter().any(|(failed, _)| failed == id);
+        let sign = if failed { paint.bad("failed ") } else { String::new() };
+        terminal.line(format!("  {sign}{id}"));
+        if !summary.is_empty() {
+            terminal.line(format!("      {}", wrap(summary, terminal.width, 6, 6)));
+        }
+    }
+    if !run.failures.is_empty() {
+        terminal.line(format!("\n{}", paint.heading("Failures")));
+    }
+    for (id, error) in &run.failures {
+        terminal.line(format!("  {id}"));
+        terminal.line(format!("      {}", wrap(error, terminal.width, 6, 6)));
+    }
+}

@@ -1,0 +1,57 @@
+//! JSON for programs.
+//!
+//! Every object at the top carries `"version": 1`; fields may be added within a version, never removed or given
+//! another meaning. `plan`, `history` and `facts` print one document. `apply` and `rollback` print one object a line,
+//! each with `"event"`; the last is `"summary"`, with the exit code. A command that could not do its work prints an
+//! object with `"event": "error"`.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Class, Failure};
+use crate::render::Terminal;
+
+/// The version of everything that is printed as JSON.
+const VERSION: u32 = 1;
+
+fn versioned(value: &impl Serialize) -> Value {
+    let mut object = Map::new();
+    object.insert("version".to_owned(), VERSION.into());
+    match serde_json::to_value(value) {
+        Ok(Value::Object(fields)) => object.extend(fields),
+        Ok(other) => drop(object.insert("value".to_owned(), other)),
+        Err(error) => drop(object.insert("error".to_owned(), error.to_string().into())),
+    }
+    Value::Object(object)
+}
+
+/// Prints one document, readable for people too.
+pub fn document(terminal: &Terminal<'_>, value: &impl Serialize) {
+    terminal.line(format!("{:#}", versioned(value)));
+}
+
+/// Prints one object on one line.
+pub fn event(terminal: &Terminal<'_>, value: &impl Serialize) {
+    terminal.line(versioned(value).to_string());
+}
+
+/// Prints why a command could not do its work.
+pub fn failure(terminal: &Terminal<'_>, failure: &Failure) {
+    let class = match failure.class {
+        Class::Input => "input",
+        Class::Machine => "machine",
+        Class::Bug => "bug",
+    };
+    event(
+        terminal,
+        &json!({
+            "event": "error",
+            "class": class,
+            "exit": failure.exit,
+            "message": failure.message,
+            "causes": failure.causes,
+            "hints": failure.hints,
+            "diagnostics": failure.diagnostics,
+        }),
+    );
+}

@@ -1,0 +1,18 @@
+//! Everything that pitool prints.
+//!
+//! Data goes to stdout, talk to stderr. Colour never carries meaning: every line reads the same without it. The
+//! commands hand over values; what they look like is decided here, and only [`Terminal`] writes.
+
+pub mod failure;
+pub mod history;
+pub mod json;
+pub mod plan;
+pub mod progress;
+pub mod proof;
+pub mod run;
+mod terminal;
+mod text;
+
+pub use progress::Live;
+pub use terminal::{Streams, Terminal};
+pub use text::{Clock, Paint, count, duration, list, wrap};

@@ -1,0 +1,387 @@
+//! Plans, for people and for programs.
+
+use pitool_engine::{Plan, Reason, Resource, Reversal, Risk, Stage, Step};
+use pitool_host::Content;
+use serde::Serialize;
+use similar::TextDiff;
+
+use crate::render::{Paint, Terminal, count, list, wrap};
+
+/// What a step does to its thing, as far as a person cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It was not there.
+    New,
+    /// It was there and becomes another.
+    Change,
+    /// It goes.
+    Remove,
+}
+
+impl Action {
+    /// Reads the action off the words of a change: absence is a state that every kind calls so.
+    fn of(summary: &str) -> Self {
+        let one = summary.matches('→').count() == 1;
+        let from = summary.split('→').next().unwrap_or_default().trim();
+        let to = summary.rsplit('→').next().unwrap_or_default().trim();
+        let nothing = |words: &str| matches!(words, "absent" | "configuration only" | "none");
+        match (nothing(from), nothing(to) && one) {
+            (true, false) => Self::New,
+            (false, true) => Self::Remove,
+            _ => Self::Change,
+        }
+    }
+
+    fn sign(self, paint: Paint) -> String {
+        match self {
+            Self::New => paint.good("+"),
+            Self::Change => paint.notable("~"),
+            Self::Remove => paint.bad("-"),
+        }
+    }
+}
+
+/// One step, ready to be shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepView {
+    /// Its resource, `kind[name]`.
+    pub id: String,
+    /// The kind.
+    pub kind: String,
+    /// The name within the kind.
+    pub name: String,
+    /// Roles that want it.
+    pub roles: Vec<String>,
+    /// When it runs.
+    pub stage: Stage,
+    /// What it does.
+    pub action: Action,
+    /// The change in words.
+    pub summary: String,
+    /// Why: `differs`, `drift` or `follows`.
+    pub reason: &'static str,
+    /// The ids that it follows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<String>,
+    /// What it may cut.
+    pub risk: Risk,
+    /// How far it can be undone.
+    pub reversal: Reversal,
+    /// The difference of a text, where it was asked for and is no secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+}
+
+impl StepView {
+    fn new<R: Resource>(step: &Step<R>, diff: bool) -> Self {
+        let change = step.change();
+        let (reason, follows) = match &step.reason {
+            Reason::Differs => ("differs", vec![]),
+            Reason::Drift => ("drift", vec![]),
+            Reason::Follows(ids) => ("follows", ids.iter().map(ToString::to_string).collect()),
+        };
+        Self {
+            id: step.id.to_string(),
+            kind: step.id.kind().to_owned(),
+            name: step.id.name().to_owned(),
+            roles: step.roles.clone(),
+            stage: step.stage(),
+            action: Action::of(&change.summary),
+            diff: change.text.filter(|_| diff).and_then(|(from, to)| unified(&from, &to)),
+            summary: change.summary,
+            reason,
+            follows,
+            risk: step.risk(),
+            reversal: step.reversal(),
+        }
+    }
+}
+
+/// Something that is held back.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusedView {
+    /// Its resource.
+    pub id: String,
+    /// Roles that want it.
+    pub roles: Vec<String>,
+    /// Why, and what to do.
+    pub why: String,
+}
+
+/// What a role has to say.
+#[derive(Clone, Debug, Serialize)]
+pub struct NoteView {
+    /// The role.
+    pub role: String,
+    /// The sentence.
+    pub note: String,
+}
+
+/// A plan, ready to be shown.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PlanView {
+    /// The steps, in the order in which they run.
+    pub steps: Vec<StepView>,
+    /// What is held back.
+    pub refused: Vec<RefusedView>,
+    /// What an earlier run settled and the config no longer mentions.
+    pub unmanaged: Vec<String>,
+    /// What the roles have to say.
+    pub notes: Vec<NoteView>,
+    /// How many things were looked at.
+    pub total: usize,
+    /// The run that pitool's last knowledge of the machine comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_run: Option<u32>,
+}
+
+impl PlanView {
+    /// Prepares a plan; with `diff` it carries the differences of texts.
+    pub fn new<R: Resource>(plan: &Plan<R>, notes: &[(String, String)], diff: bool) -> Self {
+        let refused = plan.refused.iter().map(|refused| RefusedView {
+            id: refused.id.to_string(),
+            roles: refused.roles.clone(),
+            why: refused.why.clone(),
+        });
+        Self {
+            steps: plan.steps.iter().map(|step| StepView::new(step, diff)).collect(),
+            refused: refused.collect(),
+            unmanaged: plan.unmanaged.iter().map(ToString::to_string).collect(),
+            notes: notes
+                .iter()
+                .map(|(role, note)| NoteView { role: role.clone(), note: note.clone() })
+                .collect(),
+            total: plan.total,
+            since_run: None,
+        }
+    }
+
+    /// Whether a step corrects what somebody changed by hand.
+    pub fn drifted(&self) -> bool {
+        self.steps.iter().any(|step| step.reason == "drift")
+    }
+
+    /// `31 changes in 5 roles (12 packages)`.
+    pub fn size(&self) -> String {
+        let mut roles: Vec<&str> = self.steps.iter().filter_map(first_role).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let packages = self.steps.iter().filter(|step| step.kind == PACKAGE).count();
+        let mut size = count(self.steps.len(), "change");
+        if !roles.is_empty() {
+            size = format!("{size} in {}", count(roles.len(), "role"));
+        }
+        if packages > 0 {
+            size = format!("{size} ({})", count(packages, "package"));
+        }
+        size
+    }
+
+    /// `Nothing to change: 87 things are as they should be.`
+    pub fn nothing(&self) -> String {
+        let held = match self.refused.len() {
+            0 => String::new(),
+            held => format!(", {held} held back"),
+        };
+        match self.total.saturating_sub(self.refused.len()) {
+            0 => format!("Nothing to change: the roles want nothing here{held}."),
+            1 => format!("Nothing to change: one thing is as it should be{held}."),
+            right => format!("Nothing to change: {right} things are as they should be{held}."),
+        }
+    }
+}
+
+/// The kind whose steps are shown together.
+const PACKAGE: &str = "package";
+
+fn first_role(step: &StepView) -> Option<&str> {
+    step.roles.first().map(String::as_str)
+}
+
+/// The difference of two texts as `diff -u` shows it, without the names of files.
+fn unified(from: &Content, to: &Content) -> Option<String> {
+    let (from, to) = (from.text()?, to.text()?);
+    Some(TextDiff::from_lines(from, to).unified_diff().context_radius(3).to_string())
+}
+
+/// Shows a plan, all but its last line.
+pub fn show(terminal: &Terminal<'_>, plan: &PlanView) {
+    let (drift, ordinary): (Vec<&StepView>, Vec<&StepView>) =
+        plan.steps.iter().partition(|step| step.reason == "drift");
+    let mut blocks = Vec::new();
+    if !drift.is_empty() {
+        let since = plan.since_run.map_or(String::new(), |run| format!(" since run {run}"));
+        let heading = format!("Changed by hand{since} (drift), to be put right");
+        blocks.push(block(terminal, &heading, &drift));
+    }
+    let mut roles: Vec<&str> = Vec::new();
+    for role in ordinary.iter().filter_map(|step| first_role(step)) {
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    // Steps come in stage order; roles keep the order in which they are told apart from it.
+    roles.sort_by_key(|role| pitool_roles::ROLES.iter().position(|known| known.name == *role));
+    for role in roles {
+        let steps: Vec<&StepView> =
+            ordinary.iter().copied().filter(|step| first_role(step) == Some(role)).collect();
+        blocks.push(block(terminal, role, &steps));
+    }
+    let loose: Vec<&StepView> = ordinary.iter().copied().filter(|step| step.roles.is_empty()).collect();
+    if !loose.is_empty() {
+        blocks.push(block(terminal, "Other", &loose));
+    }
+    blocks.extend(sentences(
+        terminal,
+        "Held back",
+        plan.refused.iter().map(|refused| (refused.id.as_str(), refused.why.as_str())),
+    ));
+    if !plan.unmanaged.is_empty() {
+        let mut text = terminal.paint.heading("No longer in the config, left as it is");
+        text.push('\n');
+        for id in &plan.unmanaged {
+            text.push_str(&format!("    {id}\n"));
+        }
+        text.push_str("    `pitool apply --prune` brings back what was there before pitool.\n");
+        blocks.push(text);
+    }
+    if !terminal.quiet {
+        blocks.extend(sentences(
+            terminal,
+            "Notes",
+            plan.notes.iter().map(|note| (note.role.as_str(), note.note.as_str())),
+        ));
+    }
+    for block in blocks {
+        terminal.line(block);
+    }
+}
+
+fn sentences<'a>(
+    terminal: &Terminal<'_>,
+    heading: &str,
+    items: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<String> {
+    let mut text = String::new();
+    for (what, sentence) in items {
+        let line = format!("{what}: {sentence}");
+        text.push_str(&format!("    {}\n", wrap(&line, terminal.width, 4, 6)));
+    }
+    (!text.is_empty()).then(|| format!("{}\n{text}", terminal.paint.heading(heading)))
+}
+
+fn block(terminal: &Terminal<'_>, heading: &str, steps: &[&StepView]) -> String {
+    let mut text = format!("{}\n", terminal.paint.heading(heading));
+    if !terminal.verbose {
+        for action in [Action::Remove, Action::New, Action::Change] {
+            let of_action: Vec<&StepView> = steps
+                .iter()
+                .copied()
+                .filter(|step| step.kind == PACKAGE && step.action == action && plain(step))
+                .collect();
+            text.push_str(&packages(terminal, action, &of_action));
+        }
+    }
+    let column = steps
+        .iter()
+        .filter(|step| terminal.verbose || step.kind != PACKAGE)
+        .map(|step| step.id.chars().count())
+        .filter(|width| *width <= COLUMN)
+        .max()
+        .unwrap_or(0);
+    for step in steps {
+        if terminal.verbose || step.kind != PACKAGE || !plain(step) {
+            text.push_str(&one(terminal, step, column));
+        }
+    }
+    text
+}
+
+/// The widest id that the words beside it wait for.
+const COLUMN: usize = 40;
+
+/// The most lines that names of packages take.
+const PACKAGE_LINES: usize = 3;
+
+/// Whether a package needs no line of its own.
+fn plain(step: &StepView) -> bool {
+    step.risk == Risk::None && !matches!(step.reversal, Reversal::None(_))
+}
+
+fn packages(terminal: &Terminal<'_>, action: Action, steps: &[&StepView]) -> String {
+    if steps.is_empty() {
+        return String::new();
+    }
+    let what = match action {
+        Action::New => "to install",
+        Action::Change => "to mark as wanted",
+        Action::Remove => "to remove",
+    };
+    let start = format!("package  {} {what}:", steps.len());
+    let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+    let mut shown = names.len();
+    loop {
+        let line = format!("{start} {}", list(&names, shown));
+        let wrapped = wrap(&line, terminal.width, 4, 13);
+        if wrapped.lines().count() <= PACKAGE_LINES || shown == 1 {
+            return format!("  {} {wrapped}\n", action.sign(terminal.paint));
+        }
+        shown -= 1;
+    }
+}
+
+fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
+    let paint = terminal.paint;
+    let width = step.id.chars().count();
+    let summary = match step.summary.strip_prefix("absent → ") {
+        Some(rest) if !rest.contains('→') => format!("new {rest}"),
+        _ => step.summary.clone(),
+    };
+    let mut text = format!("  {} {}", step.action.sign(paint), step.id);
+    // Beside the id where that leaves room for words, else below it.
+    let start = 4 + column + 2;
+    if width <= column && (start + summary.chars().count() <= terminal.width || start + 24 <= terminal.width)
+    {
+        text.push_str(&" ".repeat(column - width + 2));
+        text.push_str(&wrap(&summary, terminal.width, start, start));
+    } else if !summary.is_empty() {
+        text.push_str("\n      ");
+        text.push_str(&wrap(&summary, terminal.width, 6, 6));
+    }
+    text.push('\n');
+    let mut remark = |words: String, paint: &dyn Fn(&str) -> String| {
+        let wrapped = wrap(&words, terminal.width, 6, 8);
+        text.push_str(&format!("      {}\n", paint(&wrapped)));
+    };
+    if step.risk == Risk::Lockout {
+        remark("risk: lockout".to_owned(), &|text| paint.notable(text));
+    }
+    match &step.reversal {
+        Reversal::None(why) => remark(format!("cannot be undone: {why}"), &|text| paint.notable(text)),
+        Reversal::Partial(why) if terminal.verbose => {
+            remark(format!("undone in part: {why}"), &|text| paint.faint(text));
+        }
+        Reversal::Partial(_) | Reversal::Exact => {}
+    }
+    if !step.follows.is_empty() {
+        remark(format!("because of {}", list(&step.follows, 2)), &|text| paint.faint(text));
+    }
+    if step.roles.len() > 1 {
+        remark(format!("also for {}", step.roles[1..].join(", ")), &|text| paint.faint(text));
+    }
+    if let Some(diff) = &step.diff {
+        for line in diff.lines() {
+            let line = format!("      {line}");
+            let colored = match line.trim_start().chars().next() {
+                Some('+') => paint.good(&line),
+                Some('-') => paint.bad(&line),
+                Some('@') => paint.faint(&line),
+                _ => line,
+            };
+            text.push_str(&colored);
+            text.push('\n');
+        }
+    }
+    text
+}

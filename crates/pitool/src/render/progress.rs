@@ -1,0 +1,104 @@
+//! The line that tells how a run is getting on.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pitool_host::Progress;
+
+/// One line on a terminal's stderr; without a terminal only what a person must know to wait patiently.
+#[derive(Debug)]
+pub struct Live {
+    terminal: bool,
+    bar: RefCell<Option<ProgressBar>>,
+    what: RefCell<String>,
+    waiting: RefCell<String>,
+    quiet: Cell<bool>,
+}
+
+impl Live {
+    /// A line on a terminal, or nothing but plain lines.
+    pub fn new(terminal: bool) -> Self {
+        Self {
+            terminal,
+            bar: RefCell::default(),
+            what: RefCell::default(),
+            waiting: RefCell::default(),
+            quiet: Cell::new(false),
+        }
+    }
+
+    /// Whether there is a line that changes.
+    pub fn terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Shows nothing from now on.
+    pub fn silence(&self) {
+        self.quiet.set(true);
+    }
+
+    /// Begins with so many steps ahead; 0 where nobody knows.
+    pub fn start(&self, steps: usize, what: &str) {
+        self.finish();
+        what.clone_into(&mut self.what.borrow_mut());
+        if !self.terminal || self.quiet.get() {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr());
+        let template = if steps > 0 { "{bar:16} {pos}/{len}  {wide_msg}" } else { "{spinner}  {wide_msg}" };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        *self.bar.borrow_mut() = Some(bar);
+    }
+
+    /// Tells that a step begins.
+    pub fn step(&self, what: &str) {
+        what.clone_into(&mut self.what.borrow_mut());
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.set_message(what.to_owned());
+        }
+    }
+
+    /// Tells that so many steps are done.
+    pub fn done(&self, steps: usize) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.set_position(steps as u64);
+        }
+    }
+
+    /// Hears from the machine how a long operation is getting on.
+    pub fn hear(&self, progress: &Progress) {
+        let text = match progress {
+            Progress::Percent { percent, message } => format!("{percent:.0} %  {message}"),
+            Progress::Waiting(what) => what.clone(),
+        };
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.set_message(format!("{}  {text}", self.what.borrow()));
+        } else if let Progress::Waiting(what) = progress {
+            if !self.quiet.get() && *self.waiting.borrow() != *what {
+                what.clone_into(&mut self.waiting.borrow_mut());
+                let _unheard = writeln!(std::io::stderr(), "{what}");
+            }
+        }
+    }
+
+    /// Takes the line away.
+    pub fn finish(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Does something while the line is out of the way.
+    pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &*self.bar.borrow() {
+            Some(bar) => bar.suspend(work),
+            None => work(),
+        }
+    }
+}

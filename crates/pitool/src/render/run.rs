@@ -1,0 +1,217 @@
+//! A run as it happens, and what came of it.
+
+use std::collections::BTreeMap;
+
+use pitool_engine::{By, Ending, Event, Id, Outcome, Purpose, Run, RunId, Settled};
+
+use crate::render::{Clock, Terminal, count, history, json, list, wrap};
+
+/// What one run told so far.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    steps: usize,
+    ended: Vec<Id>,
+    failure: Option<(Id, String, Vec<Id>)>,
+    left: Vec<(Id, String)>,
+}
+
+/// Listens to the events of an apply or a rollback and shows them as they come.
+pub struct Follower<'t, 'a> {
+    terminal: &'t Terminal<'a>,
+    words: BTreeMap<Id, (String, String)>,
+    runs: Vec<Told>,
+}
+
+impl<'t, 'a> Follower<'t, 'a> {
+    /// Begins to listen.
+    pub fn new(terminal: &'t Terminal<'a>) -> Self {
+        if terminal.quiet || terminal.json {
+            terminal.live.silence();
+        }
+        Self { terminal, words: BTreeMap::new(), runs: Vec::new() }
+    }
+
+    /// Takes in an event.
+    pub fn hear(&mut self, event: &Event) {
+        if self.terminal.json {
+            json::event(self.terminal, event);
+        }
+        let live = &self.terminal.live;
+        match event {
+            Event::Started { purpose, steps, .. } => {
+                if !self.runs.is_empty() && matches!(purpose, Purpose::Rollback { .. }) {
+                    live.finish();
+                    self.terminal.mention("A step failed; taking back what was changed.");
+                }
+                self.runs.push(Told { steps: *steps, ..Told::default() });
+                live.start(*steps, "");
+            }
+            Event::Step { id, roles, summary, .. } => {
+                let role = roles.first().cloned().unwrap_or_default();
+                live.step(format!("{role}  {id}").trim_start());
+                self.words.insert(id.clone(), (role, summary.clone()));
+            }
+            Event::Done { id, by } => {
+                let summary = (*by == By::Earlier).then(|| "already so, by a step before it".to_owned());
+                self.ended(id, summary);
+            }
+            Event::Failed { id, error, not_started } => {
+                if let Some(told) = self.runs.last_mut() {
+                    // The first failure is the one that ended it; going back tells of each.
+                    told.failure.get_or_insert((id.clone(), error.clone(), not_started.clone()));
+                }
+            }
+            Event::Left { id, why } => {
+                if let Some(told) = self.runs.last_mut() {
+                    told.left.push((id.clone(), why.clone()));
+                }
+                self.ended(id, Some(why.clone()));
+            }
+            Event::Finished { .. } => live.finish(),
+            Event::Proof { .. } => {}
+        }
+    }
+
+    fn ended(&mut self, id: &Id, instead: Option<String>) {
+        let Some(told) = self.runs.last_mut() else { return };
+        told.ended.push(id.clone());
+        self.terminal.live.done(told.ended.len());
+        let terminal = self.terminal;
+        if terminal.json || terminal.quiet || (terminal.live.terminal() && !terminal.verbose) {
+            return;
+        }
+        let (role, summary) = self.words.get(id).cloned().unwrap_or_default();
+        let summary = instead.unwrap_or(summary);
+        let start = format!("{role:<10}  {id}");
+        let length = start.chars().count() + 2;
+        if length + summary.chars().count() <= terminal.width {
+            terminal.line(format!("{start}  {summary}").trim_end());
+        } else {
+            terminal.line(format!("{start}\n            {}", wrap(&summary, terminal.width, 12, 12)));
+        }
+    }
+
+    /// What going back left where it was, and why.
+    pub fn left(&self) -> Vec<(Id, String)> {
+        self.runs.iter().flat_map(|told| told.left.clone()).collect()
+    }
+
+    /// Tells of a failed step: what, why, what was done, what was not begun, what became of it.
+    pub fn failure(&self, outcome: &Outcome) {
+        let Some((told, (id, error, not_started))) =
+            self.runs.first().and_then(|told| Some((told, told.failure.as_ref()?)))
+        else {
+            return;
+        };
+        let terminal = self.terminal;
+        let role = self.words.get(id).map(|(role, _)| role.as_str()).filter(|role| !role.is_empty());
+        let role = role.map_or(String::new(), |role| format!(" (role {role})"));
+        terminal.say(format!("\n{} {id}{role}", terminal.talk.bad("failed:")));
+        say_chain(terminal, error);
+        let row = |name: &str, words: &str| {
+            terminal.say(format!("  {name:<14} {}", wrap(words, terminal.width, 17, 17)));
+        };
+        let listed = |ids: &[Id]| match ids.len() {
+            0 => "nothing".to_owned(),
+            number => format!("{} of {}: {}", number, count(told.steps, "change"), list(ids, 6)),
+        };
+        row("done before", &listed(&told.ended));
+        row("not started", &listed(not_started));
+        match &outcome.rolled_back {
+            Some(back) if back.ending == Ending::Done => {
+                row("taken back", "yes; the machine is as it was before this run");
+            }
+            Some(back) => {
+                let failures = back.failures.len();
+                row("taken back", &format!("not all of it: {} did not go back", count(failures, "thing")));
+                self.failures(back);
+            }
+            None => row("taken back", "no"),
+        }
+        self.say_left();
+    }
+
+    /// Tells of everything that went wrong on the way back.
+    pub fn failures(&self, settled: &Settled) {
+        for (id, error) in &settled.failures {
+            self.terminal.say(format!("{} {id}", self.terminal.talk.bad("failed:")));
+            say_chain(self.terminal, error);
+        }
+    }
+
+    /// Tells what going back left where it was.
+    pub fn say_left(&self) {
+        for (id, why) in self.left() {
+            self.terminal.say(format!("  left: {id}"));
+            self.terminal.say(format!("      {}", wrap(&why, self.terminal.width, 6, 6)));
+        }
+    }
+
+    /// How many steps of how many the first run ended.
+    pub fn progress(&self) -> (usize, usize) {
+        self.runs.first().map_or((0, 0), |told| (told.ended.len(), told.steps))
+    }
+
+    /// The last step that ended.
+    pub fn last(&self) -> Option<&Id> {
+        self.runs.first().and_then(|told| told.ended.last())
+    }
+}
+
+/// Says an error whose causes are joined by colons, one cause a line where it would not fit.
+fn say_chain(terminal: &Terminal<'_>, error: &str) {
+    if error.chars().count() + 2 <= terminal.width && !error.contains('\n') {
+        terminal.say(format!("  {error}"));
+        return;
+    }
+    for (number, line) in error.lines().enumerate() {
+        let indent = if number == 0 { 2 } else { 4 };
+        terminal.say(format!("{}{}", " ".repeat(indent), wrap(line, terminal.width, indent, indent + 2)));
+    }
+}
+
+/// `run 7 (pitool apply all) was cut off at 2026-11-21 03:37 after 12 changes`, and what to do.
+pub fn unfinished(terminal: &Terminal<'_>, run: &Run, clock: &Clock) {
+    let Run { header, .. } = run;
+    let how = match (run.ending, &header.purpose) {
+        (Some(Ending::Failed), Purpose::Rollback { .. }) => "did not reach its end",
+        (Some(Ending::Failed), Purpose::Apply) => "failed and was not taken back",
+        (Some(Ending::Interrupted), _) => "was stopped",
+        _ => "was cut off",
+    };
+    let when = match &run.finished {
+        Some(at) => format!("at {}", clock.show(at)),
+        None => format!("(it began at {})", clock.show(&header.started)),
+    };
+    let what = format!(
+        "Run {} ({}) {how} {when} after {}.",
+        header.run,
+        header.command,
+        count(run.changed, "change")
+    );
+    let next = match &header.purpose {
+        Purpose::Apply => format!("`{}` goes on, `pitool rollback` goes back.", again(run)),
+        Purpose::Rollback { of } => {
+            format!("`pitool rollback {of}` goes on going back, `pitool apply` goes forward instead.")
+        }
+    };
+    let text = wrap(&format!("{what} {next}"), terminal.width, 9, 9);
+    terminal.say(format!("{} {text}", terminal.talk.notable("warning:")));
+}
+
+/// The command that goes on with a run.
+fn again(run: &Run) -> String {
+    let all = pitool_roles::ROLES.len() == run.header.roles.len();
+    let roles = if all { "all".to_owned() } else { run.header.roles.join(" ") };
+    format!("pitool apply {roles}")
+}
+
+/// `Run 7` where there was one.
+pub fn name(run: Option<RunId>) -> String {
+    run.map_or_else(|| "The run".to_owned(), |run| format!("Run {run}"))
+}
+
+/// The ending of a run for programs.
+pub fn ending(run: &Run) -> &'static str {
+    history::ending(run)
+}
