@@ -621,7 +621,7 @@ pub(super) fn get(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         }
     }
     let mut transaction = Transaction {
-        status_fd: options.value("apt::status-fd").is_some_and(|fd| fd == "1"),
+        status_fd: options.value("apt::status-fd").is_some_and(|fd| fd == "1" || fd == "3"),
         ..Transaction::default()
     };
     let status = match verb {

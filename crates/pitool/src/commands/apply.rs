@@ -10,11 +10,11 @@ use serde_json::json;
 use crate::cli;
 use crate::commands::plan::{Request, look, plan};
 use crate::exit;
-use crate::failure::{Failure, Result};
+use crate::failure::{Class, Failure, Result};
 use crate::render::plan::{PlanView, show};
 use crate::render::proof::Tally;
 use crate::render::run::{Follower, name};
-use crate::render::{Terminal, count, duration, failure, json as json_out, proof};
+use crate::render::{Terminal, count, duration, failure, json as json_out, proof, wrap};
 use crate::session::{Session, roles};
 
 /// Plans, applies, proves.
@@ -38,7 +38,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     let terminal = session.terminal;
     announce(terminal, &view);
 
-    let mut follower = Follower::new(terminal);
+    let mut follower = Follower::new(terminal, &view);
     let outcome = if view.steps.is_empty() && unfinished.is_none() {
         nothing()
     } else {
@@ -108,7 +108,9 @@ fn announce(terminal: &Terminal<'_>, view: &PlanView) {
     if view.steps.is_empty() {
         // What waits for a person's decision is said every time; what is merely good to know is not.
         for refused in &view.refused {
-            terminal.say(format!("{} {}: {}", terminal.talk.notable("held back:"), refused.id, refused.why));
+            let text = format!("{}: {}", refused.id, refused.why);
+            let text = wrap(&text, terminal.width, 11, 11);
+            terminal.mention(format!("{} {text}", terminal.talk.notable("held back:")));
         }
         return;
     }
@@ -141,11 +143,12 @@ fn tell(
         Ending::Interrupted => {
             let (ended, steps) = follower.progress();
             let after = follower.last().map_or(String::new(), |id| format!(", after {id}"));
-            terminal.say(format!(
+            let text = format!(
                 "{} was stopped after {ended} of {}{after}. What it had begun is complete.",
                 name(settled.run),
                 count(steps, "change"),
-            ));
+            );
+            terminal.say(wrap(&text, terminal.width, 0, 0));
         }
         Ending::Failed => follower.failure(outcome),
     }
@@ -226,12 +229,22 @@ fn refused(
 ) -> Failure {
     let mut failure = session.failed(error);
     let Error::Preflight { ids, .. } = error else { return failure };
+    let mut written = false;
     for id in ids.iter().filter(|id| id.kind() == "package") {
         if let Some(diagnostic) = place_of(id, fragments) {
             failure.diagnostics.push(diagnostic);
+            written = true;
         } else if settings.common.packages.iter().any(|name| name.to_string() == id.name()) {
             failure = failure.hint(format!("{} is in `packages` of [common]", id.name()));
+            written = true;
         }
+    }
+    if ids.is_empty() {
+        return failure;
+    }
+    if !written {
+        // A role wants it, so that the machine lacks the repository: no mistake of the person's.
+        failure = Failure { class: Class::Machine, exit: exit::FAILED, ..failure };
     }
     failure.hint("the name may be wrong, or its repository is missing: `apt-cache policy NAME` tells")
 }

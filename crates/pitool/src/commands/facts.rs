@@ -1,12 +1,32 @@
 //! `pitool facts`: what pitool knows of this machine.
 
-use pitool_host::{SwapMechanism, facts};
-use serde_json::json;
+use pitool_host::facts;
+use serde_json::{Value, json};
 
 use crate::exit;
-use crate::failure::Result;
-use crate::render::json as json_out;
+use crate::failure::{Failure, Result};
+use crate::render::{json as json_out, wrap};
 use crate::session::Session;
+
+/// Words for the facts whose names do not say enough; every other one is shown by its name.
+const WORDS: [(&str, &str); 13] = [
+    ("os", "distribution"),
+    ("os_name", "system"),
+    ("arch", "architecture"),
+    ("kernel_arch", "kernel's machine"),
+    ("kernel_modules", "kernel modules there"),
+    ("armv6", "ARMv6"),
+    ("model", "board"),
+    ("cpus", "processors"),
+    ("systemd", "systemd runs"),
+    ("live", "running system"),
+    ("swap", "swap made by"),
+    ("raspberrypi_archive", "Raspberry Pi's archive"),
+    ("volatile_journal", "journal in memory only"),
+];
+
+/// Columns for the names.
+const NAMES: usize = 24;
 
 /// Shows the facts, of any machine.
 pub(crate) fn run(session: &Session<'_, '_>) -> Result<u8> {
@@ -15,57 +35,40 @@ pub(crate) fn run(session: &Session<'_, '_>) -> Result<u8> {
     let terminal = session.terminal;
     if terminal.json {
         let why = supported.as_ref().err();
-        json_out::document(
-            terminal,
-            &json!({ "command": "facts", "facts": facts, "supported": supported.is_ok(), "why": why }),
-        );
+        let document =
+            json!({ "command": "facts", "facts": facts, "supported": supported.is_ok(), "why": why });
+        json_out::document(terminal, &document);
         return Ok(exit::DONE);
     }
-    let yes = |value: bool| if value { "yes" } else { "no" }.to_owned();
-    let known = |value: &str| if value.is_empty() { "unknown".to_owned() } else { value.to_owned() };
-    let bytes = |bytes: u64, unit: u64, name: &str| match bytes {
-        0 => "unknown".to_owned(),
-        bytes => format!("{} {name}", bytes / unit),
+    let row = |name: &str, value: &str| {
+        terminal.line(format!("{name:<NAMES$}{}", wrap(value, terminal.width, NAMES, NAMES)));
     };
-    let swap = match facts.swap {
-        SwapMechanism::None => "none of the image's own",
-        SwapMechanism::RpiSwap => "rpi-swap",
-        SwapMechanism::DphysSwapfile => "dphys-swapfile",
-        SwapMechanism::Own => "set up by a person",
-    };
-    let container = if facts.container.is_empty() { "no".to_owned() } else { facts.container.clone() };
-    let rows = [
-        ("system", known(&facts.os_name)),
-        ("release", format!("{} {} {}", facts.os, facts.release, facts.codename).trim().to_owned()),
-        ("architecture", known(&facts.arch)),
-        ("board", if facts.model.is_empty() { "not a Raspberry Pi".to_owned() } else { facts.model.clone() }),
-        ("serial number", known(&facts.serial)),
-        ("kernel", known(format!("{} {}", facts.kernel, facts.kernel_arch).trim())),
-        ("kernel modules", if facts.kernel_modules { "there" } else { "missing until a reboot" }.to_owned()),
-        ("processors", if facts.cpus == 0 { "unknown".to_owned() } else { facts.cpus.to_string() }),
-        ("ARMv6", yes(facts.armv6)),
-        ("memory", bytes(facts.memory, 1 << 20, "MiB")),
-        ("page size", bytes(facts.page_size, 1 << 10, "KiB")),
-        ("systemd runs", yes(facts.systemd)),
-        ("container", container),
-        ("running system", yes(facts.live)),
-        ("firmware", facts.firmware.clone().unwrap_or_else(|| "none".to_owned())),
-        ("swap made by", swap.to_owned()),
-        ("cloud-init", yes(facts.cloud_init)),
-        ("archive of Raspberry Pi", yes(facts.raspberrypi_archive)),
-        ("journal in memory only", yes(facts.volatile_journal)),
-        ("machine id", known(&facts.machine_id)),
-        ("boot id", known(&facts.boot_id)),
-    ];
-    for (name, value) in rows {
-        terminal.line(format!("{name:<23}  {value}"));
+    // From the serialized form, so that no fact is forgotten here.
+    let facts = serde_json::to_value(&facts).map_err(|error| Failure::bug(error.to_string()))?;
+    for (key, value) in facts.as_object().into_iter().flatten() {
+        let words = WORDS.iter().find(|(name, _)| name == key).map(|(_, words)| (*words).to_owned());
+        row(&words.unwrap_or_else(|| key.replace('_', " ")), &shown(key, value));
     }
     match supported {
-        Ok(()) => terminal.line(format!("{:<23}  yes", "supported")),
-        Err(why) => {
-            let why = crate::render::wrap(&why, terminal.width, 29, 25);
-            terminal.line(format!("{:<23}  no: {why}", "supported"));
-        }
+        Ok(()) => row("supported", "yes"),
+        Err(why) => row("supported", &format!("no: {why}")),
     }
     Ok(exit::DONE)
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    match (key, value) {
+        ("memory", Value::Number(bytes)) if bytes.as_u64() != Some(0) => {
+            format!("{} MiB", bytes.as_u64().unwrap_or(0) >> 20)
+        }
+        (_, Value::Bool(true)) => "yes".to_owned(),
+        (_, Value::Bool(false)) => "no".to_owned(),
+        (_, Value::Null) => "none".to_owned(),
+        ("container", Value::String(text)) if text.is_empty() => "none".to_owned(),
+        (_, Value::String(text)) if text.is_empty() => "unknown".to_owned(),
+        ("release", Value::Number(number)) if number.as_u64() == Some(0) => "testing".to_owned(),
+        (_, Value::Number(number)) if number.as_u64() == Some(0) => "unknown".to_owned(),
+        (_, Value::String(text)) => text.clone(),
+        (_, other) => other.to_string(),
+    }
 }

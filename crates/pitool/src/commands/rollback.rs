@@ -41,7 +41,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
     }
 
     let began = Instant::now();
-    let mut follower = Follower::new(terminal);
+    let mut follower = Follower::new(terminal, &view);
     let rolled_back = session.engine().rollback::<Kind>(Some(run), &mut |event| follower.hear(&event));
     terminal.live.finish();
     let (_, settled) = rolled_back.map_err(|error| session.failed(&error))?;

@@ -265,7 +265,8 @@ fn sentences<'a>(
 ) -> Option<String> {
     let mut text = String::new();
     for (what, sentence) in items {
-        let line = format!("{what}: {sentence}");
+        let end = if sentence.ends_with(['.', '!', '?']) { "" } else { "." };
+        let line = format!("{what}: {sentence}{end}");
         text.push_str(&format!("    {}\n", wrap(&line, terminal.width, 4, 6)));
     }
     (!text.is_empty()).then(|| format!("{}\n{text}", terminal.paint.heading(heading)))
@@ -318,17 +319,22 @@ fn packages(terminal: &Terminal<'_>, action: Action, steps: &[&StepView]) -> Str
         Action::Change => "to mark as wanted",
         Action::Remove => "to remove",
     };
-    let start = format!("package  {} {what}:", steps.len());
+    let start = format!("{} {what}:", count(steps.len(), PACKAGE));
     let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
     let mut shown = names.len();
     loop {
         let line = format!("{start} {}", list(&names, shown));
-        let wrapped = wrap(&line, terminal.width, 4, 13);
+        let wrapped = wrap(&line, terminal.width, 4, 6);
         if wrapped.lines().count() <= PACKAGE_LINES || shown == 1 {
             return format!("  {} {wrapped}\n", action.sign(terminal.paint));
         }
         shown -= 1;
     }
+}
+
+/// The part of an id within the brackets.
+fn name(id: &str) -> &str {
+    id.split_once('[').map_or(id, |(_, rest)| rest.trim_end_matches(']'))
 }
 
 fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
@@ -339,12 +345,10 @@ fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
         _ => step.summary.clone(),
     };
     let mut text = format!("  {} {}", step.action.sign(paint), step.id);
-    // Beside the id where that leaves room for words, else below it.
+    // Beside the id where it fits, else below it.
     let start = 4 + column + 2;
-    if width <= column && (start + summary.chars().count() <= terminal.width || start + 24 <= terminal.width)
-    {
-        text.push_str(&" ".repeat(column - width + 2));
-        text.push_str(&wrap(&summary, terminal.width, start, start));
+    if width <= column && start + summary.chars().count() <= terminal.width {
+        text.push_str(&format!("{}{summary}", " ".repeat(column - width + 2)));
     } else if !summary.is_empty() {
         text.push_str("\n      ");
         text.push_str(&wrap(&summary, terminal.width, 6, 6));
@@ -364,8 +368,10 @@ fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
         }
         Reversal::Partial(_) | Reversal::Exact => {}
     }
-    if !step.follows.is_empty() {
-        remark(format!("because of {}", list(&step.follows, 2)), &|text| paint.faint(text));
+    // The words of a restart often say it already.
+    let unsaid: Vec<&String> = step.follows.iter().filter(|id| !step.summary.contains(name(id))).collect();
+    if !unsaid.is_empty() {
+        remark(format!("because of {}", list(&unsaid, 2)), &|text| paint.faint(text));
     }
     if step.roles.len() > 1 {
         remark(format!("also for {}", step.roles[1..].join(", ")), &|text| paint.faint(text));
@@ -384,4 +390,106 @@ fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Global;
+    use crate::render::Streams;
+
+    fn step(kind: &str, name: &str, summary: &str) -> StepView {
+        StepView {
+            id: format!("{kind}[{name}]"),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            roles: vec!["security".to_owned()],
+            stage: Stage::Configure,
+            action: Action::of(summary),
+            summary: summary.to_owned(),
+            reason: "differs",
+            follows: vec![],
+            risk: Risk::None,
+            reversal: Reversal::Exact,
+            diff: None,
+        }
+    }
+
+    fn shown(plan: &PlanView, verbose: bool) -> String {
+        let mut out = Vec::new();
+        let global = Global { verbose, ..Global::default() };
+        show(&Terminal::new(Streams::captured(&mut out, std::io::sink()), &global), plan);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn plan() -> PlanView {
+        let mut unit = step("unit", "ssh.service", "restarted");
+        unit.risk = Risk::Lockout;
+        unit.follows = vec!["file[/etc/ssh/x]".to_owned()];
+        let mut drift = step("file", "/etc/motd", "content");
+        drift.reason = "drift";
+        drift.reversal = Reversal::None("it is gone".to_owned());
+        PlanView {
+            steps: vec![
+                step("package", "ufw", "absent → installed"),
+                step("package", "fail2ban", "absent → installed"),
+                step("file", "/etc/ssh/x", "absent → file, 9 lines, 0644 root:root"),
+                unit,
+                drift,
+            ],
+            refused: vec![RefusedView {
+                id: "file[/etc/ssh/y]".into(),
+                roles: vec![],
+                why: "nobody could log in".into(),
+            }],
+            unmanaged: vec!["file[/etc/old]".into()],
+            total: 40,
+            since_run: Some(7),
+            ..PlanView::default()
+        }
+    }
+
+    #[test]
+    fn a_plan_by_role_with_signs_and_words() {
+        assert_eq!(
+            shown(&plan(), false),
+            "Changed by hand since run 7 (drift), to be put right
+  ~ file[/etc/motd]  content
+      cannot be undone: it is gone
+
+security
+  + 2 packages to install: ufw, fail2ban
+  + file[/etc/ssh/x]   new file, 9 lines, 0644 root:root
+  ~ unit[ssh.service]  restarted
+      risk: lockout
+      because of file[/etc/ssh/x]
+
+Held back
+    file[/etc/ssh/y]: nobody could log in.
+
+No longer in the config, left as it is
+    file[/etc/old]
+    `pitool apply --prune` brings back what was there before pitool.
+
+"
+        );
+        assert!(shown(&plan(), true).contains("  + package[fail2ban]  new installed\n"));
+        assert_eq!(plan().size(), "5 changes in 1 role (2 packages)");
+        assert_eq!(plan().nothing(), "Nothing to change: 39 things are as they should be, 1 held back.");
+    }
+
+    #[test]
+    fn signs_follow_the_words() {
+        assert_eq!(Action::of("absent → file, 1 line, 0644 root:root"), Action::New);
+        assert_eq!(Action::of("link to /x → absent"), Action::Remove);
+        assert_eq!(Action::of("installed → configuration only"), Action::Remove);
+        assert_eq!(Action::of("content, mode 0600 → 0644"), Action::Change);
+        assert_eq!(Action::of("content"), Action::Change);
+    }
+
+    #[test]
+    fn a_difference_is_that_of_diff() {
+        let diff = unified(&"a\nb\n".into(), &"a\nc\n".into());
+        assert_eq!(diff.as_deref(), Some("@@ -1,2 +1,2 @@\n a\n-b\n+c\n"));
+    }
 }

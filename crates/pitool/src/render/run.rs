@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use pitool_engine::{By, Ending, Event, Id, Outcome, Purpose, Run, RunId, Settled};
 
-use crate::render::{Clock, Terminal, count, history, json, list, wrap};
+use crate::render::plan::{PlanView, StepView};
+use crate::render::{Clock, Terminal, count, json, list, wrap};
 
 /// What one run told so far.
 #[derive(Clone, Debug, Default)]
@@ -18,17 +19,19 @@ struct Told {
 /// Listens to the events of an apply or a rollback and shows them as they come.
 pub struct Follower<'t, 'a> {
     terminal: &'t Terminal<'a>,
-    words: BTreeMap<Id, (String, String)>,
+    words: BTreeMap<String, (String, String)>,
     runs: Vec<Told>,
 }
 
 impl<'t, 'a> Follower<'t, 'a> {
-    /// Begins to listen.
-    pub fn new(terminal: &'t Terminal<'a>) -> Self {
+    /// Begins to listen to the run of a plan.
+    pub fn new(terminal: &'t Terminal<'a>, plan: &PlanView) -> Self {
         if terminal.quiet || terminal.json {
             terminal.live.silence();
         }
-        Self { terminal, words: BTreeMap::new(), runs: Vec::new() }
+        let role = |step: &StepView| step.roles.first().cloned().unwrap_or_default();
+        let words = plan.steps.iter().map(|step| (step.id.clone(), (role(step), step.summary.clone())));
+        Self { terminal, words: words.collect(), runs: Vec::new() }
     }
 
     /// Takes in an event.
@@ -49,7 +52,7 @@ impl<'t, 'a> Follower<'t, 'a> {
             Event::Step { id, roles, summary, .. } => {
                 let role = roles.first().cloned().unwrap_or_default();
                 live.step(format!("{role}  {id}").trim_start());
-                self.words.insert(id.clone(), (role, summary.clone()));
+                self.words.insert(id.to_string(), (role, summary.clone()));
             }
             Event::Done { id, by } => {
                 let summary = (*by == By::Earlier).then(|| "already so, by a step before it".to_owned());
@@ -80,7 +83,7 @@ impl<'t, 'a> Follower<'t, 'a> {
         if terminal.json || terminal.quiet || (terminal.live.terminal() && !terminal.verbose) {
             return;
         }
-        let (role, summary) = self.words.get(id).cloned().unwrap_or_default();
+        let (role, summary) = self.words.get(&id.to_string()).cloned().unwrap_or_default();
         let summary = instead.unwrap_or(summary);
         let start = format!("{role:<10}  {id}");
         let length = start.chars().count() + 2;
@@ -104,7 +107,8 @@ impl<'t, 'a> Follower<'t, 'a> {
             return;
         };
         let terminal = self.terminal;
-        let role = self.words.get(id).map(|(role, _)| role.as_str()).filter(|role| !role.is_empty());
+        let role =
+            self.words.get(&id.to_string()).map(|(role, _)| role.as_str()).filter(|role| !role.is_empty());
         let role = role.map_or(String::new(), |role| format!(" (role {role})"));
         terminal.say(format!("\n{} {id}{role}", terminal.talk.bad("failed:")));
         say_chain(terminal, error);
@@ -211,7 +215,64 @@ pub fn name(run: Option<RunId>) -> String {
     run.map_or_else(|| "The run".to_owned(), |run| format!("Run {run}"))
 }
 
-/// The ending of a run for programs.
-pub fn ending(run: &Run) -> &'static str {
-    history::ending(run)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Global;
+    use crate::render::Streams;
+    use pitool_engine::Stage;
+
+    fn hear(events: &[Event], outcome: &Outcome) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        {
+            let terminal = Terminal::new(Streams::captured(&mut out, &mut err), &Global::default());
+            let mut follower = Follower::new(&terminal, &PlanView::default());
+            events.iter().for_each(|event| follower.hear(event));
+            follower.failure(outcome);
+        }
+        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn a_failed_run_tells_what_was_done_and_what_became_of_it() {
+        let id = |name: &str| Id::new("file", name);
+        let step = |name: &str| Event::Step {
+            id: id(name),
+            roles: vec!["security".into()],
+            stage: Stage::Configure,
+            summary: "content".into(),
+        };
+        let settled =
+            |run, ending| Settled { run: Some(RunId(run)), ending, changed: vec![], failures: vec![] };
+        let back = Purpose::Rollback { of: RunId(7) };
+        let events = [
+            Event::Started { run: RunId(7), purpose: Purpose::Apply, steps: 3 },
+            step("/a"),
+            Event::Done { id: id("/a"), by: By::Step },
+            step("/b"),
+            Event::Failed {
+                id: id("/b"),
+                error: "cannot write /b: No space left on device".into(),
+                not_started: vec![id("/c")],
+            },
+            Event::Finished { run: RunId(7), ending: Ending::Failed, changed: 1 },
+            Event::Started { run: RunId(8), purpose: back, steps: 1 },
+            Event::Finished { run: RunId(8), ending: Ending::Done, changed: 1 },
+        ];
+        let outcome =
+            Outcome { settled: settled(7, Ending::Failed), rolled_back: Some(settled(8, Ending::Done)) };
+        let (out, err) = hear(&events, &outcome);
+        assert_eq!(out, "security    file[/a]  content\n");
+        assert_eq!(
+            err,
+            "A step failed; taking back what was changed.
+
+failed: file[/b] (role security)
+  cannot write /b: No space left on device
+  done before    1 of 3 changes: file[/a]
+  not started    1 of 3 changes: file[/c]
+  taken back     yes; the machine is as it was before this run
+"
+        );
+    }
 }
