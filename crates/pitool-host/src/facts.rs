@@ -288,6 +288,10 @@ fn own_swap(inspect: &dyn Inspect) -> Result<bool> {
     if fstab::parse(&fstab).iter().any(|mount| mount.kind == "swap" && mount.source != SWAP_FILE) {
         return Ok(true);
     }
+    let units = inspect.list("/etc/systemd/system")?.unwrap_or_default();
+    if units.iter().any(|name| name.ends_with(".swap") && name != "swapfile.swap") {
+        return Ok(true);
+    }
     if !inspect.live() {
         return Ok(false);
     }

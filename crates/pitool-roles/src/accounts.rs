@@ -37,6 +37,13 @@ pub(crate) fn account(name: &UserName, settings: &Settings) -> User {
     user.groups(groups)
 }
 
+/// The account of this name, where the settings say anything of it; else it is somebody's own affair.
+pub(crate) fn known(name: &UserName, settings: &Settings) -> Option<User> {
+    let named =
+        settings.common.users.contains_key(name) || settings.apps.values().any(|site| site.user == *name);
+    named.then(|| account(name, settings))
+}
+
 /// The users of the apps, each once.
 pub(crate) fn of_apps(settings: &Settings) -> Vec<User> {
     let names: BTreeSet<&UserName> = settings.apps.values().map(|site| &site.user).collect();

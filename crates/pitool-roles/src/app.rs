@@ -8,7 +8,8 @@
 //! - `.env` is made once, with a random secret, and then belongs to the person.
 //! - config and data are not for everybody; the home and `backups` are root's, so that the app can neither read nor
 //!   redirect what root writes there (defects 10 and 11).
-//! - The user is in group docker, which makes it root, only where the config says so (defect 12).
+//! - The user is in group docker, which makes it root, only where the config says so (defect 12), and by the role
+//!   docker: before that role ran there is no such group.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,7 +20,7 @@ use pitool_config::settings::Site;
 use pitool_config::values::AppName;
 use pitool_engine::{Id, Resource};
 use pitool_host::Facts;
-use pitool_resources::{Check, Directory, File, Link, Package, Seed, Unit, User};
+use pitool_resources::{Check, Directory, File, Link, Package, Seed, Unit};
 
 use crate::accounts;
 use crate::proofs::{SiteConfigured, SiteHealthy, UnitRunning};
@@ -41,13 +42,6 @@ pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
     for (name, site) in &settings.apps {
         directories(name, site, &mut wishes);
         environment(name, site, &mut wishes);
-        if site.docker && settings.docker.enabled {
-            wishes.want(User::new(site.user.as_str()).groups(["docker"]).of_existing());
-            wishes.note(format!(
-                "{} is in the group docker for the app {name}: whoever takes over the app is root",
-                site.user
-            ));
-        }
     }
     if settings.app.enabled {
         web_server(settings, &mut wishes);

@@ -12,21 +12,24 @@
 //!   security, because the unit hangs on docker.service.
 //! - No `hello-world`: the daemon itself is asked.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use pitool_config::Settings;
 use pitool_config::settings::{self, DockerSource as Wanted, Policy, Protocol, PublishedPorts, RulePolicy};
-use pitool_config::values::{Size, Source};
+use pitool_config::values::{Size, Source, UserName};
 use pitool_engine::{Resource, Stage};
 use pitool_host::{DockerSource, Facts};
 use pitool_resources::{Check, Directory, Edit, File, Package, Part, Unit, User};
 use serde_json::{Map, Value, json};
 
-use crate::Wishes;
+use crate::accounts;
 use crate::proofs::{
     ComposeAnswers, ContainerLogsLimited, DockerAnswers, DockerMemoryLimit, PublishedPortsGuarded,
 };
 use crate::security::may_filter;
 use crate::templates::text;
+use crate::{Kind, Wishes};
 
 /// What the role wants.
 pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
@@ -331,10 +334,14 @@ fn guard_rules(firewall: &settings::Firewall, ipv6: bool) -> Vec<String> {
     lines
 }
 
-/// The people in the group.
+/// The people and the apps in the group.
+///
+/// Their accounts are wanted here too, as their own roles want them: who is not there yet cannot be a member.
 fn members(settings: &Settings, wishes: &mut Wishes) {
-    let users = &settings.docker.users;
-    for user in users {
+    let of_apps = settings.apps.values().filter(|site| site.docker).map(|site| &site.user);
+    let users: BTreeSet<&UserName> = settings.docker.users.iter().chain(of_apps).collect();
+    for user in &users {
+        wishes.resources.extend(accounts::known(user, settings).map(Kind::from));
         wishes.want(User::new(user.as_str()).groups(["docker"]).of_existing());
     }
     if !users.is_empty() {

@@ -77,13 +77,15 @@ fn journal(journal: &Journal, wishes: &mut Wishes) {
     wishes.want(Directory::new("/etc/systemd/journald.conf.d"));
     // 60, because Raspberry Pi OS has a 40-rpi-volatile-storage.conf and the last file wins (trap T28).
     let file = File::new("/etc/systemd/journald.conf.d/60-pitool.conf", text(&conf));
-    let unit = Unit::new("systemd-journald.service").enabled_as_is().reads([file.id()]);
+    let units = ["systemd-journald.service", "systemd-journal-flush.service"]
+        .map(|name| Unit::new(name).enabled_as_is().reads([file.id()]));
     wishes.want(file);
     if journal.storage == JournalStorage::Persistent {
         // As systemd's own tmpfiles.d makes it; members of the group may read what is written there.
         wishes.want(Directory::new("/var/log/journal").mode(0o2755).owner("root", "systemd-journal"));
     }
-    wishes.want(unit);
+    // A journald that booted with its log in memory writes to disk only when it is told to flush.
+    units.into_iter().for_each(|unit| wishes.want(unit));
     wishes.prove(JournalKept { storage });
 }
 

@@ -196,7 +196,9 @@ fn the_release_and_architecture_change_nothing_else() {
 
 #[test]
 fn every_role_agrees_with_the_others() {
-    let people_and_apps = format!("{PEOPLE}{APPS}\n[common.users.blogger]\nsudo = true\n");
+    let people_and_apps = format!(
+        "{PEOPLE}{APPS}\n[common.users.blogger]\nsudo = true\n[docker]\nusers = [\"ada\", \"appuser\"]\n"
+    );
     let settings = load(&[Fragment::new("pitool.toml", people_and_apps)]).unwrap().settings;
     let roles: Vec<_> = pitool_roles::ROLES.iter().collect();
     for facts in [machine(12, "amd64"), pi(13, "arm64", SwapMechanism::RpiSwap)] {
@@ -222,6 +224,36 @@ fn every_file_says_who_manages_it() {
                     || id.name() == "/etc/timezone";
                 assert!(known, "{id}: {first}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_roles_settle_on_a_simulated_machine() {
+    use pitool_engine::{Ending, Engine, Journal};
+    use pitool_host::sim::{Sim, World};
+
+    for (release, arch) in [(12, "armhf"), (13, "arm64")] {
+        for config in ["", APPS] {
+            let sim = Sim::of(World::debian(release, arch));
+            let settings = load(&[Fragment::new("pitool.toml", config)]).unwrap().settings;
+            let facts = pitool_host::facts::gather(&sim).unwrap();
+            let roles: Vec<_> = ["common", "monitoring", "app"].into_iter().filter_map(find).collect();
+            let desired = wanted(&roles, &settings, &facts).unwrap().desired;
+            let engine = Engine::new(&sim, Journal::default(), "pitool apply all", "test");
+            let plan = Engine::plan(&desired, false, &Journal::default(), &sim).unwrap();
+            let outcome = engine.apply(&desired, false, Some(&plan), &mut |_| {}).unwrap();
+            assert_eq!(outcome.settled.ending, Ending::Done, "{:?}", outcome.settled.failures);
+            let mut planned: Vec<_> = plan.steps.iter().map(|step| step.id.clone()).collect();
+            let mut changed = outcome.settled.changed;
+            planned.sort();
+            changed.sort();
+            assert_eq!(changed, planned, "the plan told the truth");
+            let again = Engine::plan(&desired, false, &Journal::default(), &sim).unwrap();
+            let again: Vec<_> = again.steps.iter().map(|step| (&step.id, step.change().summary)).collect();
+            assert!(again.is_empty(), "{again:?}");
+            let (_, back) = engine.rollback::<Kind>(None, &mut |_| {}).unwrap();
+            assert_eq!(back.ending, Ending::Done, "{:?}", back.failures);
         }
     }
 }

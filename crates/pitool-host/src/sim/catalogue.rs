@@ -100,6 +100,7 @@ pub(super) fn fill(world: &mut World, release: u32) {
                     .reads("/etc/systemd/journald.conf.d")
                     .reads("/usr/lib/systemd/journald.conf.d"),
             )
+            .unit(Unit::new("systemd-journal-flush.service").without_install().without_reload())
             .unit(Unit::new("systemd-sysctl.service").without_install().without_reload()),
     );
     world.offer(
@@ -211,7 +212,18 @@ pub(super) fn fill(world: &mut World, release: u32) {
     world.offer(
         Package::new("sysstat")
             .conffile("/etc/default/sysstat", "ENABLED=\"false\"\n")
-            .unit(Unit::new("sysstat.service").without_reload()),
+            // With ENABLED="false" the package starts none of them.
+            .unit(Unit { started: false, ..Unit::new("sysstat.service").without_reload() })
+            .unit(Unit {
+                wanted_by: "sysstat.service".to_owned(),
+                started: false,
+                ..Unit::new("sysstat-collect.timer").without_reload()
+            })
+            .unit(Unit {
+                wanted_by: "sysstat.service".to_owned(),
+                started: false,
+                ..Unit::new("sysstat-summary.timer").without_reload()
+            }),
     );
     world.offer(
         Package::new("nginx-common")
@@ -293,7 +305,7 @@ pub(super) fn fill(world: &mut World, release: u32) {
 impl World {
     /// Starts what every machine starts by itself.
     pub(super) fn start_base(&mut self) {
-        for unit in ["systemd-journald.service", "systemd-sysctl.service"] {
+        for unit in ["systemd-journald.service", "systemd-journal-flush.service", "systemd-sysctl.service"] {
             self.put_link(
                 &format!("/usr/lib/systemd/system/sysinit.target.wants/{unit}"),
                 &format!("../{unit}"),

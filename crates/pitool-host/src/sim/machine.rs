@@ -425,7 +425,7 @@ impl World {
         );
         self.put(
             "/etc/group",
-            "root:x:0:\ndaemon:x:1:\nadm:x:4:pi\nsudo:x:27:pi\nwww-data:x:33:\nshadow:x:42:\nusers:x:100:pi\nnogroup:x:65534:\npi:x:1000:\n",
+            "root:x:0:\ndaemon:x:1:\nadm:x:4:pi\nsudo:x:27:pi\nwww-data:x:33:\nshadow:x:42:\nusers:x:100:pi\nsystemd-journal:x:999:\nnogroup:x:65534:\npi:x:1000:\n",
         );
         let shadow = "root:*:20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\nwww-data:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n\
                       sshd:!:20000::::::\npi:$y$j9T$salt$hash:20000:0:99999:7:::\n";
