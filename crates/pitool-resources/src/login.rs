@@ -1,7 +1,7 @@
 //! Guards that keep a setting from locking everybody out.
 
 use pitool_host::parse::accounts::{Accounts, Password};
-use pitool_host::parse::authorized_keys;
+use pitool_host::parse::{authorized_keys, sshd_config};
 use pitool_host::{ActiveState, Command, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,7 @@ impl LoginGuard {
             .map(str::to_owned)
             .collect();
         if let Self::Among { users, passwords } = self {
-            return among(host, &accounts, &admins, users, *passwords);
+            return among(host, &accounts, &admins, users, passwords_accepted(host, *passwords)?);
         }
         for user in &admins {
             if has_key(host, &accounts, user)? {
@@ -78,17 +78,29 @@ impl LoginGuard {
             Self::OtherThanRoot { passwords } => {
                 let usable =
                     |user: &String| accounts.user(user).is_some_and(|user| user.password == Password::Usable);
-                if *passwords && admins.iter().any(usable) {
+                let passwords = passwords_accepted(host, *passwords)?;
+                if passwords && admins.iter().any(usable) {
                     return Ok(None);
                 }
                 Ok(Some(format!(
                     "root's login stays on, because nobody else could log in and become root ({names}, none with a \
                      valid key{}). Give one of them a key, then apply again",
-                    if *passwords { " or a password" } else { "" }
+                    if passwords { " or a password" } else { "" }
                 )))
             }
         }
     }
+}
+
+/// Whether sshd takes passwords and will go on doing so: because the config wants it, or because turning them off
+/// has to wait for a key.
+fn passwords_accepted(host: &dyn Inspect, wanted: bool) -> Result<bool> {
+    let config = sshd_config::read(host)?;
+    if config.get("PasswordAuthentication").is_some_and(|setting| setting.value().eq_ignore_ascii_case("no"))
+    {
+        return Ok(false);
+    }
+    Ok(wanted || LoginGuard::Key { root: false }.objection(host)?.is_some())
 }
 
 /// Whether systemd listens for sshd.

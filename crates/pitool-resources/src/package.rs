@@ -249,14 +249,31 @@ impl Transaction {
 /// brought, dependencies too, in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InstalledSet {
-    /// Packages whose purging would delete a person's data; they are removed instead.
+    /// Packages whose purging would delete a person's data; while there is any they are removed instead.
     keeping: BTreeSet<String>,
+    /// Directories in which that data would be, each with the names that are there from the start.
+    data: Vec<(String, Vec<String>)>,
 }
 
 impl InstalledSet {
-    /// The set; going back removes these packages but does not purge them, because of the data that they hold.
-    pub fn keeping(names: impl IntoIterator<Item = String>) -> Self {
-        Self { keeping: names.into_iter().collect() }
+    /// The set; going back removes these packages but does not purge them while one of these directories has
+    /// anything in it beside the given names.
+    pub fn keeping(names: &[&str], data: &[(&str, &[&str])]) -> Self {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        Self {
+            keeping: owned(names).into_iter().collect(),
+            data: data.iter().map(|(dir, initial)| ((*dir).to_owned(), owned(initial))).collect(),
+        }
+    }
+
+    fn holds_data(&self, host: &dyn Inspect) -> Result<bool> {
+        for (dir, initial) in &self.data {
+            let names = host.list(dir)?.unwrap_or_default();
+            if names.iter().any(|name| !initial.contains(name)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -266,6 +283,8 @@ pub struct InstalledState {
     packages: BTreeMap<String, PackageStatus>,
     /// Whether dpkg's journal holds unfinished work, so that every apt refuses to do anything.
     interrupted: bool,
+    /// Whether the packages that may hold a person's data do.
+    data: bool,
 }
 
 impl Resource for InstalledSet {
@@ -281,11 +300,12 @@ impl Resource for InstalledSet {
         Ok(InstalledState {
             packages: packages.collect::<Result<_>>()?,
             interrupted: apt::interrupted(host)?,
+            data: self.holds_data(host)?,
         })
     }
 
     fn desired(&self, observed: &InstalledState) -> InstalledState {
-        InstalledState { packages: observed.packages.clone(), interrupted: false }
+        InstalledState { interrupted: false, ..observed.clone() }
     }
 
     fn enact(&self, host: &dyn Host, from: &InstalledState, to: &InstalledState) -> Result<()> {
@@ -336,7 +356,7 @@ impl Resource for InstalledSet {
         let mut target = before.packages.clone();
         for (name, status) in &now.packages {
             let had = before.packages.get(name).copied();
-            if self.keeping.contains(name) && had.is_none() && *status != PackageStatus::Absent {
+            if now.data && self.keeping.contains(name) && had.is_none() && *status != PackageStatus::Absent {
                 target.insert(name.clone(), PackageStatus::ConfigFiles);
             }
             if had == Some(PackageStatus::Broken) {
@@ -345,6 +365,6 @@ impl Resource for InstalledSet {
         }
         // Nobody wants a half-installed package back.
         target.retain(|name, status| *status != PackageStatus::Broken || now.packages.contains_key(name));
-        InstalledState { packages: target, interrupted: false }
+        InstalledState { packages: target, interrupted: false, data: now.data }
     }
 }

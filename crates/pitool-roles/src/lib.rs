@@ -103,6 +103,14 @@ pub const ROLES: &[Role] = &[
 /// Packages whose purging would delete what a person keeps in them: going back removes, but does not purge them.
 const KEEPING: &[&str] = &["docker.io", "docker-ce", "containerd", "containerd.io"];
 
+/// Where that is: containers, volumes and images of Docker, with its own store and with containerd's.
+const DATA: &[(&str, &[&str])] = &[
+    ("/var/lib/docker/containers", &[]),
+    ("/var/lib/docker/volumes", &["backingFsBlockDev", "metadata.db"]),
+    ("/var/lib/docker/image/overlay2/imagedb/content/sha256", &[]),
+    ("/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256", &[]),
+];
+
 /// Finds a role by its name or tag.
 pub fn find(name: &str) -> Option<&'static Role> {
     ROLES.iter().find(|role| role.name == name || role.tags.contains(&name))
@@ -131,7 +139,7 @@ pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wan
         let mut wish = (role.wishes)(settings, facts);
         let has_packages = wish.resources.iter().any(|kind| matches!(kind, Kind::Package(_)));
         if has_packages {
-            wish.want(InstalledSet::keeping(KEEPING.iter().map(|name| (*name).to_owned())));
+            wish.want(InstalledSet::keeping(KEEPING, DATA));
         }
         proofs.extend(wish.proofs.into_iter().map(|proof| (role.name.to_owned(), proof)));
         notes.extend(wish.notes.into_iter().map(|note| (role.name.to_owned(), note)));

@@ -82,12 +82,14 @@ impl<'s, 't> Session<'s, 't> {
             return Ok(vec![file(path)?]);
         }
         let mut paths = vec![CONFIG.to_owned()];
-        let names = self.inspect().list(CONFIG_MORE)?.unwrap_or_default();
+        let unreadable =
+            |error: pitool_host::Error| Failure::input("the config cannot be read").because(&error);
+        let names = self.inspect().list(CONFIG_MORE).map_err(unreadable)?.unwrap_or_default();
         let more = names.into_iter().filter(|name| name.ends_with(".toml") && !name.starts_with('.'));
         paths.extend(more.map(|name| format!("{CONFIG_MORE}/{name}")));
         let mut fragments = Vec::new();
         for path in paths {
-            if let Some(content) = self.inspect().read(&path)? {
+            if let Some(content) = self.inspect().read(&path).map_err(unreadable)? {
                 fragments.push(Fragment::new(path, content.bytes()));
             }
         }
