@@ -210,6 +210,9 @@ const LEFT_BY_PACKAGES: &[&str] = &[
     "/etc/apt/sources.list: new",
     // containerd makes it while it runs, and its package does not own it.
     "/etc/cni",
+    // Docker 20.10 makes its identity while it runs; a directory that is not empty stays, and says so.
+    "/etc/docker: new",
+    "/etc/docker/key.json: new",
     // Caches that are made anew.
     "/etc/ld.so.cache",
     "/etc/ssl/certs",
