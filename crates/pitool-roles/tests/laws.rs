@@ -34,7 +34,7 @@ fn wishes(jail: &str, site: &str) -> Vec<Kind> {
         Package::new("fail2ban").into(),
         Package::new("nginx").into(),
         Package::new("ufw").into(),
-        InstalledSet::default().into(),
+        InstalledSet::default().ours(["fail2ban", "nginx", "ufw"]).into(),
         User::new("appuser").home("/opt/app").groups(["sudo"]).into(),
         Directory::new("/opt/app").owner("appuser", "appuser").into(),
         Directory::new("/opt/app/config").owner("appuser", "appuser").mode(0o750).into(),
@@ -479,4 +479,38 @@ fn a_file_put_right_does_not_restart_a_service_that_never_read_the_edit() {
     assert_eq!(ids(&plan(&first(), &sim)), [id("file", path)]);
     assert_eq!(apply(&first(), &sim).unwrap(), [id("file", path)]);
     settled(&first(), &sim);
+}
+
+#[test]
+fn going_back_leaves_what_others_installed_since() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["git"]);
+    apply(&first(), &sim).unwrap();
+    sim.arrange().with_installed(&["jq"]);
+    rollback(None, &sim).unwrap();
+    let world = sim.world();
+    assert!(world.packages.get("nginx").is_none(), "ours goes");
+    assert!(world.packages.get("python3").is_none(), "what ours brought goes too");
+    assert!(world.packages.installed("jq"), "somebody asked for it");
+    assert!(world.packages.installed("libjq1"), "and it needs this");
+}
+
+#[test]
+fn going_back_leaves_what_an_old_package_needs_by_now() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["git"]);
+    apply(&first(), &sim).unwrap();
+    {
+        // As a kernel does: an upgrade of the package brings another version of what it needs.
+        let mut world = sim.arrange();
+        world.packages.packages.get_mut("git").unwrap().depends = "libjq1 (>= 2)".into();
+        world.catalogue.get_mut("git").unwrap().depends = vec!["libjq1".into()];
+        world.automatic.insert("libjq1".into());
+        world.with_installed(&["libjq1"]);
+    }
+    rollback(None, &sim).unwrap();
+    let world = sim.world();
+    assert!(world.packages.get("nginx").is_none(), "ours goes");
+    assert!(world.packages.installed("libjq1"), "git needs it");
+    assert!(world.packages.installed("git"), "apt would take it along");
 }
