@@ -514,3 +514,32 @@ fn going_back_leaves_what_an_old_package_needs_by_now() {
     assert!(world.packages.installed("libjq1"), "git needs it");
     assert!(world.packages.installed("git"), "apt would take it along");
 }
+
+#[test]
+fn a_text_that_is_not_utf_8_is_refused_and_stays() {
+    let sim = Sim::debian(13);
+    let path = "/home/pi/.ssh/authorized_keys";
+    let theirs = b"ssh-ed25519 AAAA m\xfcller@laptop\nssh-ed25519 BBBB other\n".to_vec();
+    sim.arrange().put_dir("/home").put_dir("/home/pi").put_dir("/home/pi/.ssh").put(path, theirs.clone());
+    let key = Part::new(path, Edit::Lines(vec!["ssh-ed25519 CCCC mine".into()]));
+    let want = Desired::new([("one".to_owned(), vec![Kind::from(key)])]).unwrap();
+    let error = Engine::plan(&want, false, &Journal::default(), &sim).unwrap_err();
+    assert!(format!("{error:?}").contains("UTF-8"), "{error:?}");
+    assert_eq!(sim.world().content(path).unwrap().bytes(), theirs);
+}
+
+#[test]
+fn root_who_is_refused_does_not_count_among_those_who_may_log_in() {
+    let sim = Sim::debian(13);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhTZ0eb0iNsZ1KIpqQ8LSCDKYFsf/ytYU1jcTqR0ECl root@laptop\n";
+    sim.arrange().put_dir("/root").put_dir("/root/.ssh").put("/root/.ssh/authorized_keys", key);
+    let held_back = |root| {
+        let guard = LoginGuard::Among { users: vec!["root".into()], passwords: false, root };
+        let file = File::new("/etc/ssh/sshd_config.d/01-pitool-users.conf", "AllowUsers root\n");
+        let file = vec![Kind::from(file.guarded_by(guard))];
+        let want = Desired::new([("security".to_owned(), file)]).unwrap();
+        plan(&want, &sim).refused.len()
+    };
+    assert_eq!(held_back(true), 0);
+    assert_eq!(held_back(false), 1, "nobody could log in any more");
+}
