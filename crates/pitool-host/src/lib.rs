@@ -25,7 +25,7 @@ mod values;
 pub use command::{Command, Output};
 pub use docker::DockerSource;
 pub use error::{Error, Result};
-pub use facts::{Facts, SwapMechanism};
+pub use facts::{Facts, Person, SwapMechanism};
 
 pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Progress};
 pub use package::{Package, PackageState, Packages, related};
