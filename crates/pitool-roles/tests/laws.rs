@@ -543,3 +543,45 @@ fn root_who_is_refused_does_not_count_among_those_who_may_log_in() {
     assert_eq!(held_back(true), 0);
     assert_eq!(held_back(false), 1, "nobody could log in any more");
 }
+
+#[test]
+fn the_firewall_has_the_rules_in_the_order_of_the_config() {
+    let sim = Sim::debian(13);
+    let from = |policy, port, from: &str| Rule { from: from.into(), ..Rule::new(policy, "tcp", port) };
+    let deny = |from_: &str| from(Policy::Deny, 8000, from_);
+    let want = |rules: Vec<Rule>| {
+        let wall = Firewall::new(Policy::Deny, Policy::Allow, None, rules);
+        let kinds = vec![Package::new("ufw").into(), Kind::from(wall)];
+        Desired::new([("security".to_owned(), kinds)]).unwrap()
+    };
+    let order = |file: &str| -> Vec<String> {
+        let world = sim.world();
+        let text = world.content(file).unwrap().text().unwrap().to_owned();
+        let tuples = text.lines().filter_map(|line| line.strip_prefix("### tuple ### ")).map(str::to_owned);
+        tuples.map(|line| line.split(' ').take(6).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let open = Rule::new(Policy::Allow, "tcp", 8000);
+    let web = Rule::new(Policy::Allow, "tcp", 80);
+    apply(&want(vec![deny("192.0.2.9"), open.clone(), web.clone()]), &sim).unwrap();
+    let four = order("/etc/ufw/user.rules");
+    assert_eq!(four[1], "deny tcp 8000 0.0.0.0/0 any 192.0.2.9", "{four:#?}");
+    // A new rule before one that is there, and one of IPv6.
+    let more = vec![deny("192.0.2.9"), deny("192.0.2.10"), deny("fd00::9"), open.clone(), web.clone()];
+    apply(&want(more.clone()), &sim).unwrap();
+    assert!(plan(&want(more), &sim).steps.is_empty());
+    let places = |list: &[String]| -> Vec<usize> {
+        ["192.0.2.10", "fd00::9", "allow tcp 8000", "allow tcp 80 "]
+            .iter()
+            .filter_map(|needle| list.iter().position(|line| format!("{line} ").contains(needle)))
+            .collect()
+    };
+    for file in ["/etc/ufw/user.rules", "/etc/ufw/user6.rules"] {
+        let list = order(file);
+        let at = places(&list);
+        assert!(at.len() == 3 && at.is_sorted(), "{file}: {list:#?}");
+        assert!(list[0].starts_with("limit tcp 22"), "{file}: {list:#?}");
+    }
+    // Where all of them open, the order does not matter and nothing moves.
+    apply(&want(vec![open.clone(), web.clone()]), &sim).unwrap();
+    assert!(plan(&want(vec![web, open]), &sim).steps.is_empty());
+}
