@@ -127,7 +127,12 @@ pub fn plan<R: Resource>(
             let reason = if alone {
                 let watched = goal.resource.watches();
                 Reason::Follows(watched.into_iter().filter(|id| upcoming.contains(id)).collect())
-            } else if managed.left(&id).is_some_and(|digest| digest != state_digest(&observed)) {
+            } else if managed.left(&id).is_some_and(|left| {
+                // What a watcher was left with names what it watched then: when the config changes that list, the
+                // difference is the config's.
+                let same_list = goal.resource.watches().is_empty() || left == state_digest(&after);
+                left != state_digest(&observed) && same_list
+            }) {
                 Reason::Drift
             } else {
                 Reason::Differs

@@ -111,7 +111,7 @@ impl Resource for Package {
     }
 
     fn enact(&self, host: &dyn Host, from: &PackageStatus, to: &PackageStatus) -> Result<()> {
-        Self::enact_all(host, &[Move { resource: self.clone(), from: *from, to: *to }])
+        Self::enact_group(host, &[Move { resource: self.clone(), from: *from, to: *to }])
     }
 
     fn change(&self, from: &PackageStatus, to: &PackageStatus) -> Change {
@@ -152,11 +152,8 @@ impl Resource for Package {
     fn group(&self) -> Option<&'static str> {
         Some(TRANSACTION)
     }
-}
 
-impl Package {
-    /// Carries out many changes in one apt transaction (and one more where packages go).
-    pub fn enact_all(host: &dyn Host, moves: &[Move<Self>]) -> Result<()> {
+    fn enact_group(host: &dyn Host, moves: &[Move<Self>]) -> Result<()> {
         let mut work = Transaction::default();
         for step in moves {
             work.add(&step.resource.name, step.from, step.to);
@@ -165,11 +162,7 @@ impl Package {
         work.carry_out(host)
     }
 
-    /// Refreshes apt's lists and makes sure that every package to install is known.
-    ///
-    /// # Errors
-    /// The unknown packages; or that apt could not refresh its lists.
-    pub fn preflight(host: &dyn Host, moves: &[Move<Self>]) -> std::result::Result<(), (Vec<Id>, Error)> {
+    fn preflight(host: &dyn Host, moves: &[Move<Self>]) -> std::result::Result<(), (Vec<Id>, Error)> {
         let names: Vec<String> = moves
             .iter()
             .filter(|step| step.to.installed() && !step.from.installed() && !step.resource.own_source)
@@ -178,7 +171,7 @@ impl Package {
         if names.is_empty() {
             return Ok(());
         }
-        apt::repair(host).and_then(|()| apt::update(host)).map_err(|error| (vec![], error))?;
+        apt::update(host).map_err(|error| (vec![], error))?;
         let unknown = apt::unknown(host, &names).map_err(|error| (vec![], error))?;
         if unknown.is_empty() {
             return Ok(());
@@ -398,7 +391,8 @@ impl Resource for InstalledSet {
 
     fn reversal(&self) -> Reversal {
         Reversal::Partial(
-            "packages that hold data are removed but not purged, and what others installed since stays".into(),
+            "packages that hold data are removed but not purged, and what others installed since stays"
+                .into(),
         )
     }
 

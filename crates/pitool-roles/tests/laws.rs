@@ -1,5 +1,6 @@
 //! The five laws of the engine, over every kind, on the simulated machine, with a power cut at every write.
 
+#![expect(clippy::print_stdout, reason = "what a failing law was about")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, RunId, Stage};
@@ -222,6 +223,8 @@ fn cuts(
                 } else {
                     sim.kill()
                 }
+                // Shown only when something fails: the last line is the cut that did it.
+                println!("{cut:?} at change {at} ({}), reboot {reboot}", whole.changes()[at]);
                 each(&sim, format!("cut {cut:?} at change {at} ({}), reboot {reboot}", whole.changes()[at]));
                 cases += 1;
             }
@@ -531,7 +534,8 @@ fn a_text_that_is_not_utf_8_is_refused_and_stays() {
 #[test]
 fn root_who_is_refused_does_not_count_among_those_who_may_log_in() {
     let sim = Sim::debian(13);
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhTZ0eb0iNsZ1KIpqQ8LSCDKYFsf/ytYU1jcTqR0ECl root@laptop\n";
+    let key =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhTZ0eb0iNsZ1KIpqQ8LSCDKYFsf/ytYU1jcTqR0ECl root@laptop\n";
     sim.arrange().put_dir("/root").put_dir("/root/.ssh").put("/root/.ssh/authorized_keys", key);
     let held_back = |root| {
         let guard = LoginGuard::Among { users: vec!["root".into()], passwords: false, root };
@@ -584,4 +588,68 @@ fn the_firewall_has_the_rules_in_the_order_of_the_config() {
     // Where all of them open, the order does not matter and nothing moves.
     apply(&want(vec![open.clone(), web.clone()]), &sim).unwrap();
     assert!(plan(&want(vec![web, open]), &sim).steps.is_empty());
+}
+
+#[test]
+fn all_packages_are_one_transaction() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let installs = |sim: &Sim| sim.commands().iter().filter(|command| command.contains(" install ")).count();
+    assert_eq!(installs(&sim), 1, "{:#?}", sim.commands());
+}
+
+#[test]
+fn a_file_that_a_service_no_longer_reads_is_no_news_to_it() {
+    let sim = Sim::debian(13);
+    let unit = |paths: &[&str]| {
+        let ids = paths.iter().map(|path| id("file", path)).collect::<Vec<_>>();
+        Kind::from(Unit::new("ssh.service").reads(ids))
+    };
+    let file = |path: &str| Kind::from(File::new(path, format!("# {path}\n")));
+    let (one, two) = ("/etc/ssh/sshd_config.d/01-one.conf", "/etc/ssh/sshd_config.d/01-two.conf");
+    let want = |kinds: Vec<Kind>| Desired::new([("ssh".to_owned(), kinds)]).unwrap();
+    let both = want(vec![file(one), file(two), unit(&[one, two])]);
+    let less = want(vec![file(one), unit(&[one])]);
+    apply(&both, &sim).unwrap();
+    // The file stays, so nothing happened to the service; nobody edited anything.
+    let plan_of = |want: &Desired<Kind>, prune| Engine::plan(want, prune, &Journal::default(), &sim).unwrap();
+    assert!(plan_of(&less, false).steps.is_empty());
+    // Pruned, it goes, and the service starts without it.
+    assert_eq!(ids(&plan_of(&less, true)), [id("file", two), id("unit", "ssh.service")]);
+    let outcome = engine(&sim).apply(&less, true, None, &mut |_| {}).unwrap();
+    assert_eq!(outcome.settled.ending, Ending::Done);
+    assert!(!sim.world().units["ssh.service"].running_with.contains_key(two));
+    // A file more is a restart, and no drift.
+    let plan = plan_of(&both, false);
+    assert_eq!(ids(&plan), [id("file", two), id("unit", "ssh.service")]);
+    assert!(
+        plan.steps.iter().all(|step| step.reason != pitool_engine::Reason::Drift),
+        "{:?}",
+        plan.steps[1].reason
+    );
+}
+
+#[test]
+fn pruned_things_go_children_first_and_users_last() {
+    let sim = Sim::debian(13);
+    let kinds = vec![
+        User::new("ada").home("/opt/ada").into(),
+        Directory::new("/opt/ada").owner("ada", "ada").into(),
+        Directory::new("/opt/ada/data").owner("ada", "ada").into(),
+        File::new("/opt/ada/data/a", "x\n").owner("ada", "ada").into(),
+    ];
+    let none = Desired::<Kind>::new([("app".to_owned(), vec![])]).unwrap();
+    let start = sim.snapshot();
+    apply(&Desired::new([("app".to_owned(), kinds)]).unwrap(), &sim).unwrap();
+    let mut left = Vec::new();
+    let outcome = engine(&sim)
+        .apply(&none, true, None, &mut |event| {
+            if let Event::Left { id, .. } = event {
+                left.push(id);
+            }
+        })
+        .unwrap();
+    assert_eq!(outcome.settled.ending, Ending::Done, "{:?}", outcome.settled.failures);
+    assert!(left.is_empty(), "{left:?}");
+    back(&sim, &start, "pruned");
 }
