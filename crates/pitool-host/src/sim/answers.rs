@@ -132,7 +132,7 @@ pub(super) fn curl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         return if shell.offline() { shell.fail(6, "curl: (6) Could not resolve host") } else { Ok(0) };
     }
     if !shell.world().active("nginx.service") {
-        shell.say("\n000");
+        shell.print("\n000");
         return shell.fail(
             7,
             "curl: (7) Failed to connect to 127.0.0.1 port 80 after 0 ms: Could not connect to server",
@@ -140,7 +140,7 @@ pub(super) fn curl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     }
     let healthy =
         shell.world().running_lines("nginx.service").iter().any(|line| line.contains("return 200 \"healthy"));
-    shell.say(if healthy { "healthy\n\n200" } else { "<html>404 Not Found</html>\n404" });
+    shell.print(if healthy { "healthy\n\n200" } else { "<html>404 Not Found</html>\n404" });
     Ok(0)
 }
 

@@ -160,6 +160,11 @@ impl Shell<'_> {
         self.stdout.push('\n');
     }
 
+    /// Prints on standard output without ending the line.
+    pub(super) fn print(&mut self, text: &str) {
+        self.stdout.push_str(text);
+    }
+
     /// Prints a line on standard error.
     pub(super) fn complain(&mut self, line: impl AsRef<str>) {
         self.stderr.push_str(line.as_ref());
