@@ -124,13 +124,15 @@ pub fn plan<R: Resource>(
         // What counts is the state that its turn will find: steps before it may bring it there, or take it away.
         if foreseen != after {
             let alone = goal.target(&observed) == observed;
-            let reason = if alone {
-                let watched = goal.resource.watches();
-                Reason::Follows(watched.into_iter().filter(|id| upcoming.contains(id)).collect())
-            } else if managed.left(&id).is_some_and(|digest| digest != state_digest(&observed)) {
-                Reason::Drift
-            } else {
-                Reason::Differs
+            let moved = managed.left(&id).is_some_and(|digest| digest != state_digest(&observed));
+            let watched = goal.resource.watches();
+            let causes: Vec<Id> = watched.into_iter().filter(|id| upcoming.contains(id)).collect();
+            let reason = match (alone, moved) {
+                (true, _) => Reason::Follows(causes),
+                // Its state tells of all that it watches, so that something new among that looks like a move, too.
+                (false, true) if causes.is_empty() => Reason::Drift,
+                (false, true) => Reason::Follows(causes),
+                (false, false) => Reason::Differs,
             };
             upcoming.0.insert(id.clone(), goal.resource.fingerprint(&after));
             plan.steps.push(Step {
