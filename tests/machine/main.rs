@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test of whole machines reads its own surroundings")]
 
 mod bad_days;
+mod contract;
 mod life;
 mod power;
 
@@ -19,6 +20,9 @@ use pitool_testkit::suite::Runner;
 fn main() -> ExitCode {
     let mut runner = Runner::new();
     let Some(lab) = runner.lab() else { return runner.finish() };
+    for suite in Suite::ALL {
+        contract::cases(&mut runner, &lab, suite);
+    }
     let deb = match deb() {
         Ok(deb) => deb,
         Err(error) => {

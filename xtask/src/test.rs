@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use pitool_testkit::machine::{Lab, Suite};
 
 use crate::deb;
-use crate::tools::{cargo, command, find, is_root, root};
+use crate::tools::{cargo, command, find, is_root, root, run, target_dir};
 
 /// One part of the tests, run only where all it needs is there.
 struct Part {
@@ -122,11 +122,13 @@ fn boxes() -> Result<Tally> {
     tallied(&mut machine_test("lab"), "")
 }
 
-/// The package on whole machines.
+/// The package on whole machines, and the contract of a host.
 fn machines() -> Result<Tally> {
     // As shipped, and in the place where the suites look for it.
     let deb = deb::build()?.deb;
-    tallied(machine_test("machine").env("PITOOL_DEB", deb), "")
+    run(cargo().args(["build", "--locked", "--package", "pitool-host", "--example", "contract"]))?;
+    let contract = target_dir().join("debug/examples/contract");
+    tallied(machine_test("machine").env("PITOOL_DEB", deb).env("PITOOL_CONTRACT", contract), "")
 }
 
 fn machine_test(name: &str) -> Command {

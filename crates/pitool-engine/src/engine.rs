@@ -109,7 +109,8 @@ impl<'h> Engine<'h> {
         journal: &Journal,
         host: &dyn Inspect,
     ) -> Result<(Vec<Goal<R>>, Managed, Vec<Id>)> {
-        let managed = Managed::read(journal, host)?;
+        let unfinished = journal.unfinished(host)?.is_some();
+        let managed = Managed::read(journal, host)?.after(unfinished);
         let unwanted = managed.unwanted(&desired.goals, &desired.roles);
         if prune {
             let originals = backwards(managed.originals(&unwanted, journal, host)?);
@@ -136,7 +137,8 @@ impl<'h> Engine<'h> {
             None => journal.undoable(host)?.ok_or(Error::NothingToUndo)?,
         };
         let goals = backwards(journal.before::<R>(host, run)?);
-        Ok((run, plan(&goals, host, &Managed::read(journal, host)?)?))
+        // Whoever goes back undoes everything alike, whoever did it.
+        Ok((run, plan(&goals, host, &Managed::default())?))
     }
 
     /// Makes the machine what is wanted. A failed run is taken back.
@@ -386,8 +388,12 @@ impl<R: Resource> Work<'_, '_, R> {
                 (Ok((true, _)), ..) => {
                     (self.tell)(Event::Done { id: id.clone(), by: By::Step });
                 }
-                (Ok((false, _)), Reversal::Partial(why) | Reversal::None(why), true) => {
+                (Ok((false, now)), Reversal::Partial(why) | Reversal::None(why), true) => {
                     (self.tell)(Event::Left { id: id.clone(), why });
+                    if now == step.from {
+                        ended.push(id);
+                        continue;
+                    }
                 }
                 (Ok((false, now)), ..) => {
                     let gap = step.resource.change(&now, &goal.target(&now)).summary;

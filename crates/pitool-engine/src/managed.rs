@@ -29,6 +29,9 @@ pub struct ManagedEntry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Managed {
     entries: BTreeMap<Id, ManagedEntry>,
+    /// After a run that was cut off, what is there may be that run's work: nobody knows how pitool left it.
+    #[serde(skip)]
+    unsure: bool,
 }
 
 /// A digest of a state, for telling whether it moved.
@@ -65,9 +68,14 @@ impl Managed {
             .map_err(|source| JournalError::Write { dir, source })
     }
 
-    /// The digest of the state that the last run left, where pitool looks after this id.
+    /// The same after a run that did not come to its end, if there is one.
+    pub(crate) fn after(self, unfinished: bool) -> Self {
+        Self { unsure: unfinished, ..self }
+    }
+
+    /// The digest of the state that the last run left, where pitool looks after this id and knows.
     pub fn left(&self, id: &Id) -> Option<Digest> {
-        self.entries.get(id).map(|entry| entry.left)
+        self.entries.get(id).filter(|_| !self.unsure).map(|entry| entry.left)
     }
 
     /// Every entry.

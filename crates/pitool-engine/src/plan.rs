@@ -124,18 +124,18 @@ pub fn plan<R: Resource>(
         // What counts is the state that its turn will find: steps before it may bring it there, or take it away.
         if foreseen != after {
             let alone = goal.target(&observed) == observed;
-            let reason = if alone {
-                let watched = goal.resource.watches();
-                Reason::Follows(watched.into_iter().filter(|id| upcoming.contains(id)).collect())
-            } else if managed.left(&id).is_some_and(|left| {
-                // What a watcher was left with names what it watched then: when the config changes that list, the
+            let watched = goal.resource.watches();
+            let moved = managed.left(&id).is_some_and(|left| {
+                // The state of a watcher names all that it watches: when the config changes that list, the
                 // difference is the config's.
-                let same_list = goal.resource.watches().is_empty() || left == state_digest(&after);
-                left != state_digest(&observed) && same_list
-            }) {
-                Reason::Drift
-            } else {
-                Reason::Differs
+                left != state_digest(&observed) && (watched.is_empty() || left == state_digest(&after))
+            });
+            let causes: Vec<Id> = watched.into_iter().filter(|id| upcoming.contains(id)).collect();
+            let reason = match (alone, moved) {
+                (true, _) => Reason::Follows(causes),
+                (false, true) if causes.is_empty() => Reason::Drift,
+                (false, true) => Reason::Follows(causes),
+                (false, false) => Reason::Differs,
             };
             upcoming.0.insert(id.clone(), goal.resource.fingerprint(&after));
             plan.steps.push(Step {

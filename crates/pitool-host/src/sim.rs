@@ -8,6 +8,7 @@
 //! `machine` makes machines, `program` lists the programs that they know, one file for each.
 
 mod accounts;
+mod answers;
 mod apt;
 mod catalogue;
 mod kernel;

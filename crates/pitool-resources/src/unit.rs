@@ -289,7 +289,7 @@ impl Resource for Unit {
             let changed: Vec<&str> = to
                 .on_disk
                 .iter()
-                .filter(|(path, digest)| with.get(*path) != Some(digest))
+                .filter(|(path, digest)| with.get(*path).copied().flatten() != **digest)
                 .map(|(path, _)| path.as_str())
                 .collect();
             parts.push(if changed.is_empty() {

@@ -110,10 +110,15 @@ impl Failure {
                     command => format!(
                         "another pitool is at work: `{command}`, process {}, since {}; nothing was changed",
                         holder.pid,
-                        clock.show(&holder.since)
+                        clock.tell(&holder.since)
                     ),
                 };
                 failure = failure.hint("wait until it is done, then try again; pitool does not wait for it");
+            }
+            Error::NothingToUndo => {
+                failure = failure.hint(
+                    "`pitool history` lists the runs; with its number any of them can be taken back, a rollback too",
+                );
             }
             Error::Moved(_) => {
                 failure.message += "; nothing was changed";

@@ -854,8 +854,9 @@ fn update(shell: &mut Shell<'_>, options: &Options) -> Ending {
         let place = format!("{} {} InRelease", source.uri, source.suite);
         if shell.offline() {
             shell.say(format!("Ign:{} {place}", index + 1));
+            let severity = if options.value("apt::update::error-mode") == Some("any") { "E" } else { "W" };
             shell.complain(format!(
-                "W: Failed to fetch {}/dists/{}/InRelease  Temporary failure resolving '{}'",
+                "{severity}: Failed to fetch {}/dists/{}/InRelease  Temporary failure resolving '{}'",
                 source.uri.trim_end_matches('/'),
                 source.suite,
                 source.host()

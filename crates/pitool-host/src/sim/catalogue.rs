@@ -24,7 +24,7 @@ pub(super) const BASE: &[&str] = &[
 /// Packages of which nothing matters but that they are there: name, dependencies.
 const PLAIN: &[(&str, &[&str])] = &[
     ("dpkg", &[]),
-    ("apt", &[]),
+    ("apparmor", &[]),
     ("tzdata", &[]),
     ("procps", &[]),
     ("passwd", &[]),
@@ -65,6 +65,7 @@ const PLAIN: &[(&str, &[&str])] = &[
     ("docker-compose-plugin", &[]),
     ("docker-buildx-plugin", &[]),
     ("docker-ce-cli", &[]),
+    ("docker-buildx", &[]),
     ("docker-cli", &[]),
     ("docker-compose", &[]),
     ("debconf", &[]),
@@ -81,6 +82,12 @@ pub(super) fn fill(world: &mut World, release: u32) {
         }
         world.offer(package);
     }
+    world.offer(
+        Package::new("apt")
+            .file("/usr/share/doc/apt/copyright", "free")
+            .unit(Unit::new("apt-daily.timer").without_reload())
+            .unit(Unit::new("apt-daily-upgrade.timer").without_reload()),
+    );
     world.offer(
         Package::new("hello")
             .version("2.10-3")

@@ -348,7 +348,10 @@ impl World {
         }
         let memory = if model.contains("Zero") { 512 << 10 } else { 4 << 20 };
         let page_size = if model.contains("Pi 5") && !os.narrow() { 16384 } else { 4096 };
+        // The boards with an ARMv6, which the system's own architecture does not tell.
+        let armv6 = ["Zero W", "Zero Rev", "Pi Model"].iter().any(|board| model.contains(board));
         let kernel = match (release, model.contains("Pi 5")) {
+            _ if armv6 => "6.12.47+rpt-rpi-v6",
             (12, _) => "6.6.51+rpt-rpi-v8",
             (_, true) => "6.12.47+rpt-rpi-2712",
             (_, false) => "6.12.47+rpt-rpi-v8",
@@ -358,6 +361,15 @@ impl World {
         for base in ["/proc/device-tree", "/sys/firmware/devicetree/base"] {
             world.put(&format!("{base}/model"), format!("{model}\0"));
             world.put(&format!("{base}/serial-number"), format!("{serial}\0"));
+        }
+        if armv6 {
+            world.put(
+                "/proc/cpuinfo",
+                "processor\t: 0\nmodel name\t: ARMv6-compatible processor rev 7 (v6l)\nBogoMIPS\t: 697.95\n\
+                 Features\t: half thumb fastmult vfp edsp java tls\nCPU implementer\t: 0x41\nCPU architecture: 7\n\
+                 CPU variant\t: 0x0\nCPU part\t: 0xb76\nCPU revision\t: 7\n",
+            );
+            world.put("/proc/sys/kernel/arch", "armv6l\n");
         }
         let cpu = format!("{}\nSerial\t\t: {serial}\nModel\t\t: {model}\n", world.text("/proc/cpuinfo"));
         world.put("/proc/cpuinfo", cpu);

@@ -2,7 +2,7 @@
 
 use std::cell::{Ref, RefCell};
 
-use super::{Fault, Sim, World, accounts, apt, kernel, locale, swap, systemctl, ufw, validators};
+use super::{Fault, Sim, World, accounts, answers, apt, kernel, locale, swap, systemctl, ufw, validators};
 use crate::{Command, Error, Output, Result};
 
 /// Why a program stops before its end.
@@ -28,9 +28,13 @@ type Program = fn(&mut Shell<'_>, &[&str]) -> Ending;
 /// Every program that there is, unless it comes with a package that is not installed ([`Shell::world`] knows).
 const PROGRAMS: &[(&str, &str, Program)] = &[
     ("apt-cache", "", apt::cache),
+    ("apt-config", "", answers::apt_config),
     ("apt-get", "", apt::get),
     ("apt-mark", "", apt::mark),
+    ("bash", "", answers::bash),
     ("blkid", "", swap::blkid),
+    ("curl", "curl", answers::curl),
+    ("docker", "", answers::docker),
     ("dockerd", "", validators::dockerd),
     ("dpkg", "", apt::dpkg),
     ("fail2ban-client", "fail2ban", validators::fail2ban_client),
@@ -40,6 +44,7 @@ const PROGRAMS: &[(&str, &str, Program)] = &[
     ("groupadd", "", accounts::groupadd),
     ("groupdel", "", accounts::groupdel),
     ("hostname", "", kernel::hostname),
+    ("iptables", "iptables", answers::iptables),
     // The simulated services say nothing.
     ("journalctl", "", |_, _| Ok(0)),
     ("locale", "", locale::locale),
@@ -47,11 +52,14 @@ const PROGRAMS: &[(&str, &str, Program)] = &[
     ("logrotate", "logrotate", validators::logrotate),
     ("mkswap", "", swap::mkswap),
     ("nginx", "nginx", validators::nginx),
+    ("ss", "", answers::ss),
     ("sshd", "openssh-server", validators::sshd),
+    ("su", "", answers::su),
     ("swapoff", "", swap::swapoff),
     ("swapon", "", swap::swapon),
     ("sysctl", "", kernel::sysctl),
     ("systemctl", "", systemctl::systemctl),
+    ("systemd-analyze", "", answers::systemd_analyze),
     ("timedatectl", "", locale::timedatectl),
     ("true", "", |_, _| Ok(0)),
     ("ufw", "ufw", ufw::ufw),
@@ -103,8 +111,14 @@ fn execute(
     if !package.is_empty() && !world.borrow().unpacked(package) {
         return Err(no_such_file());
     }
-    if name == "dockerd" && !["docker.io", "docker-ce"].iter().any(|package| world.borrow().unpacked(package))
-    {
+    let packages: &[&str] = match name {
+        "dockerd" => &["docker.io", "docker-ce"],
+        // Debian 12 has the client in docker.io, too.
+        "docker" if world.borrow().debian_12() => &["docker.io", "docker-ce-cli"],
+        "docker" => &["docker-cli", "docker-ce-cli"],
+        _ => &[],
+    };
+    if !packages.is_empty() && !packages.iter().any(|package| world.borrow().unpacked(package)) {
         return Err(no_such_file());
     }
     match sim.fault(&command.display()) {
@@ -144,6 +158,11 @@ impl Shell<'_> {
         (self.line)(line.as_ref());
         self.stdout.push_str(line.as_ref());
         self.stdout.push('\n');
+    }
+
+    /// Prints on standard output without ending the line.
+    pub(super) fn print(&mut self, text: &str) {
+        self.stdout.push_str(text);
     }
 
     /// Prints a line on standard error.

@@ -157,6 +157,18 @@ pub(super) fn nginx(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 
 /// dockerd(8): `--validate`.
 pub(super) fn dockerd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+    if args == ["--help"] {
+        // Docker 20.10, which Debian 12 has, knows no --validate.
+        let old =
+            shell.world().packages.get("docker.io").is_some_and(|docker| docker.version.starts_with("20."));
+        shell.say(
+            "Usage:\tdockerd [OPTIONS]\n\nOptions:\n      --config-file string   Daemon configuration file",
+        );
+        if !old {
+            shell.say("      --validate             Validate daemon configuration and exit");
+        }
+        return Ok(0);
+    }
     if !args.contains(&"--validate") {
         shell.unknown();
     }

@@ -18,7 +18,7 @@ impl Proof for ClockSynchronized {
         Ok(match timedatectl::synchronized(&output.stdout) {
             Some(true) => Verdict::InForce { answer: "NTPSynchronized=yes".into() },
             // Seconds after a start as well as for ever without a network: nobody can tell the two apart.
-            Some(false) => Verdict::Pending { until: "a time server has answered".into() },
+            Some(false) => Verdict::Pending { until: "the answer of a time server".into() },
             None => Verdict::Unknown { why: format!("timedatectl does not say: {}", output.tail()) },
         })
     }

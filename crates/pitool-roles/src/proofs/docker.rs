@@ -167,7 +167,7 @@ fn limited(containers: &str) -> Verdict {
         return Verdict::InForce { answer: format!("{} containers", containers.lines().count()) };
     }
     Verdict::Pending {
-        until: format!("older containers are made anew, with their settings: {}", without.join(", ")),
+        until: format!("new containers in place of those that keep older settings: {}", without.join(", ")),
     }
 }
 

@@ -58,8 +58,7 @@ impl JailRuns {
             jail.files.iter().map(String::as_str).filter(|file| *file != "/dev/null").collect();
         if files.is_empty() {
             return Verdict::Pending {
-                until: "nginx has a log file and fail2ban starts after that (`systemctl reload fail2ban`)"
-                    .into(),
+                until: "nginx's first log file and `systemctl reload fail2ban` after it".into(),
             };
         }
         Verdict::InForce { answer: format!("reads {}, {banned}", files.join(" ")) }

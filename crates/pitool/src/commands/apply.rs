@@ -240,7 +240,11 @@ fn refused(
         }
     }
     if ids.is_empty() {
-        return failure;
+        return match failure.causes.iter().any(|cause| cause.contains("Failed to fetch")) {
+            true => failure
+                .hint("is there a network? `apt-get update` must work before anything can be installed"),
+            false => failure,
+        };
     }
     if !written {
         // A role wants it, so that the machine lacks the repository: no mistake of the person's.

@@ -11,7 +11,7 @@ use crate::exit;
 use crate::failure::Result;
 use crate::render::plan::{PlanView, show};
 use crate::render::run::{Follower, name};
-use crate::render::{count, duration, failure, json as json_out};
+use crate::render::{count, duration, failure, json as json_out, wrap};
 use crate::session::Session;
 
 /// Shows what would come back, and brings it back.
@@ -34,7 +34,8 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
     } else if !terminal.quiet || command.check {
         show(terminal, &view);
         let end = if command.check { "; nothing was changed." } else { "." };
-        terminal.line(format!("Going back to before run {run}: {}{end}", view.size()));
+        let line = format!("Going back to before run {run}: {}{end}", view.size());
+        terminal.line(wrap(&line, terminal.width, 0, 0));
     }
     if command.check {
         return Ok(if view.steps.is_empty() { exit::DONE } else { exit::PENDING });

@@ -22,6 +22,15 @@ fn painted(terminal: &Terminal<'_>, run: &Run, words: &str) -> String {
     }
 }
 
+/// How many things changed, as far as the journal knows: a power cut may have taken its last lines.
+fn changes(run: &Run) -> String {
+    match (run.ending, run.changed) {
+        (None, 0) => "?".to_owned(),
+        (None, known) => format!("{known}+"),
+        (Some(_), known) => known.to_string(),
+    }
+}
+
 /// Lists runs, newest first.
 pub fn table(terminal: &Terminal<'_>, runs: &[Run], clock: &Clock) {
     if runs.is_empty() {
@@ -33,14 +42,18 @@ pub fn table(terminal: &Terminal<'_>, runs: &[Run], clock: &Clock) {
     for run in runs.iter().rev() {
         let result = painted(terminal, run, &format!("{:<8}", ending(run)));
         let command = match &run.header.purpose {
-            Purpose::Rollback { of } => format!("{} (of run {of})", run.header.command),
+            Purpose::Rollback { of } if run.header.command.starts_with("pitool rollback") => {
+                format!("{} (of run {of})", run.header.command)
+            }
+            // Nobody asked for it: the run before it failed.
+            Purpose::Rollback { of } => format!("{} (run {of} taken back)", run.header.command),
             Purpose::Apply => run.header.command.clone(),
         };
         terminal.line(format!(
             "{:>4}  {:<16}  {result}  {:>7}  {}",
             run.header.run.0,
             clock.show(&run.header.started),
-            run.changed,
+            changes(run),
             wrap(&command, terminal.width, 43, 43),
         ));
     }
@@ -62,7 +75,12 @@ pub fn one(terminal: &Terminal<'_>, run: &Run, clock: &Clock) {
     let took = took.map_or(String::new(), |took| format!(", took {}", duration(took)));
     row(
         "result",
-        &format!("{}, {}{took}", painted(terminal, run, ending(run)), count(run.changed, "change")),
+        &match run.ending {
+            None => painted(terminal, run, "cut off; a power cut may have taken the last words about it"),
+            Some(_) => {
+                format!("{}, {}{took}", painted(terminal, run, ending(run)), count(run.changed, "change"))
+            }
+        },
     );
     row("pitool", &run.header.pitool);
     if let Some(before) = run.header.continues {

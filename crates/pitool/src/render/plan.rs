@@ -276,12 +276,18 @@ fn block(terminal: &Terminal<'_>, heading: &str, steps: &[&StepView]) -> String 
     let mut text = format!("{}\n", terminal.paint.heading(heading));
     if !terminal.verbose {
         for action in [Action::Remove, Action::New, Action::Change] {
-            let of_action: Vec<&StepView> = steps
+            let (half, whole): (Vec<&StepView>, Vec<&StepView>) = steps
                 .iter()
                 .copied()
                 .filter(|step| step.kind == PACKAGE && step.action == action && plain(step))
-                .collect();
-            text.push_str(&packages(terminal, action, &of_action));
+                .partition(|step| step.summary.starts_with("half installed"));
+            let (what, half_what) = match action {
+                Action::New => ("to install", "to install"),
+                Action::Change => ("to mark as wanted", "to finish installing"),
+                Action::Remove => ("to remove", "to remove"),
+            };
+            text.push_str(&packages(terminal, action, what, &whole));
+            text.push_str(&packages(terminal, action, half_what, &half));
         }
     }
     let column = steps
@@ -310,15 +316,10 @@ fn plain(step: &StepView) -> bool {
     step.risk == Risk::None && !matches!(step.reversal, Reversal::None(_))
 }
 
-fn packages(terminal: &Terminal<'_>, action: Action, steps: &[&StepView]) -> String {
+fn packages(terminal: &Terminal<'_>, action: Action, what: &str, steps: &[&StepView]) -> String {
     if steps.is_empty() {
         return String::new();
     }
-    let what = match action {
-        Action::New => "to install",
-        Action::Change => "to mark as wanted",
-        Action::Remove => "to remove",
-    };
     let start = format!("{} {what}:", count(steps.len(), PACKAGE));
     let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
     let mut shown = names.len();

@@ -174,7 +174,7 @@ fn say_chain(terminal: &Terminal<'_>, error: &str) {
     }
 }
 
-/// `run 7 (pitool apply all) was cut off at 2026-11-21 03:37 after 12 changes`, and what to do.
+/// `Run 7 (pitool apply all) was cut off (it began at 2026-11-21 03:37) after at least 12 changes`, and what to do.
 pub fn unfinished(terminal: &Terminal<'_>, run: &Run, clock: &Clock) {
     let Run { header, .. } = run;
     let how = match (run.ending, &header.purpose) {
@@ -184,15 +184,16 @@ pub fn unfinished(terminal: &Terminal<'_>, run: &Run, clock: &Clock) {
         _ => "was cut off",
     };
     let when = match &run.finished {
-        Some(at) => format!("at {}", clock.show(at)),
-        None => format!("(it began at {})", clock.show(&header.started)),
+        Some(at) => format!("at {}", clock.tell(at)),
+        None => format!("(it began at {})", clock.tell(&header.started)),
     };
-    let what = format!(
-        "Run {} ({}) {how} {when} after {}.",
-        header.run,
-        header.command,
-        count(run.changed, "change")
-    );
+    // What a power cut took was not written down: the journal may know of fewer changes than there were.
+    let after = match (run.ending, run.changed) {
+        (None, 0) => String::new(),
+        (None, some) => format!(" after at least {}", count(some, "change")),
+        (Some(_), known) => format!(" after {}", count(known, "change")),
+    };
+    let what = format!("Run {} ({}) {how} {when}{after}.", header.run, header.command);
     let next = match &header.purpose {
         Purpose::Apply => format!("`{}` goes on, `pitool rollback` goes back.", again(run)),
         Purpose::Rollback { of } => {

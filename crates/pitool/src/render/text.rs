@@ -67,9 +67,10 @@ pub fn list<T: std::fmt::Display>(items: &[T], most: usize) -> String {
 }
 
 /// Breaks a text into lines of at most `width` characters; lines after the first are indented. A word that is too
-/// long for a line stays whole, so that it can be copied.
+/// long for a line stays whole, so that it can be copied; so do short commands in backticks, and times.
 pub fn wrap(text: &str, width: usize, first: usize, indent: usize) -> String {
     let mut lines = String::new();
+    let text = glued(text);
     for (number, paragraph) in text.lines().enumerate() {
         let mut used = if number == 0 { first } else { indent };
         if number > 0 {
@@ -92,7 +93,26 @@ pub fn wrap(text: &str, width: usize, first: usize, indent: usize) -> String {
             begun = true;
         }
     }
-    lines
+    lines.replace(GLUE, " ")
+}
+
+/// A space at which no line breaks.
+const GLUE: char = '\u{a0}';
+
+/// The most characters between two backticks that stay on one line.
+const COMMAND: usize = 40;
+
+/// Keeps lines from breaking within short commands.
+fn glued(text: &str) -> String {
+    let mut parts: Vec<String> = text.split('`').map(str::to_owned).collect();
+    let closed = parts.len() - 1;
+    // Every other part is between two backticks; one that is never closed is no command.
+    for part in parts.iter_mut().take(closed).skip(1).step_by(2) {
+        if part.chars().count() <= COMMAND {
+            *part = part.replace(' ', &GLUE.to_string());
+        }
+    }
+    parts.join("`")
 }
 
 /// A duration in as few words as make sense: `0.4 s`, `52 s`, `3 min 12 s`, `2 h 5 min`.
@@ -115,6 +135,11 @@ impl Clock {
     pub fn new(localtime: Option<&[u8]>) -> Self {
         let zone = localtime.and_then(|bytes| TimeZone::tzif("local", bytes).ok());
         Self(zone.unwrap_or(TimeZone::UTC))
+    }
+
+    /// The same for the middle of a sentence, where no line may break in it.
+    pub fn tell(&self, time: &str) -> String {
+        self.show(time).replace(' ', &GLUE.to_string())
     }
 
     /// `2026-11-21 03:37`; a text that is no time stays as it is.
@@ -151,6 +176,8 @@ mod tests {
         assert_eq!(wrap("/a/path/that/is/too/long x", 8, 0, 2), "/a/path/that/is/too/long\n  x");
         assert_eq!(wrap("one\ntwo", 80, 0, 2), "one\n  two");
         assert_eq!(wrap("", 80, 0, 2), "");
+        assert_eq!(wrap("then `a b c` it", 8, 0, 0), "then\n`a b c`\nit");
+        assert_eq!(wrap("a `b c", 4, 0, 0), "a `b\nc");
     }
 
     #[test]
