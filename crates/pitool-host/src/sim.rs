@@ -435,6 +435,7 @@ impl Inspect for Sim {
                         active: crate::ActiveState::Inactive,
                         invocation: String::new(),
                         stale: false,
+                        unannounced: false,
                         ..status
                     }
                 } else {

@@ -32,6 +32,9 @@ pub struct UnitStatus {
     pub invocation: String,
     /// `NeedDaemonReload`: the unit file on disk is newer than what the manager read.
     pub stale: bool,
+    /// Whether `systemctl start` returns before anybody knows that it will stay up: `Type` is `simple`, `exec` or
+    /// `idle` (systemd.service(5)).
+    pub unannounced: bool,
 }
 
 impl UnitStatus {

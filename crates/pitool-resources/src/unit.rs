@@ -258,7 +258,9 @@ impl Resource for Unit {
             _ => {}
         }
         if to.active {
-            host.sleep(SETTLING);
+            if status.unannounced {
+                host.sleep(SETTLING);
+            }
             let status = self.status(host)?;
             if status.active == ActiveState::Active {
                 self.write_mark(host, status.invocation, &now_on_disk)?;

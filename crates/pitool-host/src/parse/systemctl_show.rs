@@ -5,7 +5,7 @@ use crate::{ActiveState, UnitStatus};
 
 /// The properties to ask for.
 pub const PROPERTIES: &str =
-    "--property=Id,Names,LoadState,ActiveState,UnitFileState,InvocationID,NeedDaemonReload";
+    "--property=Id,Names,LoadState,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,Type";
 
 /// Reads the answer to a question for these names; `None` when there are not as many blocks as names.
 ///
@@ -27,6 +27,7 @@ fn unit(name: &str, block: &str) -> UnitStatus {
             "UnitFileState" => value.clone_into(&mut unit.file_state),
             "InvocationID" => value.clone_into(&mut unit.invocation),
             "NeedDaemonReload" => unit.stale = value == "yes",
+            "Type" => unit.unannounced = matches!(value, "simple" | "exec" | "idle"),
             _ => {}
         }
     }

@@ -129,6 +129,7 @@ impl World {
                 0 => String::new(),
                 number => blake3::hash(&number.to_le_bytes()).to_hex()[..32].to_owned(),
             },
+            unannounced: false,
             stale: loaded.is_some_and(|loaded| *loaded != self.unit_files(&name)),
         }
     }
