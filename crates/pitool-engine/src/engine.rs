@@ -192,7 +192,8 @@ impl<'h> Engine<'h> {
         }
         let continues =
             unfinished.filter(|run| run.header.purpose == Purpose::Apply).map(|run| run.header.run);
-        let settled = self.settle(&goals, plan, managed, Purpose::Apply, &desired.roles, continues, false, tell)?;
+        let settled =
+            self.settle(&goals, plan, managed, Purpose::Apply, &desired.roles, continues, false, tell)?;
         let rolled_back = match (settled.ending, settled.run) {
             (Ending::Failed, Some(run)) => Some(self.settle_back::<R>(run, true, tell)?),
             _ => None,

@@ -131,7 +131,9 @@ pub enum JournalError {
         source: pitool_host::Error,
     },
     /// The disk said no when the run was over.
-    #[error("run {run} has settled everything, but the journal in {dir} cannot say so; make room and apply again")]
+    #[error(
+        "run {run} has settled everything, but the journal in {dir} cannot say so; make room and apply again"
+    )]
     Late {
         /// The run.
         run: RunId,

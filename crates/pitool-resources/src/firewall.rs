@@ -207,7 +207,8 @@ impl Firewall {
     /// Those of the config's rules that have to move behind others, given one of ufw's lists.
     fn misplaced(&self, ssh: &BTreeSet<u16>, list: &[Rule], ipv6: bool) -> BTreeSet<Rule> {
         let ordered = self.ordered(ssh);
-        let mut of_family = ordered.into_iter().filter(|rule| rule.from == "any" || rule.from.contains(':') == ipv6);
+        let mut of_family =
+            ordered.into_iter().filter(|rule| rule.from == "any" || rule.from.contains(':') == ipv6);
         let place = |rule: &Rule| list.iter().position(|held| held == rule);
         let mut last = None;
         while let Some(rule) = of_family.next() {
@@ -226,7 +227,8 @@ impl Firewall {
 
 /// Whether a rule would take the place of one that lets people in by ssh, and shut them out.
 fn shuts(rule: &Rule, ssh: &[Rule]) -> bool {
-    matches!(rule.policy, Policy::Deny | Policy::Reject) && ssh.iter().any(|open| open.subject() == rule.subject())
+    matches!(rule.policy, Policy::Deny | Policy::Reject)
+        && ssh.iter().any(|open| open.subject() == rule.subject())
 }
 
 impl Resource for Firewall {

@@ -411,7 +411,8 @@ impl Resource for InstalledSet {
 
     fn reversal(&self) -> Reversal {
         Reversal::Partial(
-            "packages that hold data are removed but not purged, and what others installed since stays".into(),
+            "packages that hold data are removed but not purged, and what others installed since stays"
+                .into(),
         )
     }
 
@@ -446,6 +447,11 @@ impl Resource for InstalledSet {
         target.retain(|name, status| *status != PackageStatus::Automatic || now.installed(name));
         // Nobody wants a half-installed package back.
         target.retain(|name, status| *status != PackageStatus::Broken || now.packages.contains_key(name));
-        InstalledState { packages: target, interrupted: false, holding: now.holding.clone(), dpkg: Rc::clone(&now.dpkg) }
+        InstalledState {
+            packages: target,
+            interrupted: false,
+            holding: now.holding.clone(),
+            dpkg: Rc::clone(&now.dpkg),
+        }
     }
 }

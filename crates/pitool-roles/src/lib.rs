@@ -147,7 +147,8 @@ pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wan
         .collect();
     let mut own: Vec<&str> = vec!["default", "pitool", "pitool.conf"];
     own.extend(settings.apps.keys().map(|name| name.as_str()));
-    let sites = ["sites-available", "sites-enabled", "conf.d", "snippets"].map(|dir| format!("/etc/nginx/{dir}"));
+    let sites =
+        ["sites-available", "sites-enabled", "conf.d", "snippets"].map(|dir| format!("/etc/nginx/{dir}"));
     let shipped = ["fastcgi-php.conf", "snakeoil.conf"];
     own.extend(shipped);
     let sites: Vec<(&str, &[&str])> = sites.iter().map(|dir| (dir.as_str(), own.as_slice())).collect();
@@ -155,10 +156,7 @@ pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wan
         let mut wish = (role.wishes)(settings, facts);
         let has_packages = wish.resources.iter().any(|kind| matches!(kind, Kind::Package(_)));
         if has_packages {
-            wish.want(InstalledSet::default()
-                    .keeping(KEEPING, DATA)
-                    .keeping(WEB, &sites)
-                    .ours(ours.clone()));
+            wish.want(InstalledSet::default().keeping(KEEPING, DATA).keeping(WEB, &sites).ours(ours.clone()));
         }
         proofs.extend(wish.proofs.into_iter().map(|proof| (role.name.to_owned(), proof)));
         notes.extend(wish.notes.into_iter().map(|note| (role.name.to_owned(), note)));

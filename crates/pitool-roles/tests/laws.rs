@@ -241,7 +241,8 @@ fn a_cut_run_converges_forwards_and_back() {
             // Whatever became of the run, going back reaches what was there before it.
             // (Cut after its last line, it is done, and what a boot undid is another run.)
             if let Some(first) = Journal::default().list(sim).unwrap().first() {
-                rollback(Some(first.header.run), sim).unwrap_or_else(|error| panic!("{name}, {what}: {error}"));
+                rollback(Some(first.header.run), sim)
+                    .unwrap_or_else(|error| panic!("{name}, {what}: {error}"));
                 back(sim, &world_after_boot(&world, sim), &format!("{name}, {what}, on and then back"));
             }
             sim.reset(dark);
@@ -532,7 +533,8 @@ fn a_text_that_is_not_utf_8_is_refused_and_stays() {
 #[test]
 fn root_who_is_refused_does_not_count_among_those_who_may_log_in() {
     let sim = Sim::debian(13);
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhTZ0eb0iNsZ1KIpqQ8LSCDKYFsf/ytYU1jcTqR0ECl root@laptop\n";
+    let key =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhTZ0eb0iNsZ1KIpqQ8LSCDKYFsf/ytYU1jcTqR0ECl root@laptop\n";
     sim.arrange().put_dir("/root").put_dir("/root/.ssh").put("/root/.ssh/authorized_keys", key);
     let held_back = |root| {
         let guard = LoginGuard::Among { users: vec!["root".into()], passwords: false, root };
@@ -598,7 +600,10 @@ fn a_rule_does_not_shut_the_port_of_sshd() {
     apply(&want, &sim).unwrap();
     let world = sim.world();
     let text = world.content("/etc/ufw/user.rules").unwrap().text().unwrap();
-    assert!(text.contains("### tuple ### limit tcp 22 ") && !text.contains("### tuple ### deny tcp 22 "), "{text}");
+    assert!(
+        text.contains("### tuple ### limit tcp 22 ") && !text.contains("### tuple ### deny tcp 22 "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -626,8 +631,13 @@ fn a_journal_that_cannot_be_written_any_more_does_not_keep_a_failed_run_from_goi
 
 #[test]
 fn going_back_does_not_purge_what_would_take_a_persons_files_along() {
-    let keeping = || InstalledSet::default().ours(["nginx"]).keeping(&["nginx-common"], &[("/etc/nginx/sites-enabled", &["default"])]);
-    let want = Desired::new([("app".to_owned(), vec![Package::new("nginx").into(), keeping().into()])]).unwrap();
+    let keeping = || {
+        InstalledSet::default()
+            .ours(["nginx"])
+            .keeping(&["nginx-common"], &[("/etc/nginx/sites-enabled", &["default"])])
+    };
+    let want =
+        Desired::new([("app".to_owned(), vec![Package::new("nginx").into(), keeping().into()])]).unwrap();
     for (site, state) in [(None, None), (Some("mine"), Some(pitool_host::PackageState::ConfigFiles))] {
         let sim = Sim::debian(13);
         apply(&want, &sim).unwrap();
