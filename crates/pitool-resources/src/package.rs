@@ -252,7 +252,8 @@ impl Transaction {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InstalledSet {
     /// Packages whose purging would delete what a person has in some places.
-    keeping: Vec<Keeping>,
+    #[serde(default)]
+    kept_for: Vec<Keeping>,
     /// Packages that the config asks for, of all its roles: of the others, those that came since and that are not
     /// mere dependencies are somebody else's.
     #[serde(default)]
@@ -273,7 +274,7 @@ impl InstalledSet {
     #[must_use]
     pub fn keeping(mut self, names: &[&str], data: &[(&str, &[&str])]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        self.keeping.push(Keeping {
+        self.kept_for.push(Keeping {
             packages: owned(names).into_iter().collect(),
             data: data.iter().map(|(dir, initial)| ((*dir).to_owned(), owned(initial))).collect(),
         });
@@ -290,7 +291,7 @@ impl InstalledSet {
     /// The packages that are not to be purged now.
     fn holding(&self, host: &dyn Inspect) -> Result<BTreeSet<String>> {
         let mut holding = BTreeSet::new();
-        for group in &self.keeping {
+        for group in &self.kept_for {
             for (dir, initial) in &group.data {
                 let names = host.list(dir)?.unwrap_or_default();
                 if names.iter().any(|name| !initial.contains(name)) {
