@@ -194,9 +194,10 @@ impl<'h> Engine<'h> {
         }
         let continues =
             unfinished.filter(|run| run.header.purpose == Purpose::Apply).map(|run| run.header.run);
-        let settled = self.settle(&goals, plan, managed, Purpose::Apply, &desired.roles, continues, tell)?;
+        let settled =
+            self.settle(&goals, plan, managed, Purpose::Apply, &desired.roles, continues, false, tell)?;
         let rolled_back = match (settled.ending, settled.run) {
-            (Ending::Failed, Some(run)) => Some(self.settle_back::<R>(run, tell)?),
+            (Ending::Failed, Some(run)) => Some(self.settle_back::<R>(run, true, tell)?),
             _ => None,
         };
         Ok(Outcome { settled, rolled_back })
@@ -216,17 +217,24 @@ impl<'h> Engine<'h> {
             Some(run) => run,
             None => self.journal.undoable(self.host.inspect())?.ok_or(Error::NothingToUndo)?,
         };
-        Ok((run, self.settle_back::<R>(run, tell)?))
+        Ok((run, self.settle_back::<R>(run, false, tell)?))
     }
 
-    fn settle_back<R: Resource>(&self, run: RunId, tell: &mut dyn FnMut(Event)) -> Result<Settled> {
+    /// Goes back to before a run. Where a failed run is `taken` back, it does so even if nothing can be written down
+    /// any more: the failed run's own snapshot is durable.
+    fn settle_back<R: Resource>(
+        &self,
+        run: RunId,
+        taken: bool,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Settled> {
         let inspect = self.host.inspect();
         let goals = backwards(self.journal.before::<R>(inspect, run)?);
         let managed = Managed::read(&self.journal, inspect)?;
         let plan = plan(&goals, inspect, &managed)?;
         let roles = self.journal.run(inspect, run)?.map(|run| run.header.roles).unwrap_or_default();
         // Recorded even when nothing is left to do: the journal must say that the run does not stand any more.
-        self.settle(&goals, plan, managed, Purpose::Rollback { of: run }, &roles, None, tell)
+        self.settle(&goals, plan, managed, Purpose::Rollback { of: run }, &roles, None, taken, tell)
     }
 
     fn lock(&self) -> Result<Box<dyn pitool_host::Lock>> {
@@ -251,6 +259,7 @@ impl<'h> Engine<'h> {
         purpose: Purpose,
         roles: &[String],
         continues: Option<RunId>,
+        unrecorded: bool,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Settled> {
         let host = self.host;
@@ -264,9 +273,15 @@ impl<'h> Engine<'h> {
             started: host.now().to_string(),
             continues,
         };
-        let run = self.journal.begin(host, header, goals, &plan.observed)?;
-        managed.begin(run, goals, &plan.observed, &self.journal, host)?;
-        managed.write(&self.journal, host)?;
+        let begun = self.journal.begin(host, header, goals, &plan.observed).and_then(|run| {
+            managed.begin(run, goals, &plan.observed, &self.journal, host)?;
+            managed.write(&self.journal, host)?;
+            Ok(run)
+        });
+        let run = match begun {
+            Err(error) if unrecorded && error.disk() => self.journal.next(host.inspect())?,
+            begun => begun?,
+        };
         tell(Event::Started { run, purpose: purpose.clone(), steps: plan.steps.len() });
 
         let mut settled = Settled { run: Some(run), ending: Ending::Done, changed: vec![], failures: vec![] };
@@ -288,8 +303,16 @@ impl<'h> Engine<'h> {
                 managed.settle(goal, &now, &self.journal, host.inspect())?;
             }
         }
-        managed.write(&self.journal, host)?;
-        self.journal.finish(host, run, settled.ending, settled.changed.len())?;
+        let changed = settled.changed.len();
+        let recorded = managed
+            .write(&self.journal, host)
+            .and_then(|()| self.journal.finish(host, run, settled.ending, changed));
+        match recorded {
+            // A failed run is taken back whether or not the disk can say that it failed.
+            Err(error) if error.disk() && (unrecorded || settled.ending == Ending::Failed) => {}
+            Err(error) => return Err(error.late(run).into()),
+            Ok(()) => {}
+        }
         tell(Event::Finished { run, ending: settled.ending, changed: settled.changed.len() });
         Ok(settled)
     }

@@ -130,6 +130,19 @@ pub enum JournalError {
         #[source]
         source: pitool_host::Error,
     },
+    /// The disk said no when the run was over.
+    #[error(
+        "run {run} has settled everything, but the journal in {dir} cannot say so; make room and apply again"
+    )]
+    Late {
+        /// The run.
+        run: RunId,
+        /// Where.
+        dir: String,
+        /// Why.
+        #[source]
+        source: pitool_host::Error,
+    },
     /// The disk said no, reading.
     #[error("cannot read the journal in {dir}")]
     Read {
@@ -165,6 +178,23 @@ pub enum JournalError {
 }
 
 type Result<T> = std::result::Result<T, JournalError>;
+
+impl JournalError {
+    /// Whether the disk took no more (and not that the power went).
+    pub(crate) fn disk(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if !matches!(source, pitool_host::Error::PowerCut))
+    }
+
+    /// The same at the end of a run, when it is not true any more that nothing was changed.
+    pub(crate) fn late(self, run: RunId) -> Self {
+        match self {
+            Self::Write { dir, source } if !matches!(source, pitool_host::Error::PowerCut) => {
+                Self::Late { run, dir, source }
+            }
+            other => other,
+        }
+    }
+}
 
 /// The journal of one machine.
 #[derive(Clone, Debug)]
@@ -227,8 +257,17 @@ impl Journal {
                 }
             }
         }
-        // A power cut may leave a torn last line: what comes before it stands.
-        Ok(Some(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()))
+        // A power cut or a full disk may leave a torn line: of a snapshot nothing after it counts; once the run was
+        // ready it is one line for people that is missing.
+        let mut lines = Vec::new();
+        for line in text.lines() {
+            match serde_json::from_str(line) {
+                Ok(line) => lines.push(line),
+                Err(_) if lines.iter().any(|line| matches!(line, Line::Ready { .. })) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(Some(lines))
     }
 
     /// Reads one run; `None` for a file that never became ready, or none at all.
@@ -377,8 +416,14 @@ impl Journal {
         Ok(run)
     }
 
+    /// The number after the last one.
+    pub(crate) fn next(&self, host: &dyn Inspect) -> Result<RunId> {
+        Ok(RunId(self.numbers(host)?.last().map_or(1, |last| last.0 + 1)))
+    }
+
     fn append(&self, host: &dyn Host, run: RunId, lines: &[Line], durable: bool) -> Result<()> {
-        let mut text = String::new();
+        // The line before may be torn: the end must not be lost with it.
+        let mut text = if matches!(lines, [Line::Finished { .. }]) { "\n".to_owned() } else { String::new() };
         for line in lines {
             let line = serde_json::to_string(line)
                 .map_err(|error| JournalError::Damaged { run, why: error.to_string() })?;

@@ -179,8 +179,9 @@ impl Firewall {
         if !self.only_opens {
             ports.extend(&observed.ssh);
         }
-        let ssh = ports.into_iter().map(|port| Rule::new(Policy::Limit, "tcp", port));
-        ssh.chain(self.rules.iter().cloned()).collect()
+        let ssh: Vec<Rule> = ports.into_iter().map(|port| Rule::new(Policy::Limit, "tcp", port)).collect();
+        let rules = self.rules.iter().filter(|rule| !shuts(rule, &ssh)).cloned();
+        ssh.iter().cloned().chain(rules).collect()
     }
 
     /// The config's rules where their order matters: the first that fits decides, so it does where some let in and
@@ -222,6 +223,12 @@ impl Firewall {
         }
         BTreeSet::new()
     }
+}
+
+/// Whether a rule would take the place of one that lets people in by ssh, and shut them out.
+fn shuts(rule: &Rule, ssh: &[Rule]) -> bool {
+    matches!(rule.policy, Policy::Deny | Policy::Reject)
+        && ssh.iter().any(|open| open.subject() == rule.subject())
 }
 
 impl Resource for Firewall {
@@ -322,6 +329,8 @@ impl Resource for Firewall {
         // What opens comes before what closes, and the policy after the rules: the way in is never shut.
         let ordered: Vec<&Rule> =
             self.ordered(&to.ssh).into_iter().filter(|rule| to.rules.contains_key(*rule)).collect();
+        let ssh = to.ssh.iter().chain(&self.ssh).map(|port| Rule::new(Policy::Limit, "tcp", port).subject());
+        let ssh: BTreeSet<_> = ssh.collect();
         let others = to.rules.keys().filter(|rule| !ordered.contains(rule));
         for rule in others.chain(ordered.iter().copied()) {
             let comment = &to.rules[rule];
@@ -335,6 +344,11 @@ impl Resource for Firewall {
                     ufw(arguments)?;
                 }
                 let mut arguments = rule.arguments();
+                let new = !from.rules.keys().any(|old| old.subject() == rule.subject());
+                if new && ssh.contains(&rule.subject()) && !ordered.is_empty() {
+                    // Before any rule that could shut it.
+                    arguments.insert(0, "prepend".to_owned());
+                }
                 if !comment.is_empty() {
                     arguments.extend(["comment".to_owned(), comment.clone()]);
                 }
@@ -397,6 +411,16 @@ impl Resource for Firewall {
 
     fn risk(&self) -> Risk {
         Risk::Lockout
+    }
+
+    fn refusal(&self, observed: &FirewallState) -> Option<String> {
+        let ports = self.ssh.iter().chain(&observed.ssh);
+        let ssh: Vec<Rule> = ports.map(|port| Rule::new(Policy::Limit, "tcp", port)).collect();
+        let rule = self.rules.iter().find(|rule| shuts(rule, &ssh))?;
+        Some(format!(
+            "the rule `{rule}` is left out, because sshd listens there and it would shut everybody out; name an \
+             address or network in its `from`, or stop sshd first"
+        ))
     }
 
     fn foresee(&self, observed: &FirewallState, upcoming: &Upcoming) -> FirewallState {

@@ -32,6 +32,7 @@ pub enum LoginGuard {
         /// Whether passwords are accepted.
         passwords: bool,
         /// Whether root may log in.
+        #[serde(default)]
         root: bool,
     },
 }

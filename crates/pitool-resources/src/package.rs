@@ -244,26 +244,34 @@ impl Transaction {
 /// and so does what a package from before needs by now, such as a newer kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InstalledSet {
-    /// Packages whose purging would delete a person's data; while there is any they are removed instead.
-    keeping: BTreeSet<String>,
-    /// Directories in which that data would be, each with the names that are there from the start.
-    data: Vec<(String, Vec<String>)>,
+    /// Packages whose purging would delete what a person has in some places.
+    #[serde(default)]
+    kept_for: Vec<Keeping>,
     /// Packages that the config asks for, of all its roles: of the others, those that came since and that are not
     /// mere dependencies are somebody else's.
     #[serde(default)]
     ours: BTreeSet<String>,
 }
 
+/// Packages that are removed instead of purged while somebody has something in their places.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Keeping {
+    packages: BTreeSet<String>,
+    /// The directories, each with the names that are there from the start.
+    data: Vec<(String, Vec<String>)>,
+}
+
 impl InstalledSet {
-    /// The set; going back removes these packages but does not purge them while one of these directories has
-    /// anything in it beside the given names.
-    pub fn keeping(names: &[&str], data: &[(&str, &[&str])]) -> Self {
+    /// Going back removes these packages but does not purge them while one of these directories has anything in it
+    /// beside the given names.
+    #[must_use]
+    pub fn keeping(mut self, names: &[&str], data: &[(&str, &[&str])]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        Self {
-            keeping: owned(names).into_iter().collect(),
+        self.kept_for.push(Keeping {
+            packages: owned(names).into_iter().collect(),
             data: data.iter().map(|(dir, initial)| ((*dir).to_owned(), owned(initial))).collect(),
-            ours: BTreeSet::new(),
-        }
+        });
+        self
     }
 
     /// Names the packages that the config asks for.
@@ -273,14 +281,19 @@ impl InstalledSet {
         self
     }
 
-    fn holds_data(&self, host: &dyn Inspect) -> Result<bool> {
-        for (dir, initial) in &self.data {
-            let names = host.list(dir)?.unwrap_or_default();
-            if names.iter().any(|name| !initial.contains(name)) {
-                return Ok(true);
+    /// The packages that are not to be purged now.
+    fn holding(&self, host: &dyn Inspect) -> Result<BTreeSet<String>> {
+        let mut holding = BTreeSet::new();
+        for group in &self.kept_for {
+            for (dir, initial) in &group.data {
+                let names = host.list(dir)?.unwrap_or_default();
+                if names.iter().any(|name| !initial.contains(name)) {
+                    holding.extend(group.packages.iter().cloned());
+                    break;
+                }
             }
         }
-        Ok(false)
+        Ok(holding)
     }
 }
 
@@ -290,8 +303,9 @@ pub struct InstalledState {
     packages: BTreeMap<String, PackageStatus>,
     /// Whether dpkg's journal holds unfinished work, so that every apt refuses to do anything.
     interrupted: bool,
-    /// Whether the packages that may hold a person's data do.
-    data: bool,
+    /// Packages whose purging would delete what a person has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    holding: BTreeSet<String>,
     /// Where the relations between packages can be looked up; of what is there now only.
     #[serde(skip)]
     dpkg: Rc<Packages>,
@@ -340,7 +354,7 @@ impl Resource for InstalledSet {
         Ok(InstalledState {
             packages: packages.collect::<Result<_>>()?,
             interrupted: apt::interrupted(host)?,
-            data: self.holds_data(host)?,
+            holding: self.holding(host)?,
             dpkg: Rc::clone(&dpkg),
         })
     }
@@ -400,7 +414,7 @@ impl Resource for InstalledSet {
         let mut target = before.packages.clone();
         for (name, status) in &now.packages {
             let had = before.packages.get(name).copied();
-            if now.data && self.keeping.contains(name) && had.is_none() && *status != PackageStatus::Absent {
+            if now.holding.contains(name) && had.is_none() && *status != PackageStatus::Absent {
                 target.insert(name.clone(), PackageStatus::ConfigFiles);
             }
             if had == Some(PackageStatus::Broken) {
@@ -427,6 +441,11 @@ impl Resource for InstalledSet {
         target.retain(|name, status| *status != PackageStatus::Automatic || now.installed(name));
         // Nobody wants a half-installed package back.
         target.retain(|name, status| *status != PackageStatus::Broken || now.packages.contains_key(name));
-        InstalledState { packages: target, interrupted: false, data: now.data, dpkg: Rc::clone(&now.dpkg) }
+        InstalledState {
+            packages: target,
+            interrupted: false,
+            holding: now.holding.clone(),
+            dpkg: Rc::clone(&now.dpkg),
+        }
     }
 }

@@ -16,7 +16,8 @@ use crate::node::access;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seed {
     path: String,
-    template: String,
+    /// Kept like a file's content, apart from the journal's text: a config's values may be secret.
+    template: Content,
     mode: u32,
     owner: String,
     group: String,
@@ -36,7 +37,7 @@ impl Seed {
     pub const RANDOM: &'static str = "@RANDOM@";
 
     /// A file made from a template, readable by its owner and group (0640).
-    pub fn new(path: impl Into<String>, template: impl Into<String>, owner: &str, group: &str) -> Self {
+    pub fn new(path: impl Into<String>, template: impl Into<Content>, owner: &str, group: &str) -> Self {
         Self {
             path: path.into(),
             template: template.into(),
@@ -83,7 +84,7 @@ impl Resource for Seed {
         match (from, to) {
             (_, SeedState::Made) => {
                 let mut text = String::new();
-                for (at, piece) in self.template.split(Self::RANDOM).enumerate() {
+                for (at, piece) in self.template.text().unwrap_or_default().split(Self::RANDOM).enumerate() {
                     if at > 0 {
                         for byte in host.random(32)? {
                             // Writing to a string cannot fail.

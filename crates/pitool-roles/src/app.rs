@@ -152,7 +152,7 @@ impl<'a> SiteConf<'a> {
 }
 
 fn web_server(settings: &Settings, wishes: &mut Wishes) {
-    wishes.want(Package::new("nginx"));
+    wishes.want(Package::new("nginx").keeping("/etc/nginx"));
     // For the questions afterwards.
     wishes.want(Package::new("curl"));
     let mut live: Vec<Id> = Vec::new();

@@ -111,6 +111,9 @@ const DATA: &[(&str, &[&str])] = &[
     ("/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256", &[]),
 ];
 
+/// The web server: purging it deletes all of /etc/nginx, a person's own sites too.
+const WEB: &[&str] = &["nginx", "nginx-common"];
+
 /// Finds a role by its name or tag.
 pub fn find(name: &str) -> Option<&'static Role> {
     ROLES.iter().find(|role| role.name == name || role.tags.contains(&name))
@@ -142,11 +145,18 @@ pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wan
         .filter(|kind| matches!(kind, Kind::Package(_)))
         .map(|kind| kind.id().name().to_owned())
         .collect();
+    let mut own: Vec<&str> = vec!["default", "pitool", "pitool.conf"];
+    own.extend(settings.apps.keys().map(|name| name.as_str()));
+    let sites =
+        ["sites-available", "sites-enabled", "conf.d", "snippets"].map(|dir| format!("/etc/nginx/{dir}"));
+    let shipped = ["fastcgi-php.conf", "snakeoil.conf"];
+    own.extend(shipped);
+    let sites: Vec<(&str, &[&str])> = sites.iter().map(|dir| (dir.as_str(), own.as_slice())).collect();
     for role in roles {
         let mut wish = (role.wishes)(settings, facts);
         let has_packages = wish.resources.iter().any(|kind| matches!(kind, Kind::Package(_)));
         if has_packages {
-            wish.want(InstalledSet::keeping(KEEPING, DATA).ours(ours.clone()));
+            wish.want(InstalledSet::default().keeping(KEEPING, DATA).keeping(WEB, &sites).ours(ours.clone()));
         }
         proofs.extend(wish.proofs.into_iter().map(|proof| (role.name.to_owned(), proof)));
         notes.extend(wish.notes.into_iter().map(|note| (role.name.to_owned(), note)));
