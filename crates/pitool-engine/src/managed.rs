@@ -18,6 +18,9 @@ pub struct ManagedEntry {
     pub left: Digest,
     /// The run that first wanted it.
     pub run: RunId,
+    /// Its place among the things that the last run settled: undone in reverse.
+    #[serde(default)]
+    place: usize,
     resource: Value,
     original: Value,
 }
@@ -99,8 +102,10 @@ impl Managed {
         journal: &Journal,
         host: &dyn Inspect,
     ) -> Result<Vec<Goal<R>>, JournalError> {
-        let entries = ids.iter().filter_map(|id| self.entries.get(id));
+        let mut entries: Vec<&ManagedEntry> = ids.iter().filter_map(|id| self.entries.get(id)).collect();
+        entries.sort_by_key(|entry| entry.place);
         entries
+            .into_iter()
             .map(|entry| {
                 Ok(Goal {
                     resource: journal.recall(host, entry.run, entry.resource.clone())?,
@@ -120,20 +125,24 @@ impl Managed {
         journal: &Journal,
         host: &dyn Host,
     ) -> Result<(), JournalError> {
-        for (goal, before) in goals.iter().zip(observed) {
+        for (place, (goal, before)) in goals.iter().zip(observed).enumerate() {
+            if matches!(goal.aim, Aim::Restored(_)) && self.entries.contains_key(&goal.resource.id()) {
+                continue;
+            }
             let resource = journal.store(host, &goal.resource)?;
             let id = goal.resource.id();
             match self.entries.get_mut(&id) {
                 Some(entry) => {
                     entry.resource = resource;
                     entry.roles = goal.roles.clone();
+                    entry.place = place;
                 }
                 None => {
                     let original = journal.store(host, before)?;
                     let left = state_digest(before);
                     self.entries.insert(
                         id,
-                        ManagedEntry { roles: goal.roles.clone(), left, run, resource, original },
+                        ManagedEntry { roles: goal.roles.clone(), left, run, place, resource, original },
                     );
                 }
             }

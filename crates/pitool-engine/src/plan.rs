@@ -124,12 +124,15 @@ pub fn plan<R: Resource>(
         // What counts is the state that its turn will find: steps before it may bring it there, or take it away.
         if foreseen != after {
             let alone = goal.target(&observed) == observed;
-            let moved = managed.left(&id).is_some_and(|digest| digest != state_digest(&observed));
             let watched = goal.resource.watches();
+            let moved = managed.left(&id).is_some_and(|left| {
+                // The state of a watcher names all that it watches: when the config changes that list, the
+                // difference is the config's.
+                left != state_digest(&observed) && (watched.is_empty() || left == state_digest(&after))
+            });
             let causes: Vec<Id> = watched.into_iter().filter(|id| upcoming.contains(id)).collect();
             let reason = match (alone, moved) {
                 (true, _) => Reason::Follows(causes),
-                // Its state tells of all that it watches, so that something new among that looks like a move, too.
                 (false, true) if causes.is_empty() => Reason::Drift,
                 (false, true) => Reason::Follows(causes),
                 (false, false) => Reason::Differs,

@@ -3,9 +3,11 @@
 //! Roles are pure functions of config and facts, so a fact must be the same before and after a run: the release,
 //! the architecture, the board. What pitool itself settles (a package, a port) is never a fact.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::parse::{apt_sources, cmdline, cpuinfo, fstab, os_release, proc_meminfo, proc_swaps};
+use crate::parse::{accounts, apt_sources, cmdline, cpuinfo, fstab, os_release, proc_meminfo, proc_swaps};
 use crate::{DockerSource, Error, FileType, Inspect, Packages, Result};
 
 /// Everything that roles may know about the machine.
@@ -64,9 +66,22 @@ pub struct Facts {
     pub serial: String,
     /// This boot's id, /proc/sys/kernel/random/boot_id.
     pub boot_id: String,
+    /// Where the people of this machine live, by name: home directory and primary group. A user that pitool makes
+    /// gets what a fact would say of it.
+    #[serde(skip)]
+    pub people: BTreeMap<String, Person>,
     /// Whose packages of Docker the machine has, or can have: [`DockerSource::of`], asked only when the role docker
     /// is.
     pub docker_source: DockerSource,
+}
+
+/// What is known of somebody who has an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The home directory.
+    pub home: String,
+    /// The primary group's name, or its number where it has no name.
+    pub group: String,
 }
 
 /// How an image makes its swap.
@@ -144,6 +159,7 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
         },
         time_daemon: TIME_DAEMONS.iter().find(|name| installed(name)).map_or("", |name| name).to_owned(),
         docker_source: DockerSource::Unknown,
+        people: people(inspect)?,
         cloud_init: installed("cloud-init") && !cloud_init_disabled(inspect, firmware.as_deref())?,
         firmware,
         raspberrypi_archive: raspberrypi_archive(inspect)?,
@@ -154,6 +170,20 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
         serial: first_nonempty(line(inspect, "/proc/device-tree/serial-number")?, processor.serial),
         boot_id: line(inspect, "/proc/sys/kernel/random/boot_id")?,
     })
+}
+
+/// Those whom a config may name: root, and who is not the system's (adduser's FIRST_UID).
+fn people(inspect: &dyn Inspect) -> Result<BTreeMap<String, Person>> {
+    let (passwd, group) = (text(inspect, "/etc/passwd")?, text(inspect, "/etc/group")?);
+    // Not the shadow file: nobody asks for passwords here, and only root may read it.
+    let accounts = accounts::parse(&passwd.unwrap_or_default(), &group.unwrap_or_default(), "");
+    let people = accounts.users.iter().filter(|user| user.uid == 0 || (1000..65534).contains(&user.uid));
+    let people = people.map(|user| {
+        let group = accounts.groups.iter().find(|group| group.gid == user.gid);
+        let group = group.map_or_else(|| user.gid.to_string(), |group| group.name.clone());
+        (user.name.clone(), Person { home: user.home.clone(), group })
+    });
+    Ok(people.collect())
 }
 
 /// Refuses a machine that pitool is not made for, with a sentence for people.

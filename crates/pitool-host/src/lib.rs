@@ -25,9 +25,9 @@ mod values;
 pub use command::{Command, Output};
 pub use docker::DockerSource;
 pub use error::{Error, Result};
-pub use facts::{Facts, SwapMechanism};
+pub use facts::{Facts, Person, SwapMechanism};
 
 pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Progress};
-pub use package::{Package, PackageState, Packages};
+pub use package::{Package, PackageState, Packages, related};
 pub use unit::{ActiveState, UnitStatus};
 pub use values::{Access, Content, Digest, FileType, Stat};

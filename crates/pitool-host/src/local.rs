@@ -141,8 +141,9 @@ impl Local {
         }
         loop {
             let (directory, name) = self.tree.parent(path)?;
+            // For root alone: flock(2) takes a lock on any descriptor, and anybody who can open it could keep us out.
             let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let mut file = File::from(openat(&directory, name, flags, Mode::from_bits_truncate(0o644))?);
+            let mut file = File::from(openat(&directory, name, flags, Mode::from_bits_truncate(0o600))?);
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(mut lock) => {
                     // Somebody may have removed the file between opening and locking: such a lock keeps nobody out.

@@ -27,6 +27,23 @@ pub struct Package {
     pub arch: String,
     /// Whether a person or tool asked for it (not marked automatic in apt's extended states).
     pub manual: bool,
+    /// What it cannot be without: `Pre-Depends` and `Depends`, as dpkg writes them.
+    #[serde(default, skip_serializing)]
+    pub depends: String,
+    /// `Recommends`, as dpkg writes it.
+    #[serde(default, skip_serializing)]
+    pub recommends: String,
+    /// `Provides`, as dpkg writes it.
+    #[serde(default, skip_serializing)]
+    pub provides: String,
+}
+
+/// The names in a relationship field of dpkg, alternatives among them: versions and architectures are left out.
+pub fn related(field: &str) -> impl Iterator<Item = &str> {
+    field.split([',', '|']).filter_map(|part| {
+        let name = part.trim_start().split([' ', '(', ':', '[']).next()?;
+        (!name.is_empty()).then_some(name)
+    })
 }
 
 /// The package database, keyed by name for the native architecture and `all`, by `name:arch` for foreign ones

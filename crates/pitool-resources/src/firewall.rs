@@ -118,6 +118,9 @@ pub struct FirewallState {
     rules: BTreeMap<Rule, String>,
     /// Ports on which sshd's configuration lets it listen.
     ssh: BTreeSet<u16>,
+    /// Rules of the config that ufw has behind one that the config has after them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    misplaced: BTreeSet<Rule>,
 }
 
 /// Rules as a list of pairs, because JSON's keys are strings.
@@ -179,6 +182,46 @@ impl Firewall {
         let ssh = ports.into_iter().map(|port| Rule::new(Policy::Limit, "tcp", port));
         ssh.chain(self.rules.iter().cloned()).collect()
     }
+
+    /// The config's rules where their order matters: the first that fits decides, so it does where some let in and
+    /// others do not. The rules for sshd are not among them: they are never taken away, not even for a moment.
+    fn ordered(&self, ssh: &BTreeSet<u16>) -> Vec<&Rule> {
+        let opens = |rule: &Rule| matches!(rule.policy, Policy::Allow | Policy::Limit);
+        if self.rules.iter().all(opens) || !self.rules.iter().any(opens) {
+            return Vec::new();
+        }
+        let ports = ssh.iter().chain(&self.ssh).map(|port| Rule::new(Policy::Limit, "tcp", port).subject());
+        let ports: BTreeSet<_> = ports.collect();
+        let mut rules: Vec<&Rule> = Vec::new();
+        for (at, rule) in self.rules.iter().enumerate() {
+            // ufw knows one rule for each subject: the last one.
+            let again = self.rules.iter().skip(at + 1).any(|later| later.subject() == rule.subject());
+            if !again && !ports.contains(&rule.subject()) {
+                rules.push(rule);
+            }
+        }
+        rules
+    }
+
+    /// Those of the config's rules that have to move behind others, given one of ufw's lists.
+    fn misplaced(&self, ssh: &BTreeSet<u16>, list: &[Rule], ipv6: bool) -> BTreeSet<Rule> {
+        let ordered = self.ordered(ssh);
+        let mut of_family =
+            ordered.into_iter().filter(|rule| rule.from == "any" || rule.from.contains(':') == ipv6);
+        let place = |rule: &Rule| list.iter().position(|held| held == rule);
+        let mut last = None;
+        while let Some(rule) = of_family.next() {
+            match place(rule) {
+                Some(at) if last.is_none_or(|last| at > last) => last = Some(at),
+                // From here on everything is added behind what is there.
+                found => {
+                    let rest = found.map(|_| rule).into_iter().chain(of_family);
+                    return rest.filter(|rule| place(rule).is_some()).cloned().collect();
+                }
+            }
+        }
+        BTreeSet::new()
+    }
 }
 
 impl Resource for Firewall {
@@ -201,7 +244,9 @@ impl Resource for Firewall {
         }
         let settings = ufw_rules::settings(&text("/etc/ufw/ufw.conf")?, &text("/etc/default/ufw")?);
         let mut rules = BTreeMap::new();
+        let mut misplaced = BTreeSet::new();
         for (path, everywhere) in [("/etc/ufw/user.rules", "0.0.0.0/0"), ("/etc/ufw/user6.rules", "::/0")] {
+            let mut list = Vec::new();
             for rule in ufw_rules::parse(&text(path)?) {
                 // Only plain rules for what comes in to this machine can be ours; the rest is not looked at.
                 let plain = !rule.route
@@ -210,13 +255,22 @@ impl Resource for Firewall {
                     && rule.dst == everywhere
                     && rule.sport == "any"
                     && rule.dapp.is_empty();
-                // A rule for everybody is in both files; once is enough.
-                if !plain || (everywhere == "::/0" && rule.src == everywhere) {
+                if !plain {
                     continue;
                 }
-                let from = if rule.src == everywhere { "any".to_owned() } else { rule.src };
+                let everybody = rule.src == everywhere;
+                let from = if everybody { "any".to_owned() } else { rule.src };
                 let policy = Policy::of(rule.action);
-                rules.insert(Rule { policy, protocol: rule.proto, port: rule.dport, from }, rule.comment);
+                let held = Rule { policy, protocol: rule.proto, port: rule.dport, from };
+                list.push(held.clone());
+                // A rule for everybody is in both files; once is enough.
+                if everywhere != "::/0" || !everybody {
+                    rules.insert(held, rule.comment);
+                }
+            }
+            // With IPV6=no the second list is empty.
+            if !list.is_empty() {
+                misplaced.extend(self.misplaced(&ssh, &list, everywhere == "::/0"));
             }
         }
         Ok(FirewallState {
@@ -226,6 +280,7 @@ impl Resource for Firewall {
             outgoing: policy_word(&settings.output),
             rules,
             ssh,
+            misplaced,
         })
     }
 
@@ -242,6 +297,7 @@ impl Resource for Firewall {
             state.enabled = true;
             state.incoming = self.incoming.word().into();
             state.outgoing = self.outgoing.word().into();
+            state.misplaced.clear();
             state.rules.retain(|rule, comment| subjects.contains(&rule.subject()) || comment != OURS);
         }
         for rule in wanted {
@@ -264,8 +320,20 @@ impl Resource for Firewall {
             ufw(words("--force disable"))?;
         }
         // What opens comes before what closes, and the policy after the rules: the way in is never shut.
-        for (rule, comment) in &to.rules {
-            if from.rules.get(rule) != Some(comment) {
+        let ordered: Vec<&Rule> =
+            self.ordered(&to.ssh).into_iter().filter(|rule| to.rules.contains_key(*rule)).collect();
+        let others = to.rules.keys().filter(|rule| !ordered.contains(rule));
+        for rule in others.chain(ordered.iter().copied()) {
+            let comment = &to.rules[rule];
+            let moves = from.misplaced.contains(rule) && !to.misplaced.contains(rule);
+            if moves || from.rules.get(rule) != Some(comment) {
+                // ufw changes a rule where it stands: it can move only by going.
+                let same = |old: &&Rule| ordered.contains(&rule) && old.subject() == rule.subject();
+                if let Some(old) = from.rules.keys().find(same).filter(|old| moves || *old != rule) {
+                    let mut arguments = words("--force delete");
+                    arguments.extend(old.arguments());
+                    ufw(arguments)?;
+                }
                 let mut arguments = rule.arguments();
                 if !comment.is_empty() {
                     arguments.extend(["comment".to_owned(), comment.clone()]);
@@ -312,6 +380,9 @@ impl Resource for Firewall {
         parts.extend(
             from.rules.keys().filter(|rule| !to.rules.contains_key(*rule)).map(|rule| format!("- {rule}")),
         );
+        if !from.misplaced.is_empty() && to.misplaced.is_empty() {
+            parts.push("in the config's order".to_owned());
+        }
         Change::words(parts.join(", "))
     }
 
@@ -341,7 +412,8 @@ impl Resource for Firewall {
             // It came or went with its package.
             return now.clone();
         }
-        let mut state = FirewallState { ssh: now.ssh.clone(), installed: true, ..before.clone() };
+        let misplaced = now.misplaced.clone();
+        let mut state = FirewallState { ssh: now.ssh.clone(), installed: true, misplaced, ..before.clone() };
         if !self.only_opens {
             // sshd has not moved back yet: its port closes after it has, with what opened it.
             let listens = |rule: &Rule| {

@@ -31,6 +31,8 @@ pub enum LoginGuard {
         users: Vec<String>,
         /// Whether passwords are accepted.
         passwords: bool,
+        /// Whether root may log in.
+        root: bool,
     },
 }
 
@@ -50,8 +52,9 @@ impl LoginGuard {
             .filter(|user| *user != "root" && may_log_in(&accounts, user))
             .map(str::to_owned)
             .collect();
-        if let Self::Among { users, passwords } = self {
-            return among(host, &accounts, &admins, users, passwords_accepted(host, *passwords)?);
+        if let Self::Among { users, passwords, root } = self {
+            let passwords = passwords_accepted(host, *passwords)?;
+            return among(host, &accounts, &admins, users, passwords, *root);
         }
         for user in &admins {
             if has_key(host, &accounts, user)? {
@@ -121,8 +124,10 @@ fn among(
     admins: &[String],
     users: &[String],
     passwords: bool,
+    root: bool,
 ) -> Result<Option<String>> {
-    let mighty = |user: &&String| user.as_str() == "root" || admins.contains(user);
+    // A root who is refused anyway lets nobody in, however good the key.
+    let mighty = |user: &&String| (root && user.as_str() == "root") || admins.contains(user);
     for user in users.iter().filter(mighty) {
         let password = || accounts.user(user).is_some_and(|user| user.password == Password::Usable);
         if has_key(host, accounts, user)? || (passwords && password()) {

@@ -1,9 +1,10 @@
 //! Debian packages, and the set of all that are installed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use pitool_engine::{Change, Id, Move, Resource, Reversal, Stage};
-use pitool_host::{Error, Host, Inspect, PackageState, Result};
+use pitool_host::{Error, Host, Inspect, PackageState, Packages, Result, related};
 use serde::{Deserialize, Serialize};
 
 use crate::apt;
@@ -110,7 +111,7 @@ impl Resource for Package {
     }
 
     fn enact(&self, host: &dyn Host, from: &PackageStatus, to: &PackageStatus) -> Result<()> {
-        Self::enact_all(host, &[Move { resource: self.clone(), from: *from, to: *to }])
+        Self::enact_group(host, &[Move { resource: self.clone(), from: *from, to: *to }])
     }
 
     fn change(&self, from: &PackageStatus, to: &PackageStatus) -> Change {
@@ -151,11 +152,8 @@ impl Resource for Package {
     fn group(&self) -> Option<&'static str> {
         Some(TRANSACTION)
     }
-}
 
-impl Package {
-    /// Carries out many changes in one apt transaction (and one more where packages go).
-    pub fn enact_all(host: &dyn Host, moves: &[Move<Self>]) -> Result<()> {
+    fn enact_group(host: &dyn Host, moves: &[Move<Self>]) -> Result<()> {
         let mut work = Transaction::default();
         for step in moves {
             work.add(&step.resource.name, step.from, step.to);
@@ -164,11 +162,7 @@ impl Package {
         work.carry_out(host)
     }
 
-    /// Refreshes apt's lists and makes sure that every package to install is known.
-    ///
-    /// # Errors
-    /// The unknown packages; or that apt could not refresh its lists.
-    pub fn preflight(host: &dyn Host, moves: &[Move<Self>]) -> std::result::Result<(), (Vec<Id>, Error)> {
+    fn preflight(host: &dyn Host, moves: &[Move<Self>]) -> std::result::Result<(), (Vec<Id>, Error)> {
         let names: Vec<String> = moves
             .iter()
             .filter(|step| step.to.installed() && !step.from.installed() && !step.resource.own_source)
@@ -177,7 +171,7 @@ impl Package {
         if names.is_empty() {
             return Ok(());
         }
-        apt::repair(host).and_then(|()| apt::update(host)).map_err(|error| (vec![], error))?;
+        apt::update(host).map_err(|error| (vec![], error))?;
         let unknown = apt::unknown(host, &names).map_err(|error| (vec![], error))?;
         if unknown.is_empty() {
             return Ok(());
@@ -246,13 +240,18 @@ impl Transaction {
 /// Every package that is installed, the dependencies included. Printed `packages[dpkg]`.
 ///
 /// It wants nothing for itself. Its state in a run's snapshot lets going back take away exactly what the run
-/// brought, dependencies too, in one transaction.
+/// brought, dependencies too, in one transaction. What somebody else installed since stays, with all that it needs;
+/// and so does what a package from before needs by now, such as a newer kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InstalledSet {
     /// Packages whose purging would delete a person's data; while there is any they are removed instead.
     keeping: BTreeSet<String>,
     /// Directories in which that data would be, each with the names that are there from the start.
     data: Vec<(String, Vec<String>)>,
+    /// Packages that the config asks for, of all its roles: of the others, those that came since and that are not
+    /// mere dependencies are somebody else's.
+    #[serde(default)]
+    ours: BTreeSet<String>,
 }
 
 impl InstalledSet {
@@ -263,7 +262,15 @@ impl InstalledSet {
         Self {
             keeping: owned(names).into_iter().collect(),
             data: data.iter().map(|(dir, initial)| ((*dir).to_owned(), owned(initial))).collect(),
+            ours: BTreeSet::new(),
         }
+    }
+
+    /// Names the packages that the config asks for.
+    #[must_use]
+    pub fn ours<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.ours.extend(names.into_iter().map(Into::into));
+        self
     }
 
     fn holds_data(&self, host: &dyn Inspect) -> Result<bool> {
@@ -285,6 +292,39 @@ pub struct InstalledState {
     interrupted: bool,
     /// Whether the packages that may hold a person's data do.
     data: bool,
+    /// Where the relations between packages can be looked up; of what is there now only.
+    #[serde(skip)]
+    dpkg: Rc<Packages>,
+}
+
+impl InstalledState {
+    fn installed(&self, name: &str) -> bool {
+        self.packages.get(name).is_some_and(|status| status.installed())
+    }
+
+    /// These packages and all that they need, one from the other; `recommended` ones too if asked for.
+    fn needed<'s>(&'s self, roots: impl Iterator<Item = &'s String>, recommended: bool) -> BTreeSet<&'s str> {
+        let mut providers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, package) in &self.dpkg.packages {
+            for provided in related(&package.provides) {
+                providers.entry(provided).or_default().push(name);
+            }
+        }
+        let mut found = BTreeSet::new();
+        let mut ahead: Vec<&str> = roots.map(String::as_str).collect();
+        while let Some(name) = ahead.pop() {
+            if !self.installed(name) || !found.insert(name) {
+                continue;
+            }
+            let Some(package) = self.dpkg.get(name) else { continue };
+            let more = if recommended { package.recommends.as_str() } else { "" };
+            for need in related(&package.depends).chain(related(more)) {
+                ahead.push(need);
+                ahead.extend(providers.get(need).into_iter().flatten());
+            }
+        }
+        found
+    }
 }
 
 impl Resource for InstalledSet {
@@ -295,12 +335,13 @@ impl Resource for InstalledSet {
     }
 
     fn observe(&self, host: &dyn Inspect) -> Result<InstalledState> {
-        let packages = host.packages()?;
-        let packages = packages.packages.keys().map(|name| Ok((name.clone(), status(host, name)?)));
+        let dpkg = host.packages()?;
+        let packages = dpkg.packages.keys().map(|name| Ok((name.clone(), status(host, name)?)));
         Ok(InstalledState {
             packages: packages.collect::<Result<_>>()?,
             interrupted: apt::interrupted(host)?,
             data: self.holds_data(host)?,
+            dpkg: Rc::clone(&dpkg),
         })
     }
 
@@ -349,7 +390,10 @@ impl Resource for InstalledSet {
     }
 
     fn reversal(&self) -> Reversal {
-        Reversal::Partial("packages that hold data are removed but not purged".into())
+        Reversal::Partial(
+            "packages that hold data are removed but not purged, and what others installed since stays"
+                .into(),
+        )
     }
 
     fn restored(&self, before: &InstalledState, now: &InstalledState) -> InstalledState {
@@ -362,9 +406,27 @@ impl Resource for InstalledSet {
             if had == Some(PackageStatus::Broken) {
                 target.insert(name.clone(), *status);
             }
+            // A mark that somebody else changed.
+            if had.is_some_and(PackageStatus::installed) && status.installed() && !self.ours.contains(name) {
+                target.insert(name.clone(), *status);
+            }
         }
+        let came = |name: &&String| !before.packages.get(*name).is_some_and(|status| status.installed());
+        let theirs = now.packages.iter().filter(|(name, status)| {
+            came(name) && **status == PackageStatus::Manual && !self.ours.contains(*name)
+        });
+        let from_before = now.packages.keys().filter(|name| !came(name));
+        let mut stays = now.needed(theirs.map(|(name, _)| name), true);
+        stays.extend(now.needed(from_before, false));
+        for (name, status) in now.packages.iter().filter(|(name, _)| came(name)) {
+            if stays.contains(name.as_str()) && !self.ours.contains(name) {
+                target.insert(name.clone(), *status);
+            }
+        }
+        // A dependency that went since comes back with what needs it, if anything does: an old kernel does not.
+        target.retain(|name, status| *status != PackageStatus::Automatic || now.installed(name));
         // Nobody wants a half-installed package back.
         target.retain(|name, status| *status != PackageStatus::Broken || now.packages.contains_key(name));
-        InstalledState { packages: target, interrupted: false, data: now.data }
+        InstalledState { packages: target, interrupted: false, data: now.data, dpkg: Rc::clone(&now.dpkg) }
     }
 }

@@ -1,7 +1,7 @@
 //! A part of a file that others own too: one line, some words, some JSON keys.
 
 use pitool_engine::{Change, Id, Resource, Risk, Stage};
-use pitool_host::{Candidate, Content, Digest, Error, FileType, Host, Inspect, Result};
+use pitool_host::{Candidate, Content, Digest, Error, FileType, Host, Inspect, Result, Stat};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -93,9 +93,18 @@ impl Part {
     }
 
     fn resolve(&self, host: &dyn Inspect) -> Result<String> {
-        let Some(FileType::Link(target)) = host.stat(&self.path)?.map(|stat| stat.file_type) else {
+        let Some(Stat { file_type: FileType::Link(target), access, .. }) = host.stat(&self.path)? else {
             return Ok(self.path.clone());
         };
+        // Whoever may make a link in a directory of his own must not choose what root writes to.
+        let owner = host.stat("/")?.map_or(0, |root| root.access.uid);
+        if access.uid != 0 && access.uid != owner {
+            return Err(Error::Unexpected {
+                path: self.path.clone(),
+                found: format!("a link to {target} that is not root's"),
+                expected: "a file, or a link that root made",
+            });
+        }
         let parent = self.path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let mut parts: Vec<&str> = if target.starts_with('/') { vec![] } else { parent.split('/').collect() };
         for piece in target.split('/') {
@@ -296,6 +305,14 @@ impl Resource for Part {
 
     fn observe(&self, host: &dyn Inspect) -> Result<Node> {
         let node = Node::observe(host, &self.resolve(host)?)?;
+        if matches!(&node, Node::File { content, .. } if content.text().is_none()) {
+            return Err(Error::Parse {
+                what: self.path.clone(),
+                why: "it is not UTF-8, and pitool could not add its part without harm to the rest; `iconv -f latin1 \
+                      -t utf-8` turns old texts into it"
+                    .to_owned(),
+            });
+        }
         if let (Edit::Json(_), Node::File { .. }) = (&self.edit, &node) {
             let text = node.text();
             if !text.trim().is_empty() {

@@ -172,12 +172,30 @@ impl Resource for Unit {
 
     fn observe(&self, host: &dyn Inspect) -> Result<UnitState> {
         let status = self.status(host)?;
-        let on_disk = self.on_disk(host)?;
         let live = host.live();
         let active = live && status.active == ActiveState::Active;
         let mark = if active { self.mark(host)? } else { None };
         let mark = mark.filter(|mark| mark.invocation.is_empty() || mark.invocation == status.invocation);
-        let running_with = active.then(|| mark.map_or_else(|| on_disk.clone(), |mark| mark.with));
+        let mut on_disk = self.on_disk(host)?;
+        let running_with = active.then(|| match mark {
+            // Nobody knows: a reload was cut off.
+            Some(mark) if mark.with.is_empty() => Ok(mark.with),
+            Some(mark) => {
+                // Files that it was started with and that are no longer on the list count until it starts anew;
+                // of files that are new on the list it has what is there.
+                for path in
+                    mark.with.keys().filter(|path| !on_disk.contains_key(*path)).cloned().collect::<Vec<_>>()
+                {
+                    let fingerprint = fingerprint_at(host, &path)?;
+                    on_disk.insert(path, fingerprint);
+                }
+                let mut with = on_disk.clone();
+                with.extend(mark.with);
+                Ok(with)
+            }
+            None => Ok(on_disk.clone()),
+        });
+        let running_with = running_with.transpose()?;
         let (exists, enabled, masked) = (status.exists, status.enabled(), status.masked());
         Ok(UnitState { live, exists, enabled, masked, active, on_disk, running_with })
     }
@@ -220,7 +238,7 @@ impl Resource for Unit {
             host.remove(&self.mark_path())?;
         }
         let now_on_disk = self.on_disk(host)?;
-        if to.active && from.running_with.as_ref() != Some(&now_on_disk) {
+        if to.active && from.running_with != to.running_with {
             // A reload keeps the invocation id: should this process die between the reload and its mark, the old
             // mark would lie. Until the new one is there, nobody knows what the unit runs with.
             self.write_mark(host, String::new(), &Fingerprints::new())?;
@@ -234,7 +252,7 @@ impl Resource for Unit {
                 }
                 self.systemctl(host, "start")?;
             }
-            (true, true) if from.running_with.as_ref() != Some(&now_on_disk) => {
+            (true, true) if from.running_with != to.running_with => {
                 self.systemctl(host, if self.reload { "reload-or-restart" } else { "restart" })?;
             }
             _ => {}
@@ -302,6 +320,12 @@ impl Resource for Unit {
                 state.on_disk.insert(path_of(id).to_owned(), fingerprint);
             }
         }
+        // Files that it was started with and that are no longer on the list.
+        for (path, fingerprint) in &mut state.on_disk {
+            if let Some(upcoming) = upcoming.fingerprint(&Id::new("file", path)) {
+                *fingerprint = upcoming;
+            }
+        }
         state
     }
 
@@ -325,15 +349,11 @@ impl Resource for Unit {
             return Ok(());
         }
         let status = self.status(host)?;
-        let mark = self.mark(host)?;
-        if observed.active && mark.as_ref().is_some_and(|mark| mark.invocation == status.invocation) {
-            return Ok(());
-        }
         match (&observed.running_with, settled) {
-            // It runs with what is there now; once the run has changed files, nobody could tell any more.
-            (Some(with), _) => self.write_mark(host, status.invocation, with),
-            // A package that this run installs may start it at a moment that we do not see.
-            (None, false) => self.write_mark(host, String::new(), &observed.on_disk),
+            // While a run goes on, a package's script may start the unit anew at a moment that we do not see. So the
+            // mark holds for whatever start follows: it ran with what was there before the run changed a file.
+            (with, false) => self.write_mark(host, String::new(), with.as_ref().unwrap_or(&observed.on_disk)),
+            (Some(with), true) => self.write_mark(host, status.invocation, with),
             (None, true) => host.remove(&self.mark_path()),
         }
     }

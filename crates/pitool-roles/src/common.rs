@@ -64,7 +64,7 @@ pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
     if common.time_sync {
         time_sync(facts, &mut wishes);
     }
-    users(settings, &mut wishes);
+    users(settings, facts, &mut wishes);
     boot(common, facts, &mut wishes);
     wishes
 }
@@ -245,12 +245,15 @@ struct Sudoers<'a> {
     name: &'a UserName,
 }
 
-fn users(settings: &Settings, wishes: &mut Wishes) {
+fn users(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     for (name, person) in &settings.common.users {
         wishes.want(account(name, settings));
         if !person.authorized_keys.is_empty() {
-            let ssh = format!("/home/{name}/.ssh");
-            let (owner, group) = (name.as_str(), name.as_str());
+            // sshd looks where the account says, which somebody may have made elsewhere.
+            let known = facts.people.get(name.as_str());
+            let home = known.map_or_else(|| format!("/home/{name}"), |person| person.home.clone());
+            let ssh = format!("{}/.ssh", home.trim_end_matches('/'));
+            let (owner, group) = (name.as_str(), known.map_or(name.as_str(), |person| person.group.as_str()));
             wishes.want(Directory::new(&ssh).mode(0o700).owner(owner, group));
             let keys = person.authorized_keys.iter().map(ToString::to_string).collect();
             wishes.want(

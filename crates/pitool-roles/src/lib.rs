@@ -18,7 +18,7 @@ pub mod security;
 mod templates;
 
 use pitool_config::Settings;
-use pitool_engine::{Desired, LintError};
+use pitool_engine::{Desired, LintError, Resource};
 use pitool_host::Facts;
 use pitool_resources::InstalledSet;
 
@@ -135,11 +135,18 @@ pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wan
     let mut proofs = Vec::new();
     let mut notes = Vec::new();
     let mut wishes = Vec::new();
+    // Of every role, asked for or not: an earlier run may have settled it.
+    let ours: Vec<String> = ROLES
+        .iter()
+        .flat_map(|role| (role.wishes)(settings, facts).resources)
+        .filter(|kind| matches!(kind, Kind::Package(_)))
+        .map(|kind| kind.id().name().to_owned())
+        .collect();
     for role in roles {
         let mut wish = (role.wishes)(settings, facts);
         let has_packages = wish.resources.iter().any(|kind| matches!(kind, Kind::Package(_)));
         if has_packages {
-            wish.want(InstalledSet::keeping(KEEPING, DATA));
+            wish.want(InstalledSet::keeping(KEEPING, DATA).ours(ours.clone()));
         }
         proofs.extend(wish.proofs.into_iter().map(|proof| (role.name.to_owned(), proof)));
         notes.extend(wish.notes.into_iter().map(|note| (role.name.to_owned(), note)));

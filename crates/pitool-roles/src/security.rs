@@ -137,7 +137,11 @@ fn sshd_files(settings: &Settings, wishes: &mut Wishes) -> Vec<Id> {
     if !ssh.allow_users.is_empty() {
         let users: Vec<String> = ssh.allow_users.iter().map(ToString::to_string).collect();
         let file = drop_in("-users", keyword("AllowUsers", &users.join(" ")));
-        files.push(file.guarded_by(LoginGuard::Among { users, passwords }));
+        files.push(file.guarded_by(LoginGuard::Among {
+            users,
+            passwords,
+            root: ssh.permit_root_login != RootLogin::No,
+        }));
     }
 
     let ids = files.iter().map(pitool_engine::Resource::id).collect();

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use pitool_config::{Fragment, load};
 use pitool_engine::{Proof, Resource};
-use pitool_host::{Facts, SwapMechanism};
+use pitool_host::{Facts, Person, SwapMechanism};
 use pitool_roles::{Kind, find, wanted};
 use serde_json::Value;
 
@@ -256,4 +256,17 @@ fn the_roles_settle_on_a_simulated_machine() {
             assert_eq!(back.ending, Ending::Done, "{:?}", back.failures);
         }
     }
+}
+
+#[test]
+fn keys_go_where_the_account_lives() {
+    let person = Person { home: "/srv/ada".into(), group: "users".into() };
+    let facts = Facts { people: [("ada".to_owned(), person)].into(), ..machine(13, "arm64") };
+    let settings = load(&[Fragment::new("pitool.toml", PEOPLE)]).unwrap().settings;
+    let wishes = (find("common").unwrap().wishes)(&settings, &facts);
+    let of_ada: Vec<String> =
+        wishes.resources.iter().map(|kind| kind.id().to_string()).filter(|id| id.contains(".ssh")).collect();
+    assert_eq!(of_ada, ["directory[/srv/ada/.ssh]", "line[/srv/ada/.ssh/authorized_keys]"]);
+    let directory = wishes.resources.iter().find(|kind| kind.id().to_string() == of_ada[0]).unwrap();
+    assert!(serde_json::to_string(directory).unwrap().contains("\"group\":\"users\""));
 }

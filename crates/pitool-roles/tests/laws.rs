@@ -1,5 +1,6 @@
 //! The five laws of the engine, over every kind, on the simulated machine, with a power cut at every write.
 
+#![expect(clippy::print_stdout, reason = "what a failing law was about")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, RunId, Stage};
@@ -34,7 +35,7 @@ fn wishes(jail: &str, site: &str) -> Vec<Kind> {
         Package::new("fail2ban").into(),
         Package::new("nginx").into(),
         Package::new("ufw").into(),
-        InstalledSet::default().into(),
+        InstalledSet::default().ours(["fail2ban", "nginx", "ufw"]).into(),
         User::new("appuser").home("/opt/app").groups(["sudo"]).into(),
         Directory::new("/opt/app").owner("appuser", "appuser").into(),
         Directory::new("/opt/app/config").owner("appuser", "appuser").mode(0o750).into(),
@@ -222,6 +223,8 @@ fn cuts(
                 } else {
                     sim.kill()
                 }
+                // Shown only when something fails: the last line is the cut that did it.
+                println!("{cut:?} at change {at} ({}), reboot {reboot}", whole.changes()[at]);
                 each(&sim, format!("cut {cut:?} at change {at} ({}), reboot {reboot}", whole.changes()[at]));
                 cases += 1;
             }
@@ -479,4 +482,174 @@ fn a_file_put_right_does_not_restart_a_service_that_never_read_the_edit() {
     assert_eq!(ids(&plan(&first(), &sim)), [id("file", path)]);
     assert_eq!(apply(&first(), &sim).unwrap(), [id("file", path)]);
     settled(&first(), &sim);
+}
+
+#[test]
+fn going_back_leaves_what_others_installed_since() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["git"]);
+    apply(&first(), &sim).unwrap();
+    sim.arrange().with_installed(&["jq"]);
+    rollback(None, &sim).unwrap();
+    let world = sim.world();
+    assert!(world.packages.get("nginx").is_none(), "ours goes");
+    assert!(world.packages.get("python3").is_none(), "what ours brought goes too");
+    assert!(world.packages.installed("jq"), "somebody asked for it");
+    assert!(world.packages.installed("libjq1"), "and it needs this");
+}
+
+#[test]
+fn going_back_leaves_what_an_old_package_needs_by_now() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["git"]);
+    apply(&first(), &sim).unwrap();
+    {
+        // As a kernel does: an upgrade of the package brings another version of what it needs.
+        let mut world = sim.arrange();
+        world.packages.packages.get_mut("git").unwrap().depends = "libjq1 (>= 2)".into();
+        world.catalogue.get_mut("git").unwrap().depends = vec!["libjq1".into()];
+        world.automatic.insert("libjq1".into());
+        world.with_installed(&["libjq1"]);
+    }
+    rollback(None, &sim).unwrap();
+    let world = sim.world();
+    assert!(world.packages.get("nginx").is_none(), "ours goes");
+    assert!(world.packages.installed("libjq1"), "git needs it");
+    assert!(world.packages.installed("git"), "apt would take it along");
+}
+
+#[test]
+fn a_text_that_is_not_utf_8_is_refused_and_stays() {
+    let sim = Sim::debian(13);
+    let path = "/home/pi/.ssh/authorized_keys";
+    let theirs = b"ssh-ed25519 AAAA m\xfcller@laptop\nssh-ed25519 BBBB other\n".to_vec();
+    sim.arrange().put_dir("/home").put_dir("/home/pi").put_dir("/home/pi/.ssh").put(path, theirs.clone());
+    let key = Part::new(path, Edit::Lines(vec!["ssh-ed25519 CCCC mine".into()]));
+    let want = Desired::new([("one".to_owned(), vec![Kind::from(key)])]).unwrap();
+    let error = Engine::plan(&want, false, &Journal::default(), &sim).unwrap_err();
+    assert!(format!("{error:?}").contains("UTF-8"), "{error:?}");
+    assert_eq!(sim.world().content(path).unwrap().bytes(), theirs);
+}
+
+#[test]
+fn root_who_is_refused_does_not_count_among_those_who_may_log_in() {
+    let sim = Sim::debian(13);
+    let key =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhTZ0eb0iNsZ1KIpqQ8LSCDKYFsf/ytYU1jcTqR0ECl root@laptop\n";
+    sim.arrange().put_dir("/root").put_dir("/root/.ssh").put("/root/.ssh/authorized_keys", key);
+    let held_back = |root| {
+        let guard = LoginGuard::Among { users: vec!["root".into()], passwords: false, root };
+        let file = File::new("/etc/ssh/sshd_config.d/01-pitool-users.conf", "AllowUsers root\n");
+        let file = vec![Kind::from(file.guarded_by(guard))];
+        let want = Desired::new([("security".to_owned(), file)]).unwrap();
+        plan(&want, &sim).refused.len()
+    };
+    assert_eq!(held_back(true), 0);
+    assert_eq!(held_back(false), 1, "nobody could log in any more");
+}
+
+#[test]
+fn the_firewall_has_the_rules_in_the_order_of_the_config() {
+    let sim = Sim::debian(13);
+    let from = |policy, port, from: &str| Rule { from: from.into(), ..Rule::new(policy, "tcp", port) };
+    let deny = |from_: &str| from(Policy::Deny, 8000, from_);
+    let want = |rules: Vec<Rule>| {
+        let wall = Firewall::new(Policy::Deny, Policy::Allow, None, rules);
+        let kinds = vec![Package::new("ufw").into(), Kind::from(wall)];
+        Desired::new([("security".to_owned(), kinds)]).unwrap()
+    };
+    let order = |file: &str| -> Vec<String> {
+        let world = sim.world();
+        let text = world.content(file).unwrap().text().unwrap().to_owned();
+        let tuples = text.lines().filter_map(|line| line.strip_prefix("### tuple ### ")).map(str::to_owned);
+        tuples.map(|line| line.split(' ').take(6).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let open = Rule::new(Policy::Allow, "tcp", 8000);
+    let web = Rule::new(Policy::Allow, "tcp", 80);
+    apply(&want(vec![deny("192.0.2.9"), open.clone(), web.clone()]), &sim).unwrap();
+    let four = order("/etc/ufw/user.rules");
+    assert_eq!(four[1], "deny tcp 8000 0.0.0.0/0 any 192.0.2.9", "{four:#?}");
+    // A new rule before one that is there, and one of IPv6.
+    let more = vec![deny("192.0.2.9"), deny("192.0.2.10"), deny("fd00::9"), open.clone(), web.clone()];
+    apply(&want(more.clone()), &sim).unwrap();
+    assert!(plan(&want(more), &sim).steps.is_empty());
+    let places = |list: &[String]| -> Vec<usize> {
+        ["192.0.2.10", "fd00::9", "allow tcp 8000", "allow tcp 80 "]
+            .iter()
+            .filter_map(|needle| list.iter().position(|line| format!("{line} ").contains(needle)))
+            .collect()
+    };
+    for file in ["/etc/ufw/user.rules", "/etc/ufw/user6.rules"] {
+        let list = order(file);
+        let at = places(&list);
+        assert!(at.len() == 3 && at.is_sorted(), "{file}: {list:#?}");
+        assert!(list[0].starts_with("limit tcp 22"), "{file}: {list:#?}");
+    }
+    // Where all of them open, the order does not matter and nothing moves.
+    apply(&want(vec![open.clone(), web.clone()]), &sim).unwrap();
+    assert!(plan(&want(vec![web, open]), &sim).steps.is_empty());
+}
+
+#[test]
+fn all_packages_are_one_transaction() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let installs = |sim: &Sim| sim.commands().iter().filter(|command| command.contains(" install ")).count();
+    assert_eq!(installs(&sim), 1, "{:#?}", sim.commands());
+}
+
+#[test]
+fn a_file_that_a_service_no_longer_reads_is_no_news_to_it() {
+    let sim = Sim::debian(13);
+    let unit = |paths: &[&str]| {
+        let ids = paths.iter().map(|path| id("file", path)).collect::<Vec<_>>();
+        Kind::from(Unit::new("ssh.service").reads(ids))
+    };
+    let file = |path: &str| Kind::from(File::new(path, format!("# {path}\n")));
+    let (one, two) = ("/etc/ssh/sshd_config.d/01-one.conf", "/etc/ssh/sshd_config.d/01-two.conf");
+    let want = |kinds: Vec<Kind>| Desired::new([("ssh".to_owned(), kinds)]).unwrap();
+    let both = want(vec![file(one), file(two), unit(&[one, two])]);
+    let less = want(vec![file(one), unit(&[one])]);
+    apply(&both, &sim).unwrap();
+    // The file stays, so nothing happened to the service; nobody edited anything.
+    let plan_of = |want: &Desired<Kind>, prune| Engine::plan(want, prune, &Journal::default(), &sim).unwrap();
+    assert!(plan_of(&less, false).steps.is_empty());
+    // Pruned, it goes, and the service starts without it.
+    assert_eq!(ids(&plan_of(&less, true)), [id("file", two), id("unit", "ssh.service")]);
+    let outcome = engine(&sim).apply(&less, true, None, &mut |_| {}).unwrap();
+    assert_eq!(outcome.settled.ending, Ending::Done);
+    assert!(!sim.world().units["ssh.service"].running_with.contains_key(two));
+    // A file more is a restart, and no drift.
+    let plan = plan_of(&both, false);
+    assert_eq!(ids(&plan), [id("file", two), id("unit", "ssh.service")]);
+    assert!(
+        plan.steps.iter().all(|step| step.reason != pitool_engine::Reason::Drift),
+        "{:?}",
+        plan.steps[1].reason
+    );
+}
+
+#[test]
+fn pruned_things_go_children_first_and_users_last() {
+    let sim = Sim::debian(13);
+    let kinds = vec![
+        User::new("ada").home("/opt/ada").into(),
+        Directory::new("/opt/ada").owner("ada", "ada").into(),
+        Directory::new("/opt/ada/data").owner("ada", "ada").into(),
+        File::new("/opt/ada/data/a", "x\n").owner("ada", "ada").into(),
+    ];
+    let none = Desired::<Kind>::new([("app".to_owned(), vec![])]).unwrap();
+    let start = sim.snapshot();
+    apply(&Desired::new([("app".to_owned(), kinds)]).unwrap(), &sim).unwrap();
+    let mut left = Vec::new();
+    let outcome = engine(&sim)
+        .apply(&none, true, None, &mut |event| {
+            if let Event::Left { id, .. } = event {
+                left.push(id);
+            }
+        })
+        .unwrap();
+    assert_eq!(outcome.settled.ending, Ending::Done, "{:?}", outcome.settled.failures);
+    assert!(left.is_empty(), "{left:?}");
+    back(&sim, &start, "pruned");
 }

@@ -195,7 +195,9 @@ pub(super) fn set_access(tree: &Tree, path: &str, access: Access) -> Result<()> 
     if !matches!(found.file_type, FileType::File | FileType::Directory) {
         return Err(unexpected(path, describe(&found.file_type), "a file or directory"));
     }
-    let fd = tree.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, false).map_err(fail())?;
+    let (directory, name) = tree.parent(path).map_err(fail())?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = openat(directory.as_fd(), name, flags, Mode::empty()).map_err(io::Error::from).map_err(fail())?;
     give_access(fd.as_fd(), access).map_err(fail())?;
     fsync(fd.as_fd()).map_err(io::Error::from).map_err(fail())
 }

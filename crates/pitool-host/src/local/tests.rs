@@ -635,3 +635,34 @@ fn progress_interrupts_and_random_bytes() {
     assert!(host.interrupted());
     assert_ne!(host.random(16).unwrap(), host.random(16).unwrap());
 }
+
+#[test]
+fn nothing_is_written_through_the_link_of_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let scratch = Scratch::new("others-link");
+    scratch.put("secret/keep", "");
+    scratch.link("home/.ssh", &scratch.path("secret"));
+    let host = live();
+    host.write(&scratch.path("home/.ssh/keys"), b"root's own link", Access::root(0o600)).unwrap();
+    std::os::unix::fs::lchown(scratch.path("home/.ssh"), Some(1234), Some(1234)).unwrap();
+    let path = scratch.path("home/.ssh/keys");
+    let error = host.write(&path, b"x", Access::root(0o600)).unwrap_err();
+    assert!(format!("{error:?}").contains("user 1234"), "{error:?}");
+    host.set_access(&path, Access::root(0o644)).unwrap_err();
+    host.make_dir(&scratch.path("home/.ssh/dir"), Access::root(0o755)).unwrap_err();
+    host.remove(&path).unwrap_err();
+    assert_eq!(fs::read(scratch.path("secret/keys")).unwrap(), b"root's own link");
+    assert_eq!(fs::metadata(scratch.path("secret/keys")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_lock_is_for_root_alone() {
+    let scratch = Scratch::new("lock-mode");
+    let holder = LockHolder { pid: 1, since: String::new(), command: String::new() };
+    scratch.put("run/x", "");
+    let _lock = scratch.host().lock("/run/lock", &holder).unwrap().unwrap();
+    let mode = fs::metadata(scratch.path("run/lock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "whoever can open it can lock it");
+}

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
 
 /// As many links as the kernel follows before it says ELOOP (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
@@ -59,7 +60,7 @@ impl Tree {
             let flags = if follow { flags } else { flags | OFlag::O_NOFOLLOW };
             return Ok(openat(AT_FDCWD, path, flags, Mode::from_bits_truncate(0o600))?);
         };
-        let place = walk(root.as_fd(), path, follow)?;
+        let place = walk(root.as_fd(), path, follow, &|_| true)?;
         Ok(openat(
             place.directory()?,
             place.name.as_os_str(),
@@ -77,7 +78,26 @@ impl Tree {
             return Err(Errno::EINVAL.into());
         }
         let directory = if directory.is_empty() { "/" } else { directory };
-        Ok((self.open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY, true)?, name))
+        Ok((self.open_trusted(directory)?, name))
+    }
+
+    /// Opens a directory in which something is about to change.
+    ///
+    /// Links on the way are followed only where root made them (or whoever the tree or this process belongs to):
+    /// somebody who puts a link in place of a directory of his own must not choose where root writes.
+    fn open_trusted(&self, directory: &str) -> io::Result<OwnedFd> {
+        let live;
+        let root = match &self.root {
+            Some(root) => root.as_fd(),
+            None => {
+                live = openat(AT_FDCWD, "/", directory_flags(), Mode::empty())?;
+                live.as_fd()
+            }
+        };
+        let trusted = [0, metadata(root)?.uid(), geteuid().as_raw()];
+        let place = walk(root, directory, true, &|uid| trusted.contains(&uid))?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(openat(place.directory()?, place.name.as_os_str(), flags, Mode::empty())?)
     }
 
     /// The path on this machine, free of links, of a directory of the tree.
@@ -86,7 +106,7 @@ impl Tree {
         let Some(root) = &self.root else {
             return std::fs::canonicalize(path);
         };
-        let place = walk(root.as_fd(), path, true)?;
+        let place = walk(root.as_fd(), path, true, &|_| true)?;
         openat(
             place.directory()?,
             place.name.as_os_str(),
@@ -130,7 +150,12 @@ impl Place<'_> {
     }
 }
 
-fn walk<'r>(root: BorrowedFd<'r>, path: &str, follow: bool) -> io::Result<Place<'r>> {
+fn walk<'r>(
+    root: BorrowedFd<'r>,
+    path: &str,
+    follow: bool,
+    trusted: &dyn Fn(u32) -> bool,
+) -> io::Result<Place<'r>> {
     let mut place = Place { root, above: Vec::new(), name: OsString::from(".") };
     // Components still to go, the next one last.
     let mut ahead = components(OsStr::new(path));
@@ -159,8 +184,14 @@ fn walk<'r>(root: BorrowedFd<'r>, path: &str, follow: bool) -> io::Result<Place<
             }
             Err(errno) => return Err(errno.into()),
         };
-        let kind = opened.metadata()?.file_type();
+        let metadata = opened.metadata()?;
+        let kind = metadata.file_type();
         if kind.is_symlink() && (follow || !last) {
+            if !trusted(metadata.uid()) {
+                let name = name.to_string_lossy();
+                let why = format!("`{name}` on the way is a link that user {} made", metadata.uid());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+            }
             links += 1;
             if links > MAX_LINKS {
                 return Err(Errno::ELOOP.into());

@@ -15,6 +15,18 @@ pub struct Entry<'t> {
     pub version: &'t str,
     /// `Status` in short; `None` for `not-installed`.
     pub state: Option<PackageState>,
+    /// `Pre-Depends`.
+    #[serde(skip)]
+    pub pre_depends: &'t str,
+    /// `Depends`.
+    #[serde(skip)]
+    pub depends: &'t str,
+    /// `Recommends`.
+    #[serde(skip)]
+    pub recommends: &'t str,
+    /// `Provides`.
+    #[serde(skip)]
+    pub provides: &'t str,
 }
 
 /// Reads all stanzas that name a package. Field names are matched as dpkg writes them.
@@ -30,7 +42,11 @@ pub fn parse(text: &str) -> Vec<Entry<'_>> {
                 }
                 entry = EMPTY;
             }
-            [b'P', ..] => set(&mut entry.name, line, "Package:"),
+            [b'P', b'a', ..] => set(&mut entry.name, line, "Package:"),
+            [b'P', b'r', b'e', ..] => set(&mut entry.pre_depends, line, "Pre-Depends:"),
+            [b'P', b'r', b'o', ..] => set(&mut entry.provides, line, "Provides:"),
+            [b'D', ..] => set(&mut entry.depends, line, "Depends:"),
+            [b'R', ..] => set(&mut entry.recommends, line, "Recommends:"),
             [b'A', ..] => set(&mut entry.arch, line, "Architecture:"),
             [b'V', ..] => set(&mut entry.version, line, "Version:"),
             [b'S', ..] => {
@@ -44,7 +60,16 @@ pub fn parse(text: &str) -> Vec<Entry<'_>> {
     entries
 }
 
-const EMPTY: Entry<'static> = Entry { name: "", arch: "", version: "", state: None };
+const EMPTY: Entry<'static> = Entry {
+    name: "",
+    arch: "",
+    version: "",
+    state: None,
+    pre_depends: "",
+    depends: "",
+    recommends: "",
+    provides: "",
+};
 
 fn set<'t>(field: &mut &'t str, line: &'t str, name: &str) {
     if let Some(value) = line.strip_prefix(name) {
@@ -83,7 +108,13 @@ pub fn packages(status: &str, updates: &[&str], automatic: &HashSet<(&str, &str)
         let manual =
             !automatic.contains(&(entry.name, marked)) && !automatic.contains(&(entry.name, entry.arch));
         let (version, arch) = (entry.version.to_owned(), entry.arch.to_owned());
-        packages.insert(key, Package { state, version, arch, manual });
+        let depends = match (entry.pre_depends, entry.depends) {
+            ("", depends) => depends.to_owned(),
+            (before, "") => before.to_owned(),
+            (before, depends) => format!("{before}, {depends}"),
+        };
+        let (recommends, provides) = (entry.recommends.to_owned(), entry.provides.to_owned());
+        packages.insert(key, Package { state, version, arch, manual, depends, recommends, provides });
     }
     Some(Packages { native: native.to_owned(), packages })
 }

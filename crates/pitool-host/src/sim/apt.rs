@@ -75,7 +75,15 @@ impl World {
     fn record(&mut self, package: &CataloguePackage, state: PackageState) {
         let arch = if package.all { "all".to_owned() } else { self.packages.native.clone() };
         let manual = !self.automatic.contains(&package.name);
-        let entry = Package { state, version: package.version.clone(), arch, manual };
+        let entry = Package {
+            state,
+            version: package.version.clone(),
+            arch,
+            manual,
+            depends: package.depends.join(", "),
+            recommends: package.recommends.join(", "),
+            provides: String::new(),
+        };
         self.packages.packages.insert(package.name.clone(), entry);
         if state != PackageState::Broken {
             self.pending.remove(&package.name);
@@ -110,9 +118,15 @@ impl World {
                 (PackageState::Broken, _) => "install ok unpacked",
             };
             status += &format!(
-                "Package: {name}\nStatus: {word}\nArchitecture: {}\nVersion: {}\n\n",
+                "Package: {name}\nStatus: {word}\nArchitecture: {}\nVersion: {}\n",
                 package.arch, package.version
             );
+            for (field, value) in [("Depends", &package.depends), ("Recommends", &package.recommends)] {
+                if !value.is_empty() {
+                    status += &format!("{field}: {value}\n");
+                }
+            }
+            status.push('\n');
         }
         for name in &self.automatic {
             let arch = &self.packages.native;

@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::SigSet;
 
 use super::base::Suite;
 use super::cgroup;
@@ -614,7 +615,13 @@ impl Background {
         command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
         // Own group, as for the box itself.
         let started = Instant::now();
-        let child = command.process_group(0).spawn().with_context(|| format!("starting {command:?}"))?;
+        // A child inherits the signal mask, and the runner blocks those that would end it: what runs in a box must
+        // hear them.
+        let mask = SigSet::thread_get_mask()?;
+        SigSet::empty().thread_set_mask()?;
+        let spawned = command.process_group(0).spawn();
+        mask.thread_set_mask()?;
+        let child = spawned.with_context(|| format!("starting {command:?}"))?;
         Ok(Self { command: name, child, stdout, stderr, started, ended: None })
     }
 
