@@ -186,16 +186,16 @@ fn run(sim: &Sim, root: bool, words: &[&str]) -> (u8, String, String) {
 
 /// Either one document, or one on each line; each an object with the version of the format.
 fn valid_json(stdout: &str) -> Result<(), String> {
-    let object = |text: &str| {
-        let value: serde_json::Value =
-            serde_json::from_str(text).map_err(|error| format!("no JSON: {error}: {text}"))?;
-        match value.get("version") {
-            Some(version) if *version == 1 => Ok(()),
-            other => Err(format!("the version is {other:?}: {text}")),
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text);
+    let values = match parse(stdout) {
+        Ok(document) => vec![document],
+        Err(_) => {
+            let lines = stdout.lines().map(|line| parse(line).map_err(|error| format!("{error}: {line}")));
+            lines.collect::<Result<Vec<_>, _>>()?
         }
     };
-    match object(stdout) {
-        Ok(()) => Ok(()),
-        Err(_) => stdout.lines().try_for_each(object),
+    match values.iter().find(|value| value.get("version").is_none_or(|version| *version != 1)) {
+        Some(value) => Err(format!("not version 1: {value}")),
+        None => Ok(()),
     }
 }

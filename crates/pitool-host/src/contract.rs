@@ -15,7 +15,7 @@ pub type Verdict = std::result::Result<(), String>;
 pub fn check(host: &dyn Host, area: &str) -> Vec<Outcome> {
     let parts =
         [files(host, area), commands(host), views(host, area), packages(host), units(host), accounts(host)];
-    parts.into_iter().flatten().chain(firewall(host)).collect()
+    parts.into_iter().flatten().chain(firewall(host)).chain(answers(host)).collect()
 }
 
 /// Tells which checks failed, one line each; empty when none did.
@@ -610,6 +610,92 @@ pub fn firewall(host: &dyn Host) -> Vec<Outcome> {
     suite.check("a rule that makes no sense is refused", |host| {
         refused("a port that is none", ufw(host, &["allow", "99999/tcp"]))?;
         refused("a word that is none", ufw(host, &["permit", "22"]))
+    });
+    suite.outcomes
+}
+
+/// What daemons and the kernel answer about what is in force; needs ufw, and an sshd that listens on port 22.
+pub fn answers(host: &dyn Host) -> Vec<Outcome> {
+    let mut suite = Suite::new(host);
+    let ask = |host: &dyn Host, line: &str| -> std::result::Result<Vec<String>, Wrong> {
+        let output = host.ask(&command(line))?;
+        same(&format!("the status of {line}"), output.status, 0)?;
+        Ok(output.stdout.lines().map(str::to_owned).collect())
+    };
+    let holds = |lines: &[String], start: &str| {
+        let found = lines.iter().any(|line| line.starts_with(start));
+        if found { Ok(()) } else { Err(Wrong(format!("no line begins with {start:?}: {lines:#?}"))) }
+    };
+
+    suite.check("systemd tells its configuration file by file", |host| {
+        let dir = "/etc/systemd/journald.conf.d";
+        let file = format!("{dir}/99-pitool-contract.conf");
+        let there = host.stat(dir)?.is_some();
+        host.make_dir(dir, Access::root(0o755))?;
+        host.write(&file, b"[Journal]\nStorage=auto\n", Access::root(0o644))?;
+        let told = ask(host, "systemd-analyze cat-config systemd/journald.conf");
+        host.remove(&file)?;
+        if !there {
+            host.remove_dir(dir)?;
+        }
+        let told = told?;
+        let at = |line: &str| told.iter().position(|told| told == line);
+        let (main, more) = (at("# /etc/systemd/journald.conf"), at(&format!("# {file}")));
+        that("the main file comes first", main.is_some() && main < more)?;
+        let after: Vec<&str> =
+            told.iter().skip(more.unwrap_or_default() + 1).take(2).map(String::as_str).collect();
+        same("what follows the name of the other", after, vec!["[Journal]", "Storage=auto"])
+    });
+    suite.check("apt tells its configuration value by value", |host| {
+        let files = ["98pitool-contract", "99pitool-contract"].map(|name| format!("/etc/apt/apt.conf.d/{name}"));
+        let first = "Pitool::Value \"1\";\nPitool::List {\n    \"old\";\n};\n";
+        let second = "// A comment.\nPitool::Value \"2\";\n#clear Pitool::List;\nPitool::List {\n    \"a\";\n    \"b\";\n};\n";
+        host.write(&files[0], first.as_bytes(), Access::root(0o644))?;
+        host.write(&files[1], second.as_bytes(), Access::root(0o644))?;
+        let told = ask(host, "apt-config dump");
+        for file in &files {
+            host.remove(file)?;
+        }
+        let ours: Vec<String> = told?.into_iter().filter(|line| line.starts_with("Pitool::")).collect();
+        // apt also tells a list's own value, which is empty.
+        let ours: Vec<&str> = ours.iter().map(String::as_str).filter(|line| !line.ends_with(" \"\";")).collect();
+        same("the values", ours, vec!["Pitool::Value \"2\";", "Pitool::List:: \"a\";", "Pitool::List:: \"b\";"])
+    });
+    suite.check("apt tells where its packages come from", |host| {
+        let told = ask(host, "apt-cache policy")?;
+        that(
+            &format!("a release has the label Debian-Security or Raspbian: {told:#?}"),
+            told.iter().any(|line| {
+                line.starts_with("     release ")
+                    && (line.contains(",l=Debian-Security,") || line.contains("l=Raspbian,"))
+            }),
+        )
+    });
+    suite.check("the kernel tells who listens", |host| {
+        let told = ask(host, "ss -Hltnp")?;
+        let sshd = told.iter().find(|line| line.contains("((\"sshd\","));
+        let place = sshd.and_then(|line| line.split_whitespace().nth(3));
+        that(&format!("sshd is on port 22: {told:#?}"), place.is_some_and(|place| place.ends_with(":22")))
+    });
+    suite.check("the kernel tells the firewall's rules while it is on", |host| {
+        let ufw = |line: &str| host.run(&command(line)).map(drop);
+        let rule = "-A ufw-user-input -p tcp -m tcp --dport 61234 ";
+        let (jump, filter) = ("-A INPUT -j ufw-before-input", "-A ufw-before-input ");
+        ufw("ufw limit 61234/tcp")?;
+        ufw("ufw --force enable")?;
+        let on = ask(host, "iptables -S");
+        ufw("ufw --force disable")?;
+        ufw("ufw --force delete limit 61234/tcp")?;
+        let (on, off) = (on?, ask(host, "iptables -S")?);
+        holds(&on, rule)?;
+        holds(&on, jump)?;
+        holds(&on, filter)?;
+        holds(&on, "-P INPUT DROP")?;
+        holds(&off, "-P INPUT ACCEPT")?;
+        // The jump may stay, to a chain that is empty.
+        let left = off.iter().any(|line| line.starts_with(rule) || line.starts_with(filter));
+        that("no rule is left of it", !left)?;
+        that("iptables is nftables' own", ask(host, "iptables --version")?.concat().contains("(nf_tables)"))
     });
     suite.outcomes
 }

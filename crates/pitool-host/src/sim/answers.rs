@@ -92,6 +92,7 @@ pub(super) fn iptables(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
             }
             if on {
                 shell.say("-A INPUT -j ufw-before-logging-input\n-A INPUT -j ufw-before-input");
+                shell.say("-A ufw-before-input -i lo -j ACCEPT");
             }
             if docker {
                 shell.say("-A FORWARD -j DOCKER-USER");

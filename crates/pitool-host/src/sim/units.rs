@@ -224,7 +224,7 @@ impl World {
         let mut files: Vec<_> = journald.unwrap_or_default().into_iter().collect();
         files.sort_by_key(|(path, _)| (path.contains(".d/"), super::world::split(path).1.to_owned()));
         let lines = files.iter().flat_map(|(_, content)| content.text().unwrap_or_default().lines());
-        let storage = lines.filter_map(|line| line.trim().strip_prefix("Storage=")).last().unwrap_or("auto");
+        let storage = lines.rev().find_map(|line| line.trim().strip_prefix("Storage=")).unwrap_or("auto");
         let (disk, memory) = ("/var/log/journal", "/run/log/journal");
         let root = match storage {
             "none" => return,

@@ -41,6 +41,10 @@ fn judge(rules: &str, ports: &[u16]) -> Verdict {
     if !rules.lines().any(|line| line.starts_with("-A INPUT") && line.ends_with("-j ufw-before-input")) {
         return not("nothing that comes in is looked at".into());
     }
+    // `ufw disable` leaves the jump there, and the chain empty.
+    if !rules.lines().any(|line| line.starts_with("-A ufw-before-input ")) {
+        return not("ufw is off: its chains are empty".into());
+    }
     let lets_in = |port: &u16| {
         let needle = format!("--dport {port} ");
         rules
@@ -59,7 +63,7 @@ mod tests {
     use super::*;
 
     const RULES: &str = "-P INPUT DROP\n-N ufw-user-input\n-A INPUT -j ufw-before-logging-input\n\
-        -A INPUT -j ufw-before-input\n-A ufw-user-input -p tcp -m tcp --dport 2222 -m conntrack --ctstate NEW -m recent \
+        -A INPUT -j ufw-before-input\n-A ufw-before-input -i lo -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 2222 -m conntrack --ctstate NEW -m recent \
         --set --name DEFAULT --mask 255.255.255.255 --rsource\n-A ufw-user-input -p tcp -m tcp --dport 80 -j ACCEPT\n";
 
     #[test]
@@ -67,5 +71,7 @@ mod tests {
         assert!(matches!(judge(RULES, &[2222]), Verdict::InForce { .. }));
         assert!(matches!(judge(RULES, &[22, 2222]), Verdict::NotInForce { .. }));
         assert!(matches!(judge("-P INPUT ACCEPT\n", &[]), Verdict::NotInForce { .. }));
+        let disabled = "-P INPUT ACCEPT\n-A INPUT -j ufw-before-input\n";
+        assert!(matches!(judge(disabled, &[]), Verdict::NotInForce { .. }));
     }
 }
