@@ -57,8 +57,9 @@ impl LoginGuard {
             let passwords = passwords_accepted(host, *passwords)?;
             return among(host, &accounts, &admins, users, passwords, *root);
         }
+        let becomes_root = matches!(self, Self::OtherThanRoot { .. });
         for user in &admins {
-            if has_key(host, &accounts, user)? {
+            if has_key(host, &accounts, user)? && (!becomes_root || may_become_root(host, &accounts, user)?) {
                 return Ok(None);
             }
         }
@@ -88,7 +89,7 @@ impl LoginGuard {
                 }
                 Ok(Some(format!(
                     "root's login stays on, because nobody else could log in and become root ({names}, none with a \
-                     valid key{}). Give one of them a key, then apply again",
+                     valid key{}). Give one of them a key (and a password for sudo), then apply again",
                     if passwords { " or a password" } else { "" }
                 )))
             }
@@ -131,7 +132,9 @@ fn among(
     let mighty = |user: &&String| (root && user.as_str() == "root") || admins.contains(user);
     for user in users.iter().filter(mighty) {
         let password = || accounts.user(user).is_some_and(|user| user.password == Password::Usable);
-        if has_key(host, accounts, user)? || (passwords && password()) {
+        let key =
+            has_key(host, accounts, user)? && (user == "root" || may_become_root(host, accounts, user)?);
+        if key || (passwords && password()) {
             return Ok(None);
         }
     }
@@ -140,6 +143,31 @@ fn among(
          a valid key into [security.ssh] allow_users, then apply again",
         users.join(", ")
     )))
+}
+
+/// Whether somebody who is logged in by a key gets further with sudo: it asks for the user's own password, unless a
+/// rule says NOPASSWD for the user, for one of their groups or for all (sudoers(5)).
+fn may_become_root(host: &dyn Inspect, accounts: &Accounts, user: &str) -> Result<bool> {
+    if accounts.user(user).is_some_and(|user| user.password == Password::Usable) {
+        return Ok(true);
+    }
+    let more = host.list("/etc/sudoers.d")?.unwrap_or_default();
+    // sudo passes over names with a dot or a tilde, as editors leave them.
+    let more =
+        more.iter().filter(|name| !name.contains(['.', '~'])).map(|name| format!("/etc/sudoers.d/{name}"));
+    for path in std::iter::once("/etc/sudoers".to_owned()).chain(more) {
+        let Some(content) = host.read(&path)? else { continue };
+        let text = String::from_utf8_lossy(content.bytes()).into_owned();
+        let applies = |line: &str| {
+            let who = line.split_whitespace().next().unwrap_or_default();
+            let group = who.strip_prefix('%').is_some_and(|group| accounts.members(group).contains(&user));
+            line.contains("NOPASSWD") && (who == user || who == "ALL" || group)
+        };
+        if text.lines().map(str::trim).any(applies) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the shell lets somebody in: nologin(8) and false(1) do not.

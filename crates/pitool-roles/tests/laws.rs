@@ -730,3 +730,33 @@ fn pruned_things_go_children_first_and_users_last() {
     assert!(left.is_empty(), "{left:?}");
     back(&sim, &start, "pruned");
 }
+
+#[test]
+fn a_key_without_a_way_to_become_root_does_not_shut_root_out() {
+    let sim = Sim::debian(13);
+    let path = "/etc/ssh/sshd_config.d/01-pitool-root.conf";
+    let guard = LoginGuard::OtherThanRoot { passwords: false };
+    let want = Desired::new([(
+        "ssh".to_owned(),
+        vec![Kind::from(File::new(path, "PermitRootLogin no\n").guarded_by(guard))],
+    )])
+    .unwrap();
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi\n";
+    sim.arrange().put_dir("/home/pi").put_dir("/home/pi/.ssh").put("/home/pi/.ssh/authorized_keys", key);
+    let shadow: Vec<String> = sim
+        .world()
+        .text("/etc/shadow")
+        .lines()
+        .map(
+            |line| {
+                if line.starts_with("pi:") { "pi:!:19000:0:99999:7:::".to_owned() } else { line.to_owned() }
+            },
+        )
+        .collect();
+    sim.arrange().put("/etc/shadow", shadow.join("\n") + "\n");
+    assert_eq!(plan(&want, &sim).refused.len(), 1, "pi has a key, and no password that sudo would take");
+    sim.arrange()
+        .put_dir("/etc/sudoers.d")
+        .put("/etc/sudoers.d/010_pi-nopasswd", "pi ALL=(ALL) NOPASSWD: ALL\n");
+    assert!(plan(&want, &sim).refused.is_empty(), "{:?}", plan(&want, &sim).refused);
+}
