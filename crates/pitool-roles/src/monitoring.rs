@@ -1,7 +1,7 @@
 //! Role monitoring, which replaces the Ansible role `monitoring`: tools, sysstat, the journal, log rotation.
 //!
 //! Where it differs on purpose:
-//! - The script health_check.sh is gone: `pitool health` answers, and alerts.
+//! - The script health_check.sh is gone: `pitool apply --verify` asks the daemons. Alerts are not there yet.
 //! - sysstat's timers run; the old role wrote the setting and left the service as it was.
 //! - The journal has a place and a size (trap T28); the old role left it to the image, which keeps it in memory.
 //! - Logs are rotated for every app, as the app's user, and logrotate has checked the rule.
