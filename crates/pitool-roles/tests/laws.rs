@@ -487,6 +487,19 @@ fn a_file_put_right_does_not_restart_a_service_that_never_read_the_edit() {
 }
 
 #[test]
+fn a_service_that_its_package_starts_with_our_files_is_not_restarted() {
+    let sim = Sim::debian(13);
+    assert!(apply(&first(), &sim).unwrap().contains(&id("unit", "fail2ban.service")));
+    let commands = sim.commands();
+    let jobs = |unit: &str| {
+        commands.iter().filter(|run| run.starts_with("systemctl") && run.ends_with(unit)).count()
+    };
+    // Its jails were there before its package came; nginx's site was not.
+    assert_eq!((jobs("fail2ban.service"), jobs("nginx.service")), (0, 1), "{commands:#?}");
+    settled(&first(), &sim);
+}
+
+#[test]
 fn going_back_leaves_what_others_installed_since() {
     let sim = Sim::debian(13);
     sim.arrange().with_installed(&["git"]);
