@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what a failing law was about")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, RunId, Stage};
+use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Resource, RunId, Stage};
 use pitool_host::sim::{Cut, Sim, World};
 use pitool_host::{Content, Inspect};
 use pitool_resources::{
@@ -772,4 +772,24 @@ fn a_key_without_a_way_to_become_root_does_not_shut_root_out() {
         .put_dir("/etc/sudoers.d")
         .put("/etc/sudoers.d/010_pi-nopasswd", "pi ALL=(ALL) NOPASSWD: ALL\n");
     assert!(plan(&want, &sim).refused.is_empty(), "{:?}", plan(&want, &sim).refused);
+}
+
+#[test]
+fn the_plan_counts_on_the_key_that_the_same_run_brings() {
+    let sim = Sim::debian(13);
+    sim.arrange().put_dir("/home/pi").put_dir("/home/pi/.ssh");
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi";
+    let keys = Part::new("/home/pi/.ssh/authorized_keys", Edit::Lines(vec![key.into()]));
+    let path = "/etc/ssh/sshd_config.d/01-pitool-passwords.conf";
+    let file = File::new(path, "PasswordAuthentication no\n")
+        .guarded_by(LoginGuard::Key { root: false })
+        .lifted_by([keys.id()]);
+    let alone = Desired::new([("security".to_owned(), vec![Kind::from(file.clone())])]).unwrap();
+    let refused = plan(&alone, &sim);
+    assert_eq!((refused.refused.len(), refused.steps.len()), (1, 0), "nobody brings a key");
+    let both = Desired::new([("both".to_owned(), vec![Kind::from(keys), Kind::from(file)])]).unwrap();
+    let planned = plan(&both, &sim);
+    assert!(planned.refused.is_empty(), "{:?}", planned.refused);
+    assert_eq!(apply(&both, &sim).unwrap(), ids(&planned));
+    assert_eq!(ids(&plan(&both, &sim)), []);
 }
