@@ -292,6 +292,9 @@ fn updates(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
         mail: updates.mail.as_ref().map(ToString::to_string),
     });
     wishes.want(File::new("/etc/apt/apt.conf.d/52pitool-unattended-upgrades", conf));
+    // It waits for the machine to go down, so that no upgrade is cut in half. Its package starts it and, when it goes,
+    // leaves it running.
+    wishes.want(Unit::new("unattended-upgrades.service"));
     for timer in ["apt-daily.timer", "apt-daily-upgrade.timer"] {
         wishes.want(Unit::new(timer));
         wishes.prove(UnitRunning { name: timer.into() });
