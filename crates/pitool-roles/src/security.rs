@@ -57,8 +57,9 @@ fn sshd_and_firewall(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     }
 
     let files = sshd_files(settings, facts, wishes);
-    if let (Some(port), true) = (port, firewall) {
-        wishes.want(Firewall::opening(port));
+    let moved_by = Id::new("file", &path("-port"));
+    if firewall {
+        wishes.want(Firewall::opening(port).moved_by(moved_by.clone()));
     }
     wishes.want(Unit::new("ssh.service").reads(files).risky());
     wishes.prove(UnitRunning { name: "ssh.service".into() });
@@ -69,11 +70,8 @@ fn sshd_and_firewall(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     if firewall {
         let rules = &settings.security.firewall;
         let (incoming, outgoing) = (policy(rules.incoming), policy(rules.outgoing));
-        let mut wall = Firewall::new(incoming, outgoing, port, rules.rules.iter().flat_map(rule).collect());
-        if port.is_some() {
-            wall = wall.moved_by(Id::new("file", &path("-port")));
-        }
-        wishes.want(wall);
+        let wall = Firewall::new(incoming, outgoing, port, rules.rules.iter().flat_map(rule).collect());
+        wishes.want(wall.moved_by(moved_by));
         wishes.prove(FirewallActive);
     } else if settings.security.firewall.enabled {
         wishes.note(

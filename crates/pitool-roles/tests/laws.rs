@@ -719,6 +719,34 @@ fn a_file_that_a_service_no_longer_reads_is_no_news_to_it() {
     );
 }
 
+/// Going back from a run that took a file away restarts what reads the file again, although that run's own resource
+/// does not name it any more.
+#[test]
+fn back_from_pruning_a_service_runs_with_the_file_again() {
+    let unit = |paths: &[&str]| {
+        let ids = paths.iter().map(|path| id("file", path)).collect::<Vec<_>>();
+        Kind::from(Unit::new("ssh.service").reads(ids))
+    };
+    let (path, main) = ("/etc/ssh/sshd_config.d/01-one.conf", "/etc/ssh/sshd_config");
+    let want = |kinds: Vec<Kind>| Desired::new([("ssh".to_owned(), kinds)]).unwrap();
+    for reboot in [false, true] {
+        let sim = Sim::debian(13);
+        apply(&want(vec![File::new(path, "X11Forwarding no\n").into(), unit(&[path, main])]), &sim).unwrap();
+        let before = sim.snapshot();
+        let outcome = engine(&sim).apply(&want(vec![unit(&[main])]), true, None, &mut |_| {}).unwrap();
+        assert_eq!((outcome.settled.ending, outcome.settled.changed.len()), (Ending::Done, 2));
+        if reboot {
+            sim.reboot();
+        }
+        let plan = Engine::plan_rollback::<Kind>(None, &Journal::default(), &sim).unwrap().1;
+        rollback(None, &sim).unwrap();
+        assert_eq!(ids(&plan), [id("file", path), id("unit", "ssh.service")], "after a reboot: {reboot}");
+        back(&sim, &before, "back from pruning");
+        rollback(None, &sim).unwrap();
+        assert!(!sim.world().units["ssh.service"].running_with.contains_key(path));
+    }
+}
+
 #[test]
 fn pruned_things_go_children_first_and_users_last() {
     let sim = Sim::debian(13);
