@@ -821,3 +821,38 @@ fn the_plan_counts_on_the_key_that_the_same_run_brings() {
     assert_eq!(apply(&both, &sim).unwrap(), ids(&planned));
     assert_eq!(ids(&plan(&both, &sim)), []);
 }
+
+#[test]
+fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi\n";
+    let path = "/etc/ssh/sshd_config.d/01-pitool-passwords.conf";
+    let file = File::new(path, "PasswordAuthentication no\n").guarded_by(LoginGuard::Key { root: false });
+    let want = Desired::new([("ssh".to_owned(), vec![Kind::from(file)])]).unwrap();
+    let refused = |keys: &str, sshd: &str, at: &str| {
+        let sim = Sim::debian(13);
+        sim.arrange()
+            .put_dir("/home/pi")
+            .put_dir("/home/pi/.ssh")
+            .put_dir("/etc/keys")
+            .put(at, keys)
+            .put("/etc/ssh/sshd_config.d/50-mine.conf", sshd);
+        !plan(&want, &sim).refused.is_empty()
+    };
+    let usual = "/home/pi/.ssh/authorized_keys";
+    assert!(!refused(key, "", usual));
+    for options in ["from=\"10.0.0.1\"", "command=\"/bin/backup\",no-pty", "expiry-time=\"20200101\""] {
+        assert!(refused(&format!("{options} {key}"), "", usual), "{options}");
+    }
+    assert!(!refused(&format!("no-agent-forwarding {key}"), "", usual));
+    for lists in
+        ["AllowUsers ada", "AllowUsers pi@10.0.0.1", "DenyUsers p?", "DenyGroups sudo", "AllowGroups staff"]
+    {
+        assert!(refused(key, &format!("{lists}\n"), usual), "{lists}");
+    }
+    for lists in ["AllowUsers ada p*", "AllowGroups staff sudo", "DenyUsers ada"] {
+        assert!(!refused(key, &format!("{lists}\n"), usual), "{lists}");
+    }
+    let elsewhere = "AuthorizedKeysFile /etc/keys/%u\n";
+    assert!(refused(key, elsewhere, usual));
+    assert!(!refused(key, elsewhere, "/etc/keys/pi"));
+}
