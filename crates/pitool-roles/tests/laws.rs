@@ -359,6 +359,26 @@ fn a_hand_edit_is_drift_and_its_text_is_kept() {
 }
 
 #[test]
+fn a_plan_that_no_longer_fits_is_not_carried_out() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let path = "/etc/fail2ban/jail.d/pitool.local";
+    sim.arrange().put(path, "# mine\n");
+    let shown = plan(&first(), &sim);
+    // The same step, on another text than the one that was shown; and a step more.
+    for (edited, text) in
+        [(path, "# not what you saw\n"), ("/etc/ssh/sshd_config.d/01-pitool.conf", "# mine too\n")]
+    {
+        sim.arrange().put(path, "# mine\n").put(edited, text);
+        let before = sim.mutations();
+        let result = engine(&sim).apply(&first(), false, Some(&shown), &mut |_| {});
+        let Err(Error::Moved(moved)) = result else { panic!("{result:?}") };
+        assert_eq!(moved[0], id("file", edited));
+        assert_eq!(sim.mutations(), before, "nothing was done");
+    }
+}
+
+#[test]
 fn what_the_config_no_longer_wants_is_told_and_pruned_on_request() {
     let (_, world) = machines().remove(1);
     let sim = Sim::of(world.clone());
