@@ -2,7 +2,7 @@
 //!
 //! [`renewal`] decides, [`issue`] gets, [`storage`] keeps, [`deploy`] brings into use and proves, [`failure`] remembers
 //! what went wrong, [`renew`] puts them in order. [`placeholder`] is the kind of resource with which a role makes sure
-//! that there is something to serve before there is a certificate; [`import`] takes over what certbot has.
+//! that there is something to serve before there is a certificate.
 //!
 //! This crate is the door to the network: HTTP towards a CA, DNS, and TLS handshakes. Files, programs and the clock it
 //! reaches through `pitool-host` like everybody else. Start reading at [`renewal`], then at [`renew`].
@@ -19,6 +19,7 @@ pub mod failure;
 pub mod http;
 pub mod instant;
 pub mod issue;
+pub mod placeholder;
 pub mod preflight;
 pub mod renew;
 pub mod renewal;

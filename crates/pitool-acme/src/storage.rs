@@ -206,6 +206,20 @@ impl Store {
         })
     }
 
+    /// Where a generation comes from, without checking it; `None` where it lacks a file.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn source(&self, host: &dyn Inspect, name: &str, number: u32) -> Result<Option<Source>> {
+        let path = self.generation_path(name, number);
+        for file in FILES {
+            if host.stat(&format!("{path}/{file}"))?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(read::<About>(host, &format!("{path}/about.json"))?.map(|about| about.source))
+    }
+
     /// Reads a generation and checks its certificate against its key.
     ///
     /// # Errors
