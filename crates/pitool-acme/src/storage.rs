@@ -226,18 +226,36 @@ impl Store {
     /// A file is missing, or they do not go together.
     pub fn generation(&self, host: &dyn Inspect, name: &str, number: u32) -> std::result::Result<Generation, StoreError> {
         let path = self.generation_path(name, number);
-        let text = |file: &str| -> std::result::Result<String, StoreError> {
-            let path = format!("{path}/{file}");
-            let content = host.read(&path)?.ok_or(StoreError::Missing(path))?;
-            Ok(content.text().unwrap_or_default().to_owned())
-        };
-        let about = serde_json::from_str(&text("about.json")?).map_err(|error| StoreError::Damaged {
-            path: format!("{path}/about.json"),
+        let fullchain = self.text(host, name, number, "fullchain.pem")?;
+        let key = self.text(host, name, number, "privkey.pem")?;
+        let certificate =
+            certificate::pair(&fullchain, &key).map_err(|source| StoreError::Damaged { path, source })?;
+        Ok(Generation { number, about: self.about(host, name, number)?, certificate })
+    }
+
+    /// Reads a generation without its key, as anybody may.
+    ///
+    /// # Errors
+    /// A file is missing, or damaged.
+    pub fn public(&self, host: &dyn Inspect, name: &str, number: u32) -> std::result::Result<Generation, StoreError> {
+        let path = self.generation_path(name, number);
+        let fullchain = self.text(host, name, number, "fullchain.pem")?;
+        let certificate =
+            Certificate::from_pem(&fullchain).map_err(|source| StoreError::Damaged { path, source })?;
+        Ok(Generation { number, about: self.about(host, name, number)?, certificate })
+    }
+
+    fn text(&self, host: &dyn Inspect, name: &str, number: u32, file: &str) -> std::result::Result<String, StoreError> {
+        let path = format!("{}/{file}", self.generation_path(name, number));
+        let content = host.read(&path)?.ok_or(StoreError::Missing(path))?;
+        Ok(content.text().unwrap_or_default().to_owned())
+    }
+
+    fn about(&self, host: &dyn Inspect, name: &str, number: u32) -> std::result::Result<About, StoreError> {
+        serde_json::from_str(&self.text(host, name, number, "about.json")?).map_err(|error| StoreError::Damaged {
+            path: format!("{}/about.json", self.generation_path(name, number)),
             source: CertificateError::Certificate(error.to_string()),
-        })?;
-        let certificate = certificate::pair(&text("fullchain.pem")?, &text("privkey.pem")?)
-            .map_err(|source| StoreError::Damaged { path, source })?;
-        Ok(Generation { number, about, certificate })
+        })
     }
 
     /// Writes a new generation, not live yet; nothing of it counts until [`Store::activate`].
