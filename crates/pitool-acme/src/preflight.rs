@@ -51,6 +51,9 @@ pub struct Preflight<'p> {
     pub port: u16,
 }
 
+/// The name of the probe. What is in it is random, so that nobody else can answer for it.
+const PROBE: &str = "pitool-probe";
+
 /// How long a machine on the way may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -69,14 +72,12 @@ impl Preflight<'_> {
                 found.push(why);
             }
         }
-        if let Some(token) = &token {
-            // A probe that stays is of no use to anybody.
-            let _ = host.remove(&format!("{}/{token}", self.challenges));
-        }
+        // A probe that stays is of no use to anybody; the next one takes its place.
+        let _ = host.remove(&format!("{}/{PROBE}", self.challenges));
         found
     }
 
-    /// Writes a probe where certificates and where tokens go; returns the token.
+    /// Writes a probe where certificates and where tokens go; returns what is in it.
     fn disk(&self, host: &dyn Host, found: &mut Vec<Obstacle>) -> Option<String> {
         let token: String = match host.random(8) {
             Ok(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -85,13 +86,12 @@ impl Preflight<'_> {
                 return None;
             }
         };
-        let token = format!("pitool-{token}");
         let mut places = vec![self.store];
         if self.method == Method::Http01 {
             places.push(self.challenges);
         }
         for place in places {
-            let path = format!("{place}/{token}");
+            let path = format!("{place}/{PROBE}");
             if let Err(error) = host.write(&path, token.as_bytes(), Access::root(0o644)) {
                 let why = crate::error::AcmeError::Machine(error).whole();
                 found.push(obstacle(
@@ -109,7 +109,7 @@ impl Preflight<'_> {
 
     /// Fetches the token as the CA will: at this machine first, then at each address of each name.
     fn web(&self, token: &str, found: &mut Vec<Obstacle>) {
-        let path = format!("/.well-known/acme-challenge/{token}");
+        let path = format!("/.well-known/acme-challenge/{PROBE}");
         let Some(first) = self.names.first() else { return };
         let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port);
         match fetch(here, first, &path) {

@@ -348,8 +348,12 @@ impl Store {
         if self.state(host, name)? == *state {
             return Ok(());
         }
+        let directory = self.directory(name);
+        if host.stat(&directory)?.is_none() {
+            host.make_dir(&directory, Access::root(0o755))?;
+        }
         let text = serde_json::to_string_pretty(state).unwrap_or_default();
-        host.write(&format!("{}/state.json", self.directory(name)), text.as_bytes(), Access::root(0o600))
+        host.write(&format!("{directory}/state.json"), text.as_bytes(), Access::root(0o600))
     }
 
     /// Makes `/etc/letsencrypt/live/LINEAGE/*.pem` lead to what is live here, for programs that look there. What another
@@ -424,5 +428,3 @@ fn split(fullchain: &str) -> (&str, &str) {
     (cert, chain.trim_start())
 }
 
-#[cfg(test)]
-mod tests {}
