@@ -43,7 +43,8 @@ pub fn open(
 ) -> Result<Instant, AcmeError> {
     let path = path(store, directory);
     if let Some(kept) = host.read(&path)? {
-        let (account, _) = Instant::open(client, directory, &Enrolment::Known(kept.text().unwrap_or_default()))?;
+        let (account, _) =
+            Instant::open(client, directory, &Enrolment::Known(kept.text().unwrap_or_default()))?;
         return Ok(account);
     }
     let key = external.map(|external| hmac(host, external)).transpose()?;
@@ -54,7 +55,12 @@ pub fn open(
 }
 
 /// Keeps what is to be kept of an account.
-pub(crate) fn keep(host: &dyn Host, store: &Store, directory: &str, kept: Option<&str>) -> Result<(), AcmeError> {
+pub(crate) fn keep(
+    host: &dyn Host,
+    store: &Store,
+    directory: &str,
+    kept: Option<&str>,
+) -> Result<(), AcmeError> {
     match kept {
         Some(kept) => Ok(host.write(&path(store, directory), kept.as_bytes(), Access::root(0o600))?),
         None => Ok(()),
@@ -65,7 +71,12 @@ pub(crate) fn keep(host: &dyn Host, store: &Store, directory: &str, kept: Option
 ///
 /// # Errors
 /// The machine's.
-pub fn set_aside(host: &dyn Host, store: &Store, directory: &str, problem: &Problem) -> Result<bool, AcmeError> {
+pub fn set_aside(
+    host: &dyn Host,
+    store: &Store,
+    directory: &str,
+    problem: &Problem,
+) -> Result<bool, AcmeError> {
     if problem.short() != "accountDoesNotExist" {
         return Ok(false);
     }
@@ -78,11 +89,12 @@ pub fn set_aside(host: &dyn Host, store: &Store, directory: &str, problem: &Prob
 
 fn hmac(host: &dyn Inspect, external: &External) -> Result<Vec<u8>, AcmeError> {
     let file = &external.hmac_file;
-    let content = host.read(file)?.ok_or_else(|| AcmeError::Key(format!("`eab_hmac_file` {file} is not there")))?;
+    let content =
+        host.read(file)?.ok_or_else(|| AcmeError::Key(format!("`eab_hmac_file` {file} is not there")))?;
     let text = Content::text(&content).unwrap_or_default().trim().trim_end_matches('=').to_owned();
     // CAs write it as base64url; some people's scripts as plain base64.
     let key = BASE64_URL_SAFE_NO_PAD.decode(&text).or_else(|_| BASE64_STANDARD_NO_PAD.decode(&text));
-    key.ok().filter(|key| !key.is_empty()).ok_or_else(|| {
-        AcmeError::Key(format!("`eab_hmac_file` {file} does not hold a key in base64url"))
-    })
+    key.ok()
+        .filter(|key| !key.is_empty())
+        .ok_or_else(|| AcmeError::Key(format!("`eab_hmac_file` {file} does not hold a key in base64url")))
 }

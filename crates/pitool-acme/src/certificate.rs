@@ -53,8 +53,9 @@ impl Certificate {
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         let bad = |error: &dyn std::fmt::Display| CertificateError::Certificate(error.to_string());
         let (_, parsed) = x509_parser::parse_x509_certificate(der).map_err(|error| bad(&error))?;
-        let time =
-            |time: i64| Timestamp::from_second(time).map_err(|error| CertificateError::Certificate(error.to_string()));
+        let time = |time: i64| {
+            Timestamp::from_second(time).map_err(|error| CertificateError::Certificate(error.to_string()))
+        };
         let mut names = Vec::new();
         let mut key_identifier = None;
         for extension in parsed.extensions() {
@@ -116,7 +117,9 @@ pub fn covers(own: &str, name: &str) -> bool {
     if own.eq_ignore_ascii_case(name) {
         return true;
     }
-    let (Some(parent), Some((label, rest))) = (own.strip_prefix("*."), name.split_once('.')) else { return false };
+    let (Some(parent), Some((label, rest))) = (own.strip_prefix("*."), name.split_once('.')) else {
+        return false;
+    };
     label != "*" && !label.is_empty() && rest.eq_ignore_ascii_case(parent)
 }
 

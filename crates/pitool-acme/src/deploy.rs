@@ -55,14 +55,17 @@ impl Front for Nginx {
     }
 
     fn check(&self, host: &dyn Host) -> Result<(), String> {
-        let output =
-            host.ask(&Command::new("/usr/sbin/nginx").args(["-t", "-q"])).map_err(|error| error.to_string())?;
+        let output = host
+            .ask(&Command::new("/usr/sbin/nginx").args(["-t", "-q"]))
+            .map_err(|error| error.to_string())?;
         if output.ok() { Ok(()) } else { Err(format!("`nginx -t` refuses it:\n{}", output.tail())) }
     }
 
     fn reload(&self, host: &dyn Host) -> Result<(), String> {
         // Never a restart: a reload keeps the connections, and nginx keeps what it has if it cannot load the new.
-        host.run(&Command::new("systemctl").args(["reload", "nginx.service"])).map(drop).map_err(|error| error.to_string())
+        host.run(&Command::new("systemctl").args(["reload", "nginx.service"]))
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     fn serves(&self, name: &str) -> Result<String, String> {
@@ -170,7 +173,9 @@ fn load(host: &dyn Host, front: &dyn Front, live: &Generation) -> Result<(), Str
 fn wrong(front: &dyn Front, live: &Generation) -> Option<String> {
     live.certificate.names.iter().find_map(|name| match front.serves(&example(name)) {
         Ok(fingerprint) if fingerprint == live.certificate.fingerprint => None,
-        Ok(_) => Some(format!("under {name} another certificate is served; does another site have that name?")),
+        Ok(_) => {
+            Some(format!("under {name} another certificate is served; does another site have that name?"))
+        }
         Err(why) => Some(format!("under {name}: {why}")),
     })
 }
@@ -179,7 +184,12 @@ fn wrong(front: &dyn Front, live: &Generation) -> Option<String> {
 const HOOK_LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs hooks with certbot's variables; returns those that did not succeed, each with why.
-pub fn hooks(host: &dyn Host, name: &str, names: &[String], hooks: &[Vec<String>]) -> Vec<(Vec<String>, String)> {
+pub fn hooks(
+    host: &dyn Host,
+    name: &str,
+    names: &[String],
+    hooks: &[Vec<String>],
+) -> Vec<(Vec<String>, String)> {
     let mut failed = Vec::new();
     for hook in hooks {
         let Some((program, args)) = hook.split_first() else { continue };

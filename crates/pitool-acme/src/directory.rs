@@ -61,8 +61,8 @@ impl Directory {
         let (Some(url), Some(id)) = (&self.renewal_info, &certificate.ari_id) else { return Ok(None) };
         let url = format!("{}/{id}", url.trim_end_matches('/'));
         let (value, after) = client.json(&url)?;
-        let info: RenewalInfo = serde_json::from_value(value)
-            .map_err(|_| HttpError::Answer { url, status: 200 })?;
+        let info: RenewalInfo =
+            serde_json::from_value(value).map_err(|_| HttpError::Answer { url, status: 200 })?;
         Ok(info.read(host.now(), after, known, &host.random(8)?))
     }
 }

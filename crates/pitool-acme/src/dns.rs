@@ -155,7 +155,8 @@ impl Resolver {
         let mut id = [0; 2];
         // Without random numbers nothing works at all; a known id is only easier to guess.
         let _ = SystemRandom::new().fill(&mut id);
-        let query = query(u16::from_be_bytes(id), name, kind).ok_or_else(|| DnsError::Name(name.to_owned()))?;
+        let query =
+            query(u16::from_be_bytes(id), name, kind).ok_or_else(|| DnsError::Name(name.to_owned()))?;
         let mut last = None;
         for server in self.servers.iter().chain(&self.servers) {
             let Some(bytes) = exchange(*server, &query, self.patience) else { continue };
@@ -279,7 +280,11 @@ fn record(kind: Kind, data: &[u8]) -> Option<Record> {
             let (flags, rest) = data.split_first()?;
             let (length, rest) = rest.split_first()?;
             let (tag, value) = rest.split_at_checked(usize::from(*length))?;
-            Record::Caa { critical: flags & 128 != 0, tag: text(tag).to_ascii_lowercase(), value: text(value) }
+            Record::Caa {
+                critical: flags & 128 != 0,
+                tag: text(tag).to_ascii_lowercase(),
+                value: text(value),
+            }
         }
     })
 }
@@ -392,7 +397,9 @@ mod tests {
         let resolver = Resolver::new(vec![server(&[("", 16, b"\x02ab\x01c")], 0, true)]);
         assert_eq!(resolver.ask("a.test", Kind::Txt).unwrap().records, [Record::Txt("abc".into())]);
         let resolver = Resolver::new(vec![server(&[("", 257, b"\x80\x05issueca.test")], 0, false)]);
-        let Record::Caa { critical, tag, value } = resolver.ask("a.test", Kind::Caa).unwrap().records.remove(0) else {
+        let Record::Caa { critical, tag, value } =
+            resolver.ask("a.test", Kind::Caa).unwrap().records.remove(0)
+        else {
             panic!()
         };
         assert_eq!((critical, tag.as_str(), value.as_str()), (true, "issue", "ca.test"));
@@ -408,7 +415,10 @@ mod tests {
         let mut silent = Resolver::new(vec!["127.0.0.1:9".parse().unwrap()]);
         silent.patience = Duration::from_millis(50);
         assert_eq!(silent.ask("a.test", Kind::A), Err(DnsError::Silent("a.test".into())));
-        assert!(matches!(Resolver::new(vec![server(&[], 0, false)]).ask("a..b", Kind::A), Err(DnsError::Name(_))));
+        assert!(matches!(
+            Resolver::new(vec![server(&[], 0, false)]).ask("a..b", Kind::A),
+            Err(DnsError::Name(_))
+        ));
     }
 
     #[test]

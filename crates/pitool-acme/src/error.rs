@@ -253,7 +253,9 @@ fn diagnosis(problem: &Problem) -> Option<&'static str> {
             "the CA's limit is reached; what is there goes on being served, and it is tried again when the CA allows it"
         }
         "rejectedIdentifier" => "the CA gives no certificates for this name; is it a public one?",
-        "externalAccountRequired" => "this CA wants an account of its own: set `eab_kid` and `eab_hmac_file` in [ssl]",
+        "externalAccountRequired" => {
+            "this CA wants an account of its own: set `eab_kid` and `eab_hmac_file` in [ssl]"
+        }
         "accountDoesNotExist" => {
             "the CA does not know the account any more; it is made anew the next time, because the file is set aside"
         }

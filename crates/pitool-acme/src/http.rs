@@ -87,7 +87,12 @@ impl Client {
         if !matches!(status, 429 | 503) {
             return Ok(answer);
         }
-        Err(HttpError::Busy { url, status, retry_after: retry_after(&answer), problem: problem(answer.body()) })
+        Err(HttpError::Busy {
+            url,
+            status,
+            retry_after: retry_after(&answer),
+            problem: problem(answer.body()),
+        })
     }
 
     /// Fetches a document.
@@ -155,7 +160,9 @@ pub fn roots(
 ) -> pitool_host::Result<Vec<CertificateDer<'static>>> {
     const MACHINE: &str = "/etc/ssl/certs/ca-certificates.crt";
     let mut all = Vec::new();
-    for (path, needed) in std::iter::once((MACHINE, ca_file.is_none())).chain(ca_file.map(|path| (path, true))) {
+    for (path, needed) in
+        std::iter::once((MACHINE, ca_file.is_none())).chain(ca_file.map(|path| (path, true)))
+    {
         let text = host.read(path)?;
         let text = text.as_ref().and_then(pitool_host::Content::text).unwrap_or_default();
         match crate::certificate::chain(text) {

@@ -14,9 +14,8 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http_body::Body;
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse,
-    CertificateIdentifier, ChallengeType, ExternalAccountKey, HttpClient, Identifier, Key, NewAccount, NewOrder,
-    OrderStatus,
+    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, CertificateIdentifier,
+    ChallengeType, ExternalAccountKey, HttpClient, Identifier, Key, NewAccount, NewOrder, OrderStatus,
 };
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -76,7 +75,8 @@ impl Instant {
                     only_return_existing: false,
                 };
                 let external = external.map(|(id, key)| ExternalAccountKey::new(id.to_owned(), key));
-                let (account, credentials) = now(builder.create(&new, directory.to_owned(), external.as_ref()))?;
+                let (account, credentials) =
+                    now(builder.create(&new, directory.to_owned(), external.as_ref()))?;
                 (account, Some(credentials))
             }
             Enrolment::Key(pkcs8) => {
@@ -110,7 +110,8 @@ impl Authority for Instant {
         if let Some((authority, serial)) = request.replaces.and_then(|id| id.split_once('.')) {
             let bytes = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
             let (authority, serial) = (bytes(authority), bytes(serial));
-            new = new.replaces(CertificateIdentifier::new(authority[..].into(), serial[..].into()).into_owned());
+            new = new
+                .replaces(CertificateIdentifier::new(authority[..].into(), serial[..].into()).into_owned());
         }
         let order = now(self.account.new_order(&new))?;
         Ok(Box::new(Placed { order, patience: &self.patience }))
@@ -153,7 +154,9 @@ impl Order for Placed<'_> {
             let url = authorization.url().to_owned();
             let Some(challenge) = authorization.challenge(challenge_type(method)) else {
                 let how = match method {
-                    Method::Http01 if wildcard => "http-01, and a wildcard never does: set `challenge = \"dns-01\"`",
+                    Method::Http01 if wildcard => {
+                        "http-01, and a wildcard never does: set `challenge = \"dns-01\"`"
+                    }
                     Method::Http01 => "http-01",
                     Method::Dns01 => "dns-01",
                 };
@@ -315,8 +318,10 @@ impl Blocking {
             bytes.extend(frame.into_data().unwrap_or_default());
         }
         let request = http::Request::from_parts(parts, bytes);
-        let answer = self.client.send(&request).map_err(|error| instant_acme::Error::Other(Box::new(error)))?;
-        let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let answer =
+            self.client.send(&request).map_err(|error| instant_acme::Error::Other(Box::new(error)))?;
+        let seconds =
+            answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = seconds.map(Duration::from_secs);
         let (parts, body) = answer.into_parts();
         Ok(BytesResponse { parts, body: Box::new(Bytes::from(body)) })

@@ -86,7 +86,9 @@ pub fn issue(
     let key = new_key(host, key_type)?;
     let csr = signing_request(&key, request.names)?;
     order.finalize(&csr)?;
-    if wait(host, order.as_mut(), "the certificate", &[Standing::Valid, Standing::Invalid])? == Standing::Invalid {
+    if wait(host, order.as_mut(), "the certificate", &[Standing::Valid, Standing::Invalid])?
+        == Standing::Invalid
+    {
         return Err(refusal(order.as_mut()));
     }
     let fullchain = order.certificate()?;
@@ -98,7 +100,10 @@ pub fn issue(
 }
 
 /// Places the order; without the claim to replace where the CA does not go along with that.
-fn place<'a>(authority: &'a dyn Authority, request: &Request<'_>) -> Result<(Box<dyn Order + 'a>, bool), AcmeError> {
+fn place<'a>(
+    authority: &'a dyn Authority,
+    request: &Request<'_>,
+) -> Result<(Box<dyn Order + 'a>, bool), AcmeError> {
     let replacing = request.replaces.is_some();
     match authority.order(request) {
         Ok(order) => Ok((order, replacing)),
@@ -106,7 +111,8 @@ fn place<'a>(authority: &'a dyn Authority, request: &Request<'_>) -> Result<(Box
         // repeat it. It costs a privilege, not the certificate.
         Err(AcmeError::Refused(problem))
             if replacing
-                && (problem.status == Some(409) || matches!(problem.short(), "alreadyReplaced" | "malformed")) =>
+                && (problem.status == Some(409)
+                    || matches!(problem.short(), "alreadyReplaced" | "malformed")) =>
         {
             Ok((authority.order(&Request { replaces: None, ..request.clone() })?, false))
         }
@@ -118,7 +124,12 @@ fn place<'a>(authority: &'a dyn Authority, request: &Request<'_>) -> Result<(Box
 }
 
 /// Shows the control over every name.
-fn show(host: &dyn Host, order: &mut dyn Order, solver: &dyn Solver, tasks: &[Task]) -> Result<(), AcmeError> {
+fn show(
+    host: &dyn Host,
+    order: &mut dyn Order,
+    solver: &dyn Solver,
+    tasks: &[Task],
+) -> Result<(), AcmeError> {
     for task in tasks {
         solver.present(host, task)?;
     }

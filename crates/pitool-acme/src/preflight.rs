@@ -140,19 +140,24 @@ impl Preflight<'_> {
         let mut failed = Vec::new();
         for kind in [Kind::A, Kind::Aaaa] {
             match self.resolver.ask(name, kind) {
-                Ok(answer) => addresses.extend(answer.records.into_iter().filter_map(|record| match record {
-                    Record::Address(address) => Some(address),
-                    _ => None,
-                })),
+                Ok(answer) => {
+                    addresses.extend(answer.records.into_iter().filter_map(|record| match record {
+                        Record::Address(address) => Some(address),
+                        _ => None,
+                    }))
+                }
                 Err(error) => failed.push(error.to_string()),
             }
         }
         if addresses.is_empty() {
             let (what, advice) = match failed.first() {
-                Some(why) => (format!("{name} cannot be looked up: {why}"), "mend the name server or the network"),
-                None => {
-                    (format!("{name} has no address"), "make an A record with this machine's public address for it")
+                Some(why) => {
+                    (format!("{name} cannot be looked up: {why}"), "mend the name server or the network")
                 }
+                None => (
+                    format!("{name} has no address"),
+                    "make an A record with this machine's public address for it",
+                ),
             };
             found.push(obstacle(what, advice));
             return;
@@ -201,7 +206,8 @@ impl Preflight<'_> {
 
 /// Whether these records let a CA of these names issue.
 fn caa_allows(records: &[&Record], wildcard: bool, identities: &[String]) -> bool {
-    const KNOWN: &[&str] = &["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
+    const KNOWN: &[&str] =
+        &["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
     let mut issue = Vec::new();
     let mut issuewild = Vec::new();
     for record in records {
@@ -237,7 +243,9 @@ enum Fetched {
 impl Fetched {
     fn words(&self) -> String {
         match self {
-            Self::Answer { status, .. } if (300..400).contains(status) => format!("it answers {status}, a redirect"),
+            Self::Answer { status, .. } if (300..400).contains(status) => {
+                format!("it answers {status}, a redirect")
+            }
             Self::Answer { status: 200, .. } => "it answers something else".into(),
             Self::Answer { status: 0, .. } => "what answers does not speak HTTP".into(),
             Self::Answer { status, .. } => format!("it answers {status}"),
@@ -261,8 +269,13 @@ fn judge(name: &str, address: IpAddr, here: bool, answer: &Fetched, token: &str)
             format!("correct the {record} record, or let what stands before this machine hand on port 80"),
         )),
         _ if here => Some(obstacle(
-            format!("{name} leads to {address}, which is this machine, and port 80 is closed there: {}", answer.words()),
-            format!("does nginx listen on that address, and does the firewall let port 80 in? ({record} record)"),
+            format!(
+                "{name} leads to {address}, which is this machine, and port 80 is closed there: {}",
+                answer.words()
+            ),
+            format!(
+                "does nginx listen on that address, and does the firewall let port 80 in? ({record} record)"
+            ),
         )),
         _ if address.is_ipv6() => Some(obstacle(
             format!("{name} leads to {address} (AAAA), which is not this machine: {}", answer.words()),
@@ -281,7 +294,8 @@ fn fetch(address: SocketAddr, name: &str, path: &str) -> Fetched {
     };
     let _ = stream.set_read_timeout(Some(PATIENCE));
     let _ = stream.set_write_timeout(Some(PATIENCE));
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: pitool\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: pitool\r\nConnection: close\r\n\r\n");
     if let Err(error) = stream.write_all(request.as_bytes()) {
         return Fetched::Refused(error.to_string());
     }
@@ -358,16 +372,14 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
-            for text in ["SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\n\r\ntoken", "HTTP/1.1 301 Moved\r\n\r\n"] {
+            for text in ["SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\n\r\ntoken", "HTTP/1.1 301 Moved\r\n\r\n"]
+            {
                 let (mut stream, _) = listener.accept().unwrap();
                 let _ = stream.read(&mut [0; 512]).unwrap();
                 stream.write_all(text.as_bytes()).unwrap();
             }
         });
-        assert_eq!(
-            fetch(address, "a.test", "/x"),
-            Fetched::Answer { status: 0, body: String::new() }
-        );
+        assert_eq!(fetch(address, "a.test", "/x"), Fetched::Answer { status: 0, body: String::new() });
         assert_eq!(fetch(address, "a.test", "/x"), Fetched::Answer { status: 200, body: "token".into() });
         assert!(fetch(address, "a.test", "/x").words().contains("redirect"));
     }

@@ -155,7 +155,9 @@ impl Renewal<'_> {
             let caught_up = deploy::catch_up(host, front, live)
                 .map_err(|why| DeployError::Broken(format!("what is stored is not served: {why}")));
             match caught_up {
-                Ok(true) => outcome.done.push("nginx served an older certificate and has loaded the stored one".into()),
+                Ok(true) => outcome
+                    .done
+                    .push("nginx served an older certificate and has loaded the stored one".into()),
                 Ok(false) => {}
                 // A certificate that is due comes first: its deployment has the same to say.
                 Err(error) if lacking.is_none() && urgency == Urgency::Due => return Err(error.into()),
@@ -190,7 +192,9 @@ impl Renewal<'_> {
     /// What is live, and what it lacks.
     fn stock(&self) -> Result<(Option<Generation>, Option<Lacking>), RenewError> {
         let (host, store, wanted) = (self.host, self.store, self.wanted);
-        let Some(number) = store.current(host, &wanted.name)? else { return Ok((None, Some(Lacking::Certificate))) };
+        let Some(number) = store.current(host, &wanted.name)? else {
+            return Ok((None, Some(Lacking::Certificate)));
+        };
         let live = match store.generation(host, &wanted.name, number) {
             Ok(live) => live,
             Err(StoreError::Host(error)) => return Err(error.into()),
@@ -272,7 +276,9 @@ impl Renewal<'_> {
         };
         (self.tell)("Loading it and looking whether it is served");
         let generation = deploy::deploy(host, store, self.front, &wanted.name, number)?;
-        outcome.done.push(format!("a new certificate for {} is in use, because {reason}", wanted.names.join(", ")));
+        outcome
+            .done
+            .push(format!("a new certificate for {} is in use, because {reason}", wanted.names.join(", ")));
         // From here on nothing is lost: what fails now is done by the next look.
         state.failures = Default::default();
         state.suggestion = None;
@@ -330,7 +336,9 @@ impl Renewal<'_> {
         };
         // `replaces` is for the same CA only, and only for a certificate that it issued.
         let replaces = live
-            .filter(|live| live.about.source != Source::Placeholder && live.about.directory == wanted.directory)
+            .filter(|live| {
+                live.about.source != Source::Placeholder && live.about.directory == wanted.directory
+            })
             .filter(|_| directory.renewal_info.is_some())
             .and_then(|live| live.certificate.ari_id.as_deref());
         let replaces = replaces.filter(|_| !matches!(reason, Reason::Lacking(Lacking::Names(_))));
@@ -429,7 +437,11 @@ impl Renewal<'_> {
 pub fn group_id(host: &dyn Inspect, name: &str) -> pitool_host::Result<Option<u32>> {
     let content = host.read("/etc/group")?;
     let text = content.as_ref().and_then(Content::text).unwrap_or_default();
-    Ok(accounts::parse("", text, "").groups.into_iter().find(|group| group.name == name).map(|group| group.gid))
+    Ok(accounts::parse("", text, "")
+        .groups
+        .into_iter()
+        .find(|group| group.name == name)
+        .map(|group| group.gid))
 }
 
 /// What a generation lacks of what is wanted.

@@ -174,7 +174,13 @@ pub fn warn_below(validity: &Validity, days: SignedDuration) -> SignedDuration {
     let lifetime = validity.lifetime();
     let third = lifetime / 3;
     // The days would be most of a short life: for them the fraction alone counts.
-    if third >= days { third } else if lifetime / 2 >= days { days } else { third }
+    if third >= days {
+        third
+    } else if lifetime / 2 >= days {
+        days
+    } else {
+        third
+    }
 }
 
 impl std::fmt::Display for Reason {
@@ -183,7 +189,9 @@ impl std::fmt::Display for Reason {
             Self::Lacking(Lacking::Certificate) => f.write_str("there is no certificate yet"),
             Self::Lacking(Lacking::Damaged(why)) => write!(f, "what is stored cannot be used: {why}"),
             Self::Lacking(Lacking::Names(names)) => write!(f, "it is not good for {}", names.join(", ")),
-            Self::Lacking(Lacking::Directory) => f.write_str("it comes from another CA than the config names"),
+            Self::Lacking(Lacking::Directory) => {
+                f.write_str("it comes from another CA than the config names")
+            }
             Self::Suggested => f.write_str("the CA suggests it"),
             Self::Emergency => f.write_str("a twentieth of its lifetime or less is left"),
             Self::Fraction => f.write_str("a third of its lifetime or less is left"),
@@ -280,10 +288,8 @@ mod tests {
     fn situations() -> impl Strategy<Value = (Validity, i64, Option<(i64, i64)>, bool, Option<i64>, i64)> {
         let span = 0..800 * DAY;
         (
-            (0..10 * DAY, 1..400 * DAY).prop_map(|(from, life)| Validity {
-                not_before: at(from),
-                not_after: at(from + life),
-            }),
+            (0..10 * DAY, 1..400 * DAY)
+                .prop_map(|(from, life)| Validity { not_before: at(from), not_after: at(from + life) }),
             span.clone(),
             proptest::option::of((span.clone(), 0..30 * DAY)),
             any::<bool>(),

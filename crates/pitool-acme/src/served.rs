@@ -12,7 +12,8 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore, SignatureScheme,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -106,7 +107,12 @@ impl ServerCertVerifier for Onlooker {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -115,7 +121,12 @@ impl ServerCertVerifier for Onlooker {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -136,7 +147,8 @@ pub fn handshake(
     let provider = Arc::new(ring::default_provider());
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
-    let trusted = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider)).build().ok();
+    let trusted =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider)).build().ok();
     let onlooker =
         Arc::new(Onlooker { provider: Arc::clone(&provider), trusted, said: std::sync::Mutex::new(None) });
     let config = ClientConfig::builder_with_provider(provider)
@@ -181,8 +193,9 @@ pub fn handshake(
 /// As [`handshake`]; and an address or name that leads nowhere.
 pub fn look(target: &str, roots: &[CertificateDer<'static>]) -> Result<Served, ServedError> {
     let (name, port) = parse(target).ok_or_else(|| ServedError::Address(target.to_owned()))?;
-    let addresses =
-        (name.as_str(), port).to_socket_addrs().map_err(|source| ServedError::Lookup { name: name.clone(), source })?;
+    let addresses = (name.as_str(), port)
+        .to_socket_addrs()
+        .map_err(|source| ServedError::Lookup { name: name.clone(), source })?;
     let mut last = None;
     for address in addresses {
         match handshake(address, &name, roots) {

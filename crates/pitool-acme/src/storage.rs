@@ -224,7 +224,12 @@ impl Store {
     ///
     /// # Errors
     /// A file is missing, or they do not go together.
-    pub fn generation(&self, host: &dyn Inspect, name: &str, number: u32) -> std::result::Result<Generation, StoreError> {
+    pub fn generation(
+        &self,
+        host: &dyn Inspect,
+        name: &str,
+        number: u32,
+    ) -> std::result::Result<Generation, StoreError> {
         let path = self.generation_path(name, number);
         let fullchain = self.text(host, name, number, "fullchain.pem")?;
         let key = self.text(host, name, number, "privkey.pem")?;
@@ -237,7 +242,12 @@ impl Store {
     ///
     /// # Errors
     /// A file is missing, or damaged.
-    pub fn public(&self, host: &dyn Inspect, name: &str, number: u32) -> std::result::Result<Generation, StoreError> {
+    pub fn public(
+        &self,
+        host: &dyn Inspect,
+        name: &str,
+        number: u32,
+    ) -> std::result::Result<Generation, StoreError> {
         let path = self.generation_path(name, number);
         let fullchain = self.text(host, name, number, "fullchain.pem")?;
         let certificate =
@@ -245,16 +255,24 @@ impl Store {
         Ok(Generation { number, about: self.about(host, name, number)?, certificate })
     }
 
-    fn text(&self, host: &dyn Inspect, name: &str, number: u32, file: &str) -> std::result::Result<String, StoreError> {
+    fn text(
+        &self,
+        host: &dyn Inspect,
+        name: &str,
+        number: u32,
+        file: &str,
+    ) -> std::result::Result<String, StoreError> {
         let path = format!("{}/{file}", self.generation_path(name, number));
         let content = host.read(&path)?.ok_or(StoreError::Missing(path))?;
         Ok(content.text().unwrap_or_default().to_owned())
     }
 
     fn about(&self, host: &dyn Inspect, name: &str, number: u32) -> std::result::Result<About, StoreError> {
-        serde_json::from_str(&self.text(host, name, number, "about.json")?).map_err(|error| StoreError::Damaged {
-            path: format!("{}/about.json", self.generation_path(name, number)),
-            source: CertificateError::Certificate(error.to_string()),
+        serde_json::from_str(&self.text(host, name, number, "about.json")?).map_err(|error| {
+            StoreError::Damaged {
+                path: format!("{}/about.json", self.generation_path(name, number)),
+                source: CertificateError::Certificate(error.to_string()),
+            }
         })
     }
 
@@ -299,7 +317,12 @@ impl Store {
     ///
     /// # Errors
     /// It is damaged, and what was live stays live; or the machine's.
-    pub fn activate(&self, host: &dyn Host, name: &str, number: u32) -> std::result::Result<Generation, StoreError> {
+    pub fn activate(
+        &self,
+        host: &dyn Host,
+        name: &str,
+        number: u32,
+    ) -> std::result::Result<Generation, StoreError> {
         let generation = self.generation(host, name, number)?;
         host.link(&format!("{}/current", self.directory(name)), &format!("{number:06}"))?;
         Ok(generation)
@@ -427,4 +450,3 @@ fn split(fullchain: &str) -> (&str, &str) {
     let (cert, chain) = fullchain.split_at(end.min(fullchain.len()));
     (cert, chain.trim_start())
 }
-

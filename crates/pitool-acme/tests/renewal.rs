@@ -58,7 +58,8 @@ impl<'s> Server<'s> {
             let content = self.sim.read(&store.live(NAME, file)).ok().flatten();
             content.as_ref().and_then(Content::text).unwrap_or_default().to_owned()
         };
-        let pair = certificate::pair(&read("fullchain.pem"), &read("privkey.pem")).map_err(|error| error.to_string())?;
+        let pair = certificate::pair(&read("fullchain.pem"), &read("privkey.pem"))
+            .map_err(|error| error.to_string())?;
         *self.loaded.borrow_mut() = Some(pair.fingerprint);
         Ok(())
     }
@@ -163,7 +164,10 @@ fn issued_once_and_renewed_when_a_third_is_left() {
     run(&sim, &server, &wanted, Urgency::Due).unwrap();
     server.start().unwrap();
     let first = live(&sim);
-    assert_eq!((first.about.source, first.certificate.names.as_slice()), (Source::Issued, &[NAME.to_owned()][..]));
+    assert_eq!(
+        (first.about.source, first.certificate.names.as_slice()),
+        (Source::Issued, &[NAME.to_owned()][..])
+    );
     let key = sim.stat(&format!("{}/000001/privkey.pem", Store::default().directory(NAME))).unwrap().unwrap();
     assert_eq!(key.access, Access { mode: 0o640, uid: 0, gid: 0 });
 
@@ -180,7 +184,11 @@ fn issued_once_and_renewed_when_a_third_is_left() {
     let second = live(&sim);
     assert_ne!(second.certificate.fingerprint, first.certificate.fingerprint);
     assert_eq!(server.loaded.borrow().as_ref(), Some(&second.certificate.fingerprint));
-    assert_eq!(ca.last("/order")["replaces"], first.certificate.ari_id.unwrap(), "the order replaces the old one");
+    assert_eq!(
+        ca.last("/order")["replaces"],
+        first.certificate.ari_id.unwrap(),
+        "the order replaces the old one"
+    );
     assert_eq!(ca.count("/account"), 1, "the account is used again");
     for _ in 0..4 {
         run(&sim, &server, &wanted, Urgency::Force).unwrap();
@@ -202,7 +210,11 @@ fn the_cas_suggestion_is_asked_kept_and_followed() {
     assert!(waiting.0 >= day(70) && waiting.0 < day(71));
     let asked = ca.count("/renewal/");
     let again = run(&sim, &server, &wanted, Urgency::Due).unwrap().waiting.unwrap();
-    assert_eq!((again, ca.count("/renewal/")), (waiting, asked), "the moment stays, and the CA is left alone");
+    assert_eq!(
+        (again, ca.count("/renewal/")),
+        (waiting, asked),
+        "the moment stays, and the CA is left alone"
+    );
     // The CA revokes: the window is in the past, long before a third is left.
     pass(&sim, 24);
     ca.inner().window = Some((day(-2), day(-1)));
@@ -237,7 +249,10 @@ fn what_was_replaced_already_is_ordered_without_the_claim() {
     run(&sim, &server, &wanted, Urgency::Force).unwrap();
     ca.inner().ari = false;
     run(&sim, &server, &wanted, Urgency::Force).unwrap();
-    assert!(ca.last("/order").get("replaces").is_none(), "without renewal information there is nothing to claim");
+    assert!(
+        ca.last("/order").get("replaces").is_none(),
+        "without renewal information there is nothing to claim"
+    );
 }
 
 #[test]
@@ -247,7 +262,10 @@ fn a_profile_is_verified_before_and_after() {
     let (server, mut wanted) = (Server::new(&sim), wanted(&ca));
     wanted.profile = Some("shortlived".into());
     run(&sim, &server, &wanted, Urgency::Due).unwrap();
-    assert_eq!((ca.last("/order")["profile"].as_str(), live(&sim).about.profile.as_deref()), (Some("shortlived"), Some("shortlived")));
+    assert_eq!(
+        (ca.last("/order")["profile"].as_str(), live(&sim).about.profile.as_deref()),
+        (Some("shortlived"), Some("shortlived"))
+    );
     wanted.profile = Some("tlsserver".into());
     let orders = ca.count("/order");
     let error = run(&sim, &server, &wanted, Urgency::Force).unwrap_err();
@@ -312,7 +330,10 @@ fn the_ca_asks_for_patience_and_gets_it() {
         let failures = state(&sim).failures;
         assert_eq!(patience(&failures), SignedDuration::from_hours(2));
         let last = failures.last.unwrap();
-        assert!(last.what.contains("too many certificates") && last.advice.unwrap().contains("limit"), "shown whole");
+        assert!(
+            last.what.contains("too many certificates") && last.advice.unwrap().contains("limit"),
+            "shown whole"
+        );
     }
 }
 
@@ -549,7 +570,10 @@ fn a_caa_record_for_somebody_else_costs_nothing() {
     let (server, wanted) = (Server::new(&sim), wanted(&ca));
     let names = Resolver::new(vec![name_server(Some("other.test"), None)]);
     let error = with_names(&sim, &server, &wanted, Urgency::Due, names).unwrap_err();
-    assert!(error.to_string().contains("does not let this CA issue") && error.to_string().contains("ca.test"), "{error}");
+    assert!(
+        error.to_string().contains("does not let this CA issue") && error.to_string().contains("ca.test"),
+        "{error}"
+    );
     assert_eq!(ca.count("/order") + ca.count("/account"), 0);
     let names = Resolver::new(vec![name_server(Some("ca.test"), None)]);
     with_names(&sim, &server, &wanted, Urgency::Now, names).unwrap();
@@ -581,7 +605,10 @@ fn a_full_disk_is_found_before_the_ca_is_asked() {
     server.start().unwrap();
     // Full at the worst moment: the old one stays, and nothing half is live.
     let before = live(&sim);
-    sim.fail_next("write /var/lib/pitool-acme/certificates/pi.test/000002/fullchain.pem", sim::Fault::DiskFull);
+    sim.fail_next(
+        "write /var/lib/pitool-acme/certificates/pi.test/000002/fullchain.pem",
+        sim::Fault::DiskFull,
+    );
     run(&sim, &server, &wanted, Urgency::Force).unwrap_err();
     assert_eq!(live(&sim), before);
 }
@@ -748,7 +775,8 @@ fn a_power_cut_at_any_step_leaves_a_pair_and_converges() {
     let names = Resolver::new(vec![name_server(None, None)]);
     let mut wanted = wanted(&ca);
     wanted.hooks = vec![vec!["/usr/local/bin/dns".into(), "hook".into()]];
-    let renew = |sim: &Sim, server: &Server<'_>, urgency| with_names(sim, server, &wanted, urgency, names.clone());
+    let renew =
+        |sim: &Sim, server: &Server<'_>, urgency| with_names(sim, server, &wanted, urgency, names.clone());
     // From the first certificate to the second, and from the placeholder's place to the first.
     let empty = start.snapshot();
     renew(&start, &Server::new(&start), Urgency::Due).unwrap();
@@ -770,13 +798,20 @@ fn a_power_cut_at_any_step_leaves_a_pair_and_converges() {
                     let server = Server::new(&sim);
                     let served = server.loaded.borrow().clone();
                     sim.cut_after(at, cut);
-                    let told = format!("{what}, {cut:?} at change {at} ({}), reboot {reboot}", whole.changes()[at]);
+                    let told =
+                        format!("{what}, {cut:?} at change {at} ({}), reboot {reboot}", whole.changes()[at]);
                     assert!(renew(&sim, &server, Urgency::Force).is_err(), "{told}: the cut was not noticed");
-                    if reboot { sim.restore_power() } else { sim.kill() }
+                    if reboot {
+                        sim.restore_power()
+                    } else {
+                        sim.kill()
+                    }
                     arranged(&sim);
                     if served.is_some() {
                         if reboot {
-                            server.start().unwrap_or_else(|error| panic!("{told}: nginx does not start: {error}"));
+                            server
+                                .start()
+                                .unwrap_or_else(|error| panic!("{told}: nginx does not start: {error}"));
                         } else {
                             // It runs on with what it has, and a reload by anybody finds a pair.
                             server.reload(&sim).unwrap_or_else(|error| panic!("{told}: {error}"));
@@ -788,7 +823,11 @@ fn a_power_cut_at_any_step_leaves_a_pair_and_converges() {
                         server.start().unwrap();
                     }
                     let live = live(&sim);
-                    assert_eq!(server.loaded.borrow().as_ref(), Some(&live.certificate.fingerprint), "{told}");
+                    assert_eq!(
+                        server.loaded.borrow().as_ref(),
+                        Some(&live.certificate.fingerprint),
+                        "{told}"
+                    );
                     assert!(outcome.hooks_failed.is_empty());
                     assert!(state(&sim).hooks_pending.is_empty(), "{told}: hooks are forgotten");
                     cases += 1;

@@ -174,7 +174,9 @@ impl Check<'_, '_> {
         let ssl = &self.settings.ssl;
         let mut errors: Vec<(&str, String, &str)> = Vec::new();
         let dns = ssl.challenge == Challenge::Dns01;
-        if let Some(wildcard) = ssl.domains.iter().find(|name| name.as_str().starts_with("*.")).filter(|_| !dns) {
+        if let Some(wildcard) =
+            ssl.domains.iter().find(|name| name.as_str().starts_with("*.")).filter(|_| !dns)
+        {
             let message = format!("no CA gives a certificate for {wildcard} after an http-01 challenge");
             errors.push(("domains", message, "set `challenge = \"dns-01\"` and `dns_hook`"));
         }
@@ -201,9 +203,15 @@ impl Check<'_, '_> {
             errors.push(("directory", "a CA is asked over https only".to_owned(), "start it with https://"));
         }
         if ssl.deploy_hooks.iter().any(Vec::is_empty) {
-            errors.push(("deploy_hooks", "a hook without a program".to_owned(), "write [[\"program\", \"argument\"]]"));
+            errors.push((
+                "deploy_hooks",
+                "a hook without a program".to_owned(),
+                "write [[\"program\", \"argument\"]]",
+            ));
         }
-        if let Some(twice) = ssl.domains.iter().enumerate().find(|(at, name)| ssl.domains[..*at].contains(name)) {
+        if let Some(twice) =
+            ssl.domains.iter().enumerate().find(|(at, name)| ssl.domains[..*at].contains(name))
+        {
             errors.push(("domains", format!("{} is listed twice", twice.1), "once is enough"));
         }
         for (key, message, hint) in errors {

@@ -310,7 +310,6 @@ fn example(name: &str) -> String {
     name.replacen('*', "pitool", 1)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

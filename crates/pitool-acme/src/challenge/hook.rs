@@ -39,8 +39,20 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 impl DnsHook {
     /// The hook of a config.
-    pub fn new(program: Vec<String>, cleanup: Option<Vec<String>>, resolver: Resolver, names: Vec<String>) -> Self {
-        Self { program, cleanup, resolver, names, patience: Duration::from_secs(120), said: RefCell::default() }
+    pub fn new(
+        program: Vec<String>,
+        cleanup: Option<Vec<String>>,
+        resolver: Resolver,
+        names: Vec<String>,
+    ) -> Self {
+        Self {
+            program,
+            cleanup,
+            resolver,
+            names,
+            patience: Duration::from_secs(120),
+            said: RefCell::default(),
+        }
     }
 
     /// Where the record is to be: `_acme-challenge.NAME`, or where a CNAME there leads (delegation).
@@ -54,7 +66,13 @@ impl DnsHook {
         Ok(last.unwrap_or(name))
     }
 
-    fn command(&self, words: &[String], action: &str, place: &str, task: &Task) -> Result<Command, AcmeError> {
+    fn command(
+        &self,
+        words: &[String],
+        action: &str,
+        place: &str,
+        task: &Task,
+    ) -> Result<Command, AcmeError> {
         let (program, args) = words.split_first().ok_or_else(|| not(task, "`dns_hook` is empty"))?;
         let others = self.names.len().saturating_sub(1).to_string();
         let said = self.said.borrow().get(&task.authorization).cloned().unwrap_or_default();
@@ -94,7 +112,8 @@ impl Solver for DnsHook {
             let name = format!("_acme-challenge.{}", task.name);
             loop {
                 let answer = self.resolver.ask(&name, Kind::Txt);
-                let there = answer.is_ok_and(|answer| answer.records.contains(&Record::Txt(task.dns_value.clone())));
+                let there =
+                    answer.is_ok_and(|answer| answer.records.contains(&Record::Txt(task.dns_value.clone())));
                 if there {
                     break;
                 }

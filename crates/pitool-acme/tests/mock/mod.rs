@@ -169,7 +169,11 @@ impl Ca {
                 Some(Fault::Answer(status, headers, body)) => (status, headers, body),
             };
             let (status, headers, body) = answer;
-            let mut text = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nReplay-Nonce: n{}\r\n", body.len(), status);
+            let mut text = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nReplay-Nonce: n{}\r\n",
+                body.len(),
+                status
+            );
             for (name, value) in headers {
                 text += &format!("{name}: {value}\r\n");
             }
@@ -214,7 +218,8 @@ type Answer = (u16, Vec<(&'static str, String)>, String);
 
 /// A problem document.
 pub fn problem(status: u16, kind: &str, detail: &str) -> Answer {
-    let body = json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail, "status": status });
+    let body =
+        json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail, "status": status });
     (status, vec![("Content-Type", "application/problem+json".into())], body.to_string())
 }
 
@@ -222,10 +227,12 @@ impl Inner {
     fn answer(&mut self, method: &str, path: &str, payload: &Value) -> Answer {
         let url = self.url.clone();
         let json = |status: u16, value: &Value| (status, vec![], value.to_string());
-        let number = |path: &str| path.rsplit('/').next().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+        let number =
+            |path: &str| path.rsplit('/').next().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
         match path {
             "/dir" => {
-                let profiles: BTreeMap<_, _> = self.profiles.iter().map(|name| (*name, "a profile")).collect();
+                let profiles: BTreeMap<_, _> =
+                    self.profiles.iter().map(|name| (*name, "a profile")).collect();
                 let mut directory = json!({
                     "newNonce": format!("{url}/nonce"), "newAccount": format!("{url}/account"),
                     "newOrder": format!("{url}/order"), "keyChange": format!("{url}/key-change"),
@@ -237,7 +244,11 @@ impl Inner {
                 json(200, &directory)
             }
             "/nonce" => (200, vec![], String::new()),
-            "/account" => (201, vec![("Location", format!("{url}/account/1"))], json!({ "status": "valid" }).to_string()),
+            "/account" => (
+                201,
+                vec![("Location", format!("{url}/account/1"))],
+                json!({ "status": "valid" }).to_string(),
+            ),
             "/order" => self.new_order(payload),
             _ if path.starts_with("/order/") => json(200, &self.orders[&number(path)]),
             _ if path.starts_with("/authz/") => {
@@ -256,13 +267,19 @@ impl Inner {
                 if status == "invalid" {
                     challenge["error"] = error;
                 }
-                json(200, &json!({ "status": status, "identifier": order["identifiers"][0], "challenges": [challenge] }))
+                json(
+                    200,
+                    &json!({ "status": status, "identifier": order["identifiers"][0], "challenges": [challenge] }),
+                )
             }
             _ if path.starts_with("/challenge/") => {
                 if let Some(order) = self.orders.get_mut(&number(path)) {
                     order["status"] = "invalid".into();
                 }
-                json(200, &json!({ "type": "dns-01", "token": "token", "status": "processing", "url": format!("{url}{path}") }))
+                json(
+                    200,
+                    &json!({ "type": "dns-01", "token": "token", "status": "processing", "url": format!("{url}{path}") }),
+                )
             }
             _ if path.starts_with("/finalize/") => self.finalize(number(path), payload),
             _ if path.starts_with("/certificate/") => (200, vec![], self.certificates[&number(path)].clone()),
@@ -315,7 +332,11 @@ impl Inner {
         let mut request = CertificateSigningRequestParams::from_der(&csr.into()).unwrap();
         let date = |moment: Timestamp| {
             let date = moment.to_zoned(jiff::tz::TimeZone::UTC).date();
-            date_time_ymd(i32::from(date.year()), u8::try_from(date.month()).unwrap(), u8::try_from(date.day()).unwrap())
+            date_time_ymd(
+                i32::from(date.year()),
+                u8::try_from(date.month()).unwrap(),
+                u8::try_from(date.day()).unwrap(),
+            )
         };
         request.params.not_before = date(self.now);
         request.params.not_after = date(self.now.checked_add(self.lifetime).unwrap());

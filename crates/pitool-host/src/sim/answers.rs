@@ -146,7 +146,10 @@ pub(super) fn curl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         });
         let Some(certificate) = certificate else {
             shell.print("\n000");
-            return shell.fail(7, "curl: (7) Failed to connect to 127.0.0.1 port 443 after 0 ms: Could not connect to server");
+            return shell.fail(
+                7,
+                "curl: (7) Failed to connect to 127.0.0.1 port 443 after 0 ms: Could not connect to server",
+            );
         };
         if args.contains(&"%{certs}") {
             let text = shell.world().text(&certificate).to_owned();

@@ -55,7 +55,10 @@ pub struct SiteHealthy {
 impl Proof for SiteHealthy {
     fn id(&self) -> Id {
         let by = if self.secured { " over HTTPS" } else { "" };
-        Id::new("proof", &format!("{} answers /health{by}", self.name.as_deref().unwrap_or("the bare address")))
+        Id::new(
+            "proof",
+            &format!("{} answers /health{by}", self.name.as_deref().unwrap_or("the bare address")),
+        )
     }
 
     fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
@@ -63,7 +66,9 @@ impl Proof for SiteHealthy {
         let mut command = Command::new("curl").args(["--silent", "--show-error", "--max-time", "5"]);
         command = if self.secured {
             let there = format!("{name}:443:127.0.0.1");
-            command.args(["--insecure", "--resolve", &there, "--write-out", "\n%{http_code}"]).arg(format!("https://{name}/health"))
+            command
+                .args(["--insecure", "--resolve", &there, "--write-out", "\n%{http_code}"])
+                .arg(format!("https://{name}/health"))
         } else {
             let header = format!("Host: {name}");
             command.args(["--header", &header, "--write-out", "\n%{http_code}", "http://127.0.0.1/health"])
@@ -134,9 +139,9 @@ impl CertificateServed {
             return not(format!("another one, of {}", served.issuer));
         }
         match live.about.source {
-            Source::Placeholder => {
-                Verdict::Pending { until: "the first certificate; `pitool cert status` says what it waits for".into() }
-            }
+            Source::Placeholder => Verdict::Pending {
+                until: "the first certificate; `pitool cert status` says what it waits for".into(),
+            },
             Source::Issued | Source::Imported => {
                 Verdict::InForce { answer: format!("{}, until {}", served.issuer, date(live)) }
             }

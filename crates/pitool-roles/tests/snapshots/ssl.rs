@@ -16,8 +16,14 @@ fn no_domain_is_one_line_and_nothing_else() {
 #[test]
 fn a_domain_without_an_app() {
     let settings = settings(json!({ "ssl": { "domains": ["pi.test"] } }));
-    insta::assert_snapshot!("ssl_alone_trixie", rendered(&ssl::wishes(&settings, &machine("debian", 13, "arm64"))));
-    insta::assert_snapshot!("ssl_alone_bookworm", rendered(&ssl::wishes(&settings, &machine("debian", 12, "armhf"))));
+    insta::assert_snapshot!(
+        "ssl_alone_trixie",
+        rendered(&ssl::wishes(&settings, &machine("debian", 13, "arm64")))
+    );
+    insta::assert_snapshot!(
+        "ssl_alone_bookworm",
+        rendered(&ssl::wishes(&settings, &machine("debian", 12, "armhf")))
+    );
 }
 
 #[test]

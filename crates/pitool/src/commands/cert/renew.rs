@@ -66,7 +66,8 @@ pub(super) fn run(session: &Session<'_, '_>, command: &str, urgency: Urgency) ->
     match result {
         Ok(outcome) => told(session, command, &wanted, &outcome),
         Err(error) => {
-            let mut failure = Failure::machine(format!("no new certificate for {}", wanted.name)).because(&error);
+            let mut failure =
+                Failure::machine(format!("no new certificate for {}", wanted.name)).because(&error);
             // A cause that says the same as what it caused.
             failure.causes.dedup();
             let state = store.state(session.inspect(), &wanted.name).unwrap_or_default();
@@ -96,7 +97,8 @@ fn retry(host: &dyn Host, at: Timestamp) {
     }
     let after = format!("--on-active={}s", wait.as_secs().max(1));
     let start = ["systemctl", "start", "--no-block", SERVICE];
-    let transient = Command::new("systemd-run").args(["--quiet", "--collect", &format!("--unit={RETRY}"), &after]);
+    let transient =
+        Command::new("systemd-run").args(["--quiet", "--collect", &format!("--unit={RETRY}"), &after]);
     let _ = host.run(&transient.arg("--timer-property=AccuracySec=1s").args(start));
 }
 
@@ -129,7 +131,8 @@ fn told(session: &Session<'_, '_>, command: &str, wanted: &Wanted, outcome: &Out
         let when = clock.tell(&until.to_string());
         match why {
             Waiting::Clock => {
-                terminal.say("The clock is not synchronized, so nothing is asked for: `timedatectl` tells more.");
+                terminal
+                    .say("The clock is not synchronized, so nothing is asked for: `timedatectl` tells more.");
             }
             Waiting::Failed => terminal.say(format!("It failed before and is tried again at {when}.")),
             Waiting::Suggested | Waiting::Fraction => {
@@ -180,7 +183,8 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
     match (&state.failures.last, started) {
         (None, Ok(_)) if served => {}
         (Some(last), _) => {
-            let still = if served { "the certificate was not renewed" } else { "there is no certificate yet" };
+            let still =
+                if served { "the certificate was not renewed" } else { "there is no certificate yet" };
             terminal.say(format!("{still}, and the sites go on with what is there:"));
             terminal.say(format!("  {}", wrap(&last.what.replace('\n', " "), terminal.width, 2, 2)));
             if let Some(advice) = &last.advice {
@@ -188,7 +192,8 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
             }
             let next = state.failures.next_try.map(|next| session.clock().tell(&next.to_string()));
             let next = next.map(|next| format!("it is tried again at {next}; ")).unwrap_or_default();
-            terminal.say(format!("hint: {next}`pitool cert issue` tries at once, when you have put it right"));
+            terminal
+                .say(format!("hint: {next}`pitool cert issue` tries at once, when you have put it right"));
         }
         (None, Err(Error::Failed { .. } | Error::Timeout { .. })) | (None, Ok(_)) => {
             terminal.say(format!(

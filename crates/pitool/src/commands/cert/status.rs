@@ -155,8 +155,10 @@ fn stored(report: &mut Report, live: &Generation, now: Timestamp, warning: Signe
 /// That it is out or runs out soon; `None` where it does not.
 fn running_out(certificate: &Certificate, now: Timestamp, warning: SignedDuration) -> Option<String> {
     let left = certificate.not_after.duration_since(now);
-    let validity =
-        pitool_acme::renewal::Validity { not_before: certificate.not_before, not_after: certificate.not_after };
+    let validity = pitool_acme::renewal::Validity {
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+    };
     if left <= SignedDuration::ZERO {
         Some("it has run out".into())
     } else if certificate.not_before > now {
@@ -180,7 +182,9 @@ fn serving(report: &mut Report, live: &Generation) {
         Ok(served) => {
             report.served = Some("other");
             report.protocol = Some(served.protocol);
-            report.attention.push("another certificate is served: `pitool cert renew` has this one loaded".into());
+            report
+                .attention
+                .push("another certificate is served: `pitool cert renew` has this one loaded".into());
         }
         Err(error) => {
             report.served = Some("nobody");
@@ -221,10 +225,12 @@ fn renewal(
 }
 
 fn show(terminal: &Terminal<'_>, reports: &[Report], clock: &Clock) {
-    let head = format!("{:<28}  {:<10}  {:>9}  {:<7}  {}", "certificate", "until", "days left", "served", "issuer");
+    let head =
+        format!("{:<28}  {:<10}  {:>9}  {:<7}  {}", "certificate", "until", "days left", "served", "issuer");
     terminal.line(terminal.paint.heading(&head));
     for report in reports {
-        let until: String = report.not_after.map_or("-".into(), |until| until.to_string().chars().take(10).collect());
+        let until: String =
+            report.not_after.map_or("-".into(), |until| until.to_string().chars().take(10).collect());
         let days = report.days_left.map_or("-".into(), |days| days.to_string());
         let issuer = match report.source {
             Some(Source::Placeholder) => "itself (placeholder)",
@@ -292,13 +298,19 @@ fn of_hosts(session: &Session<'_, '_>, settings: &Settings, hosts: &[String]) ->
         }
         terminal.line(format!(
             "{host:<28}  {:<10}  {:>9}  {:<7}  {}",
-            certificate.map_or("-".into(), |one| one.not_after.to_string().chars().take(10).collect::<String>()),
+            certificate.map_or("-".into(), |one| one
+                .not_after
+                .to_string()
+                .chars()
+                .take(10)
+                .collect::<String>()),
             days.map_or("-".into(), |days| days.to_string()),
             served.as_ref().map_or("-", |served| &served.protocol),
             certificate.map_or("-", |one| &one.issuer),
         ));
         for words in attention {
-            terminal.line(format!("  attention {}", terminal.paint.bad(&wrap(&words, terminal.width, 12, 12))));
+            terminal
+                .line(format!("  attention {}", terminal.paint.bad(&wrap(&words, terminal.width, 12, 12))));
         }
     }
     if terminal.json {
@@ -347,7 +359,10 @@ pub(super) fn list(session: &Session<'_, '_>) -> Result<u8> {
         terminal.line("No certificate is stored here.");
         return Ok(exit::DONE);
     }
-    let head = format!("{:<28}  {:>10}  {:<4}  {:<11}  {:<10}  {}", "certificate", "generation", "live", "from", "until", "SHA-256");
+    let head = format!(
+        "{:<28}  {:>10}  {:<4}  {:<11}  {:<10}  {}",
+        "certificate", "generation", "live", "from", "until", "SHA-256"
+    );
     terminal.line(terminal.paint.heading(&head));
     for (name, number, live, public) in rows {
         let from = public.as_ref().map_or("damaged", |one| match one.about.source {
@@ -355,9 +370,11 @@ pub(super) fn list(session: &Session<'_, '_>) -> Result<u8> {
             Source::Issued => "CA",
             Source::Imported => "certbot",
         });
-        let until: String =
-            public.as_ref().map_or("-".into(), |one| one.certificate.not_after.to_string().chars().take(10).collect());
-        let print: String = public.as_ref().map_or("-".into(), |one| one.certificate.fingerprint.chars().take(16).collect());
+        let until: String = public
+            .as_ref()
+            .map_or("-".into(), |one| one.certificate.not_after.to_string().chars().take(10).collect());
+        let print: String =
+            public.as_ref().map_or("-".into(), |one| one.certificate.fingerprint.chars().take(16).collect());
         let live = if live { "yes" } else { "no" };
         terminal.line(format!("{name:<28}  {number:>10}  {live:<4}  {from:<11}  {until:<10}  {print}"));
     }

@@ -32,10 +32,11 @@ pub(super) fn wanted(settings: &Settings) -> Option<Wanted> {
             settings::KeyType::Rsa2048 => KeyType::Rsa2048,
             settings::KeyType::Rsa4096 => KeyType::Rsa4096,
         },
-        external: ssl.eab_kid.as_ref().zip(ssl.eab_hmac_file.as_ref()).map(|(kid, file)| External {
-            kid: kid.to_string(),
-            hmac_file: file.to_string(),
-        }),
+        external: ssl
+            .eab_kid
+            .as_ref()
+            .zip(ssl.eab_hmac_file.as_ref())
+            .map(|(kid, file)| External { kid: kid.to_string(), hmac_file: file.to_string() }),
         group: ssl.key_group.to_string(),
         hooks: ssl.deploy_hooks.iter().map(|hook| words(hook)).collect(),
     })
