@@ -106,6 +106,9 @@ fn example(name: &str) -> String {
 
 /// Brings a stored generation into use.
 ///
+/// Every name under which the one before was served has to show the new one, and at least one name has to. A name that
+/// no site has yet, or another site with a certificate of its own, is no reason to go without: `cert status` tells.
+///
 /// # Errors
 /// It did not come into use, and what was there before is there again.
 pub fn deploy(
@@ -123,39 +126,69 @@ pub fn deploy(
         _ => return Ok(store.activate(host, name, number)?),
     };
     front.check(host).map_err(DeployError::Broken)?;
+    let ours = fingerprints(host, store, name);
+    let names = served(front, &generation, |fingerprint| ours.iter().any(|own| own == fingerprint));
     store.activate(host, name, number)?;
-    let Err(why) = load(host, front, &generation) else { return Ok(generation) };
+    let Err(why) = load(host, front, &generation, &names) else { return Ok(generation) };
     let Some(before) = before.filter(|before| *before != number) else {
         return Err(DeployError::TakenBack { why, back: Some("there is none before it".into()) });
     };
     let back = match store.activate(host, name, before) {
-        Ok(earlier) => load(host, front, &earlier).err(),
+        Ok(earlier) => load(host, front, &earlier, &names).err(),
         Err(error) => Some(error.to_string()),
     };
     Err(DeployError::TakenBack { why, back })
 }
 
-/// Has what is live loaded where it is not what is served: a reload that was lost.
+/// Has what is live loaded where an earlier one is served, or it is served nowhere: a reload that was lost.
 ///
 /// # Errors
 /// It is not served in the end.
-pub fn catch_up(host: &dyn Host, front: &dyn Front, live: &Generation) -> Result<bool, String> {
-    if !front.runs(host)? || wrong(front, live).is_none() {
+pub fn catch_up(
+    host: &dyn Host,
+    store: &Store,
+    front: &dyn Front,
+    name: &str,
+    live: &Generation,
+) -> Result<bool, String> {
+    if !front.runs(host)? {
         return Ok(false);
     }
-    load(host, front, live)?;
+    let ours = fingerprints(host, store, name);
+    let current = &live.certificate.fingerprint;
+    let behind = served(front, live, |fingerprint| {
+        fingerprint != current && ours.iter().any(|own| own == fingerprint)
+    });
+    if behind.is_empty() && !served(front, live, |fingerprint| fingerprint == current).is_empty() {
+        return Ok(false);
+    }
+    load(host, front, live, &behind)?;
     Ok(true)
 }
 
-/// Checks, reloads, and asks under every name until the new certificate comes; once more with a second reload.
-fn load(host: &dyn Host, front: &dyn Front, live: &Generation) -> Result<(), String> {
+/// The fingerprints of every generation that can be read.
+fn fingerprints(host: &dyn Host, store: &Store, name: &str) -> Vec<String> {
+    let numbers = store.numbers(host, name).unwrap_or_default();
+    let generations = numbers.into_iter().filter_map(|number| store.public(host, name, number).ok());
+    generations.map(|generation| generation.certificate.fingerprint).collect()
+}
+
+/// The names under which such a certificate is served.
+fn served(front: &dyn Front, generation: &Generation, wanted: impl Fn(&String) -> bool) -> Vec<String> {
+    let names = generation.certificate.names.iter();
+    names.filter(|name| front.serves(&example(name)).is_ok_and(|found| wanted(&found))).cloned().collect()
+}
+
+/// Checks, reloads, and asks until the certificate is served under these names, or any where there are none; once more
+/// with a second reload.
+fn load(host: &dyn Host, front: &dyn Front, live: &Generation, names: &[String]) -> Result<(), String> {
     front.check(host)?;
     let mut last = String::new();
     for _ in 0..2 {
         front.reload(host)?;
         let mut waited = Duration::ZERO;
         loop {
-            match wrong(front, live) {
+            match missing(front, live, names) {
                 None => return Ok(()),
                 Some(why) => last = why,
             }
@@ -169,15 +202,21 @@ fn load(host: &dyn Host, front: &dyn Front, live: &Generation) -> Result<(), Str
     Err(last)
 }
 
-/// A name under which something else is served; `None` where there is none.
-fn wrong(front: &dyn Front, live: &Generation) -> Option<String> {
-    live.certificate.names.iter().find_map(|name| match front.serves(&example(name)) {
-        Ok(fingerprint) if fingerprint == live.certificate.fingerprint => None,
+/// Why the certificate is not served as it should be; `None` where it is.
+fn missing(front: &dyn Front, live: &Generation, names: &[String]) -> Option<String> {
+    let ask = |name: &String| match front.serves(&example(name)) {
+        Ok(found) if found == live.certificate.fingerprint => None,
         Ok(_) => {
             Some(format!("under {name} another certificate is served; does another site have that name?"))
         }
         Err(why) => Some(format!("under {name}: {why}")),
-    })
+    };
+    if !names.is_empty() {
+        return names.iter().find_map(ask);
+    }
+    let mut answers = live.certificate.names.iter().map(ask);
+    let first = answers.next().flatten()?;
+    if answers.any(|answer| answer.is_none()) { None } else { Some(first) }
 }
 
 /// A hook may take so long.

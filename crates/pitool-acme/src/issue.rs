@@ -107,12 +107,10 @@ fn place<'a>(
     let replacing = request.replaces.is_some();
     match authority.order(request) {
         Ok(order) => Ok((order, replacing)),
-        // RFC 9773 section 5: `alreadyReplaced` with 409; older servers find the field malformed, and some do not
-        // repeat it. It costs a privilege, not the certificate.
+        // RFC 9773 section 5: `alreadyReplaced` with 409; others find the field malformed, or the certificate to be
+        // another account's; some do not repeat the field. It costs a privilege, not the certificate.
         Err(AcmeError::Refused(problem))
-            if replacing
-                && (problem.status == Some(409)
-                    || matches!(problem.short(), "alreadyReplaced" | "malformed")) =>
+            if replacing && !matches!(problem.short(), "rateLimited" | "accountDoesNotExist") =>
         {
             Ok((authority.order(&Request { replaces: None, ..request.clone() })?, false))
         }

@@ -152,7 +152,7 @@ impl Renewal<'_> {
         let mut outcome = Outcome { live: None, done: Vec::new(), waiting: None, hooks_failed: Vec::new() };
         let (live, lacking) = self.stock()?;
         if let (Some(live), Some(front)) = (&live, self.front) {
-            let caught_up = deploy::catch_up(host, front, live)
+            let caught_up = deploy::catch_up(host, store, front, name, live)
                 .map_err(|why| DeployError::Broken(format!("what is stored is not served: {why}")));
             match caught_up {
                 Ok(true) => outcome

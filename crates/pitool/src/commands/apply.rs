@@ -38,6 +38,10 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     let (shown, view) = plan(session, &wanted, session.journal(), command.prune, command.diff)?;
     let terminal = session.terminal;
     announce(terminal, &view);
+    if wanted.desired.goals.is_empty() {
+        // Of a role that wants nothing, why is the one thing to say.
+        wanted.notes.iter().for_each(|(_, note)| terminal.mention(format!("{note}.")));
+    }
 
     let mut follower = Follower::new(terminal, &view);
     let outcome = if view.steps.is_empty() && unfinished.is_none() {
