@@ -113,7 +113,7 @@ pub enum HttpError {
         /// How long it asks to be left alone.
         retry_after: Option<Duration>,
         /// Its document, where there is one.
-        problem: Option<Problem>,
+        problem: Option<Box<Problem>>,
     },
     /// An answer that cannot be understood.
     #[error("{url} answered {status} with something that is not JSON")]
@@ -136,7 +136,7 @@ pub enum AcmeError {
     Http(#[from] HttpError),
     /// The CA says no.
     #[error("the CA refuses: {0}")]
-    Refused(Problem),
+    Refused(Box<Problem>),
     /// The CA did not find what it asked for.
     #[error("the CA could not validate {}", names(.0))]
     Validation(Vec<(String, Problem)>),
@@ -215,7 +215,9 @@ impl AcmeError {
     /// What it means and what to do; `None` where the error says that itself.
     pub fn advice(&self) -> Option<String> {
         let problem = match self {
-            Self::Refused(problem) | Self::Http(HttpError::Busy { problem: Some(problem), .. }) => problem,
+            Self::Refused(problem) | Self::Http(HttpError::Busy { problem: Some(problem), .. }) => {
+                problem.as_ref()
+            }
             Self::Validation(invalid) => &invalid.first()?.1,
             Self::Http(HttpError::Busy { .. }) => {
                 return Some("the CA is out of order or under load; it is asked again later".into());

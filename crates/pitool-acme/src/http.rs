@@ -91,7 +91,7 @@ impl Client {
             url,
             status,
             retry_after: retry_after(&answer),
-            problem: problem(answer.body()),
+            problem: problem(answer.body()).map(Box::new),
         })
     }
 

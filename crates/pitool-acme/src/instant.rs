@@ -202,7 +202,9 @@ impl Order for Placed<'_> {
         };
         match error {
             // Of an order that failed in validation the single names say more.
-            Some(error) if standing != Standing::Invalid => Err(AcmeError::Refused(translated(&error))),
+            Some(error) if standing != Standing::Invalid => {
+                Err(AcmeError::Refused(Box::new(translated(&error))))
+            }
             _ => Ok((standing, patience)),
         }
     }
@@ -221,7 +223,7 @@ impl Order for Placed<'_> {
         }
         if invalid.is_empty() {
             if let Some(error) = &self.order.state().error {
-                return Err(AcmeError::Refused(translated(error)));
+                return Err(AcmeError::Refused(Box::new(translated(error))));
             }
         }
         Ok(invalid)
@@ -260,7 +262,7 @@ fn translated(problem: &instant_acme::Problem) -> Problem {
 
 fn failed(error: instant_acme::Error) -> AcmeError {
     match error {
-        instant_acme::Error::Api(problem) => AcmeError::Refused(translated(&problem)),
+        instant_acme::Error::Api(problem) => AcmeError::Refused(Box::new(translated(&problem))),
         instant_acme::Error::Other(other) => match other.downcast::<HttpError>() {
             Ok(error) => AcmeError::Http(*error),
             Err(other) => AcmeError::Protocol(other.to_string()),

@@ -285,7 +285,10 @@ mod tests {
         }
     }
 
-    fn situations() -> impl Strategy<Value = (Validity, i64, Option<(i64, i64)>, bool, Option<i64>, i64)> {
+    /// Validity, now, the window's begin and width, whether the clock is kept, the patience, the next look.
+    type Values = (Validity, i64, Option<(i64, i64)>, bool, Option<i64>, i64);
+
+    fn situations() -> impl Strategy<Value = Values> {
         let span = 0..800 * DAY;
         (
             (0..10 * DAY, 1..400 * DAY)
@@ -299,14 +302,7 @@ mod tests {
     }
 
     fn situation(
-        (validity, now, window, clock_ok, not_before, look): (
-            Validity,
-            i64,
-            Option<(i64, i64)>,
-            bool,
-            Option<i64>,
-            i64,
-        ),
+        (validity, now, window, clock_ok, not_before, look): Values,
         decide_with: impl FnOnce(&Situation<'_>),
     ) {
         let suggestion = window.map(|(chosen, width)| Suggestion {

@@ -150,7 +150,7 @@ pub fn change_key(
         }
         let problem = problem(answer.body()).unwrap_or_default();
         if problem.short() != "badNonce" {
-            return Err(AcmeError::Refused(problem));
+            return Err(AcmeError::Refused(Box::new(problem)));
         }
     }
     Err(AcmeError::Protocol("it finds no nonce good".into()))

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 /// What goes wrong with the next request to a path.
 #[derive(Clone, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The socket is accepted and nothing ever comes.
     Stall,
     /// The connection is closed without an answer.
@@ -34,28 +34,28 @@ pub enum Fault {
 }
 
 /// What the CA knows, and how it behaves.
-pub struct Inner {
-    pub url: String,
+pub(crate) struct Inner {
+    pub(crate) url: String,
     /// The time from which its certificates are good.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// How long they are.
-    pub lifetime: SignedDuration,
-    pub profiles: Vec<&'static str>,
+    pub(crate) lifetime: SignedDuration,
+    pub(crate) profiles: Vec<&'static str>,
     /// Whether it tells which profile an order has.
-    pub tells_profile: bool,
+    pub(crate) tells_profile: bool,
     /// Whether it has renewal information; and the window.
-    pub ari: bool,
-    pub window: Option<(Timestamp, Timestamp)>,
-    pub explanation: Option<String>,
+    pub(crate) ari: bool,
+    pub(crate) window: Option<(Timestamp, Timestamp)>,
+    pub(crate) explanation: Option<String>,
     /// Certificates that were replaced.
-    pub replaced: BTreeSet<String>,
+    pub(crate) replaced: BTreeSet<String>,
     /// Whether names have to be shown, and what comes of it.
-    pub invalid: Option<(&'static str, &'static str)>,
+    pub(crate) invalid: Option<(&'static str, &'static str)>,
     /// Whether the directory wants an external account.
-    pub caa: Vec<&'static str>,
-    pub faults: VecDeque<(&'static str, Fault)>,
+    pub(crate) caa: Vec<&'static str>,
+    pub(crate) faults: VecDeque<(&'static str, Fault)>,
     /// Every request: path and payload.
-    pub seen: Vec<(String, Value)>,
+    pub(crate) seen: Vec<(String, Value)>,
     orders: BTreeMap<u32, Value>,
     certificates: BTreeMap<u32, String>,
     issuer: Issuer<'static, KeyPair>,
@@ -65,11 +65,11 @@ pub struct Inner {
 
 /// A CA at an address of its own.
 #[derive(Clone)]
-pub struct Ca(Arc<Mutex<Inner>>);
+pub(crate) struct Ca(Arc<Mutex<Inner>>);
 
 impl Ca {
     /// Starts one; its certificates are good from this time on.
-    pub fn start(now: Timestamp) -> Self {
+    pub(crate) fn start(now: Timestamp) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let key = KeyPair::generate().unwrap();
@@ -109,27 +109,27 @@ impl Ca {
     }
 
     /// What it knows.
-    pub fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The address of its directory.
-    pub fn directory(&self) -> String {
+    pub(crate) fn directory(&self) -> String {
         format!("{}/dir", self.inner().url)
     }
 
     /// Lets the next such request go wrong.
-    pub fn fail(&self, path: &'static str, fault: Fault) {
+    pub(crate) fn fail(&self, path: &'static str, fault: Fault) {
         self.inner().faults.push_back((path, fault));
     }
 
     /// How many requests had this path, or one below it where it ends with a slash.
-    pub fn count(&self, path: &str) -> usize {
+    pub(crate) fn count(&self, path: &str) -> usize {
         self.inner().seen.iter().filter(|(seen, _)| is(seen, path)).count()
     }
 
     /// The payload of the last such request.
-    pub fn last(&self, path: &str) -> Value {
+    pub(crate) fn last(&self, path: &str) -> Value {
         self.inner().seen.iter().rev().find(|(seen, _)| is(seen, path)).unwrap().1.clone()
     }
 
@@ -217,7 +217,7 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String, Vec<u8>
 type Answer = (u16, Vec<(&'static str, String)>, String);
 
 /// A problem document.
-pub fn problem(status: u16, kind: &str, detail: &str) -> Answer {
+pub(crate) fn problem(status: u16, kind: &str, detail: &str) -> Answer {
     let body =
         json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail, "status": status });
     (status, vec![("Content-Type", "application/problem+json".into())], body.to_string())
@@ -352,7 +352,7 @@ impl Inner {
 }
 
 /// A name server that has one CAA record, or none, and one TXT record.
-pub fn name_server(caa: Option<&'static str>, txt: Option<Arc<Mutex<String>>>) -> SocketAddr {
+pub(crate) fn name_server(caa: Option<&'static str>, txt: Option<Arc<Mutex<String>>>) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
