@@ -181,7 +181,9 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
         return Ok(());
     }
     match (&state.failures.last, started) {
-        (None, Ok(_)) if served => {}
+        (None, Ok(_)) if served => {
+            terminal.line(format!("{} is served with the CA's certificate.", wanted.name))
+        }
         (Some(last), _) => {
             let still =
                 if served { "the certificate was not renewed" } else { "there is no certificate yet" };
@@ -195,10 +197,11 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
             terminal
                 .say(format!("hint: {next}`pitool cert issue` tries at once, when you have put it right"));
         }
-        (None, Err(Error::Failed { .. } | Error::Timeout { .. })) | (None, Ok(_)) => {
-            terminal.say(format!(
+        (None, Ok(_) | Err(Error::Failed { .. } | Error::Timeout { .. })) => {
+            let words = format!(
                 "there is no certificate yet, and the sites go on with a placeholder: `journalctl -u {SERVICE}` says why"
-            ));
+            );
+            terminal.say(wrap(&words, terminal.width, 0, 0));
         }
         (None, Err(error)) => return Err(error.into()),
     }
