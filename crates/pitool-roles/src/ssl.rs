@@ -1,15 +1,14 @@
 //! Role ssl, which replaces the Ansible role `ssl` (tag ssl) and certbot: a certificate by ACME, and HTTPS for the sites.
 //!
 //! Where it differs on purpose:
-//! - The sites are the role app's own ([`web`]): the same text from both roles, so that none undoes the other
-//!   (defect 4).
+//! - The sites are the role app's own ([`web`]): the same text from both roles, so that none undoes the other.
 //! - Asking a CA is no step. A step can be planned, repeated and taken back; an answer of a CA cannot. The role settles
 //!   everything around it, a placeholder included, and a unit that asks: `apply` starts that unit once after its run, a
 //!   timer from then on. A CA that says no leaves a machine that works, with a placeholder or with the certificate that
 //!   was there.
 //! - No dhparam and no stapling: nobody uses DHE any more, and no CA answers OCSP.
 //! - Renewal by fractions of the lifetime and the CA's own suggestion, twice a day at a random second, instead of fixed
-//!   days; no second renewer beside it (defect 18).
+//!   days; no second renewer beside it.
 
 use pitool_config::Settings;
 use pitool_engine::Resource;

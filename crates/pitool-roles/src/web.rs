@@ -2,7 +2,7 @@
 //!
 //! A site whose names the certificate has is served over HTTPS, and port 80 sends there. Everything that nginx reads for
 //! that is settled here, with a placeholder for the certificate, so that `apply app` alone leaves a sound web server and
-//! no role undoes what the other did (defect 4). Asking for the certificate is the role ssl's.
+//! no role undoes what the other did. Asking for the certificate is the role ssl's.
 //!
 //! What this nginx and this OpenSSL understand decides what is written: `http2 on` is an unknown directive before nginx
 //! 1.25.1, and a curve that OpenSSL does not know keeps nginx from starting.

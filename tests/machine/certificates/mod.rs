@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use pitool_testkit::machine::{Lab, Machine, Suite};
+use pitool_testkit::machine::{Lab, Machine, Output, Suite};
 use pitool_testkit::suite::Runner;
 
 use crate::{expect, installed};
@@ -42,6 +42,12 @@ fn served(machine: &Machine, name: &str) -> Result<String> {
     Ok(machine.check(&command)?.stdout)
 }
 
+/// What a command said, whatever lines it was broken into.
+fn said(output: &Output) -> String {
+    let text = format!("{} {}", output.stdout, output.stderr);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// How often the authority was asked for an order.
 fn orders(machine: &Machine) -> Result<usize> {
     let log = machine.check("journalctl -u pebble --no-pager -o cat | grep -c 'POST /order-plz' || true")?;
@@ -71,8 +77,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     runner.case(&name("no domain: one line, and nothing is done"), || {
         let machine = prepared(lab, suite, "cert", deb)?;
         let output = expect(&machine, "pitool apply ssl", 0)?;
-        let said = format!("{}{}", output.stdout, output.stderr);
-        ensure!(said.contains("[ssl] in the config names no domain"), "{output}");
+        ensure!(said(&output).contains("[ssl] in the config names no domain"), "{output}");
         ensure!(
             machine.check("ls -d /var/lib/pitool-acme /etc/nginx 2>&1 || true")?.stdout.contains("No such")
         );
@@ -218,7 +223,7 @@ fn hard(machine: &Machine) -> Result<()> {
     configure(machine, "domains = [\"pi.test\"]")?;
     let refused = expect(machine, "pitool cert renew --force", 1)?;
     ensure!(
-        refused.stderr.contains("externalAccountRequired") && refused.stderr.contains("eab_kid"),
+        said(&refused).contains("externalAccountRequired") && said(&refused).contains("eab_kid"),
         "{refused}"
     );
     // A CA that has forgotten the account: one failure, then another account.
@@ -269,7 +274,7 @@ fn preflight(machine: &Machine) -> Result<()> {
     let refused = |words: &[&str]| -> Result<()> {
         let output = expect(machine, "pitool cert renew --force", 1).with_context(|| format!("{words:?}"))?;
         for word in words {
-            ensure!(output.stderr.contains(word), "{word} is not said: {output}");
+            ensure!(said(&output).contains(word), "{word} is not said: {output}");
         }
         Ok(())
     };
@@ -313,7 +318,7 @@ fn failures(machine: &Machine) -> Result<()> {
     let failed = machine.sh_within("pitool cert renew --force", std::time::Duration::from_secs(120))?;
     ensure!(failed.status == 1, "{failed}");
     ensure!(
-        failed.stderr.contains("www.pi.test") && failed.stderr.contains("acme:error:"),
+        said(&failed).contains("www.pi.test") && said(&failed).contains("acme:error:"),
         "shown whole: {failed}"
     );
     let state = machine.read_text("/var/lib/pitool-acme/certificates/pi.test/state.json")?;
@@ -327,7 +332,7 @@ fn failures(machine: &Machine) -> Result<()> {
     // The next try is rehearsed first, and the rehearsal fails where it cannot cost anything.
     let before = orders(machine)?;
     let rehearsed = machine.sh_within("pitool cert renew --force", std::time::Duration::from_secs(120))?;
-    ensure!(rehearsed.stderr.contains("the rehearsal failed too"), "{rehearsed}");
+    ensure!(said(&rehearsed).contains("the rehearsal failed too"), "{rehearsed}");
     ensure!(orders(machine)? == before, "the authority itself was asked");
     dns(machine, "clear-a", r#"{"host":"www.pi.test"}"#)?;
     expect(machine, "pitool cert issue", 0)?;
@@ -335,14 +340,14 @@ fn failures(machine: &Machine) -> Result<()> {
     machine.check("systemctl kill -s STOP pebble")?;
     let stalled = machine.sh_within("pitool cert renew --force", std::time::Duration::from_secs(90))?;
     machine.check("systemctl kill -s CONT pebble")?;
-    ensure!(stalled.status == 1 && stalled.stderr.contains("did not answer in time"), "{stalled}");
+    ensure!(stalled.status == 1 && said(&stalled).contains("did not answer in time"), "{stalled}");
     // A CA that says no leaves a machine that works: apply ends well and says what failed.
     forget(machine)?;
     configure(machine, "domains = [\"new.test\"]")?;
     machine.check("systemctl stop pebble")?;
     let applied = expect(machine, "pitool apply ssl", 0)?;
     ensure!(
-        applied.stderr.contains("there is no certificate yet") && applied.stderr.contains("cannot reach"),
+        said(&applied).contains("there is no certificate yet") && said(&applied).contains("cannot reach"),
         "{applied}"
     );
     let placeholder = machine.check("curl -sk https://new.test/health")?;
@@ -365,7 +370,7 @@ fn status(machine: &Machine) -> Result<()> {
     // Somebody flips the link and forgets the reload.
     machine.check(&format!("cd {live}; ln -sfn $(ls -d 0* | tail -2 | head -1) current"))?;
     let seen = expect(machine, "pitool cert status", 10)?;
-    ensure!(seen.stdout.contains("another certificate is served"), "{seen}");
+    ensure!(said(&seen).contains("another certificate is served"), "{seen}");
     let promise = expect(machine, "pitool apply ssl --verify", 1)?;
     ensure!(promise.stdout.contains("NOT IN FORCE"), "{promise}");
     expect(machine, "pitool cert renew", 0)?;
@@ -375,7 +380,7 @@ fn status(machine: &Machine) -> Result<()> {
     let before = served(machine, "pi.test")?;
     machine.check(&format!("sed -i '2s/./X/5' {live}/current/privkey.pem"))?;
     let damaged = expect(machine, "pitool cert status", 10)?;
-    ensure!(damaged.stdout.contains("cannot be used"), "{damaged}");
+    ensure!(said(&damaged).contains("cannot be used"), "{damaged}");
     ensure!(served(machine, "pi.test")? == before);
     machine.check("curl -s --fail --cacert /srv/ca/root.pem https://pi.test/health")?;
     expect(machine, "pitool cert renew", 0)?;
@@ -470,13 +475,13 @@ fn certbot(lab: &Lab, suite: Suite, deb: &Path) -> Result<()> {
     let (before, asked) = (served(&machine, "pi.test")?, orders(&machine)?);
     machine.write_file(CONFIG, "[ssl]\nca_file = \"/srv/ca/ca.pem\"\n", 0o644)?;
     let imported = expect(&machine, "pitool cert import", 0)?;
-    ensure!(imported.stdout.contains("the account is taken over"), "{imported}");
+    ensure!(said(&imported).contains("the account is taken over"), "{imported}");
     ensure!(
         (served(&machine, "pi.test")?, orders(&machine)?) == (before.clone(), asked),
         "something was asked for"
     );
     let again = expect(&machine, "pitool cert import", 3)?;
-    ensure!(again.stderr.contains("no certificate"), "certbot has nothing left: {again}");
+    ensure!(said(&again).contains("no certificate"), "certbot has nothing left: {again}");
     let certbots = machine.check("certbot certificates 2>&1")?;
     ensure!(certbots.stdout.contains("No certificates found"), "{certbots}");
     let listed = expect(&machine, "pitool cert list", 0)?;

@@ -52,7 +52,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &str, urgency: Urgency) ->
         wanted: &wanted,
         front: settings.app.enabled.then_some(&nginx as &dyn Front),
         tell: &|what| {
-            terminal.live.step(what);
+            terminal.live.step(what, |_| what.to_owned());
             if !terminal.live.terminal() && !terminal.json {
                 terminal.mention(format!("{what} …"));
             }
