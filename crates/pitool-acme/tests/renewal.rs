@@ -338,6 +338,24 @@ fn the_ca_asks_for_patience_and_gets_it() {
 }
 
 #[test]
+fn a_ca_that_goes_away_between_order_and_finalize_costs_one_try() {
+    let sim = machine();
+    let ca = Ca::start(sim.now());
+    let (server, wanted) = (Server::new(&sim), wanted(&ca));
+    run(&sim, &server, &wanted, Urgency::Due).unwrap();
+    server.start().unwrap();
+    let before = live(&sim);
+    // Once for the request and once for its repetition.
+    ca.fail("/finalize/", Fault::Close);
+    ca.fail("/finalize/", Fault::Close);
+    let error = run(&sim, &server, &wanted, Urgency::Force).unwrap_err();
+    assert!(error.to_string().contains("cannot reach"), "{error}");
+    assert_eq!((live(&sim), state(&sim).failures.count), (before.clone(), 1));
+    run(&sim, &server, &wanted, Urgency::Force).unwrap();
+    assert_ne!(live(&sim), before);
+}
+
+#[test]
 fn a_ca_that_drops_a_connection_is_asked_once_more() {
     let sim = machine();
     let ca = Ca::start(sim.now());
