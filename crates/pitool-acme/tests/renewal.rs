@@ -53,15 +53,18 @@ impl<'s> Server<'s> {
 
     /// Reads certificate and key as nginx does when it starts; fails where they do not go together.
     fn start(&self) -> Result<(), String> {
+        *self.loaded.borrow_mut() = Some(self.pair()?);
+        Ok(())
+    }
+
+    fn pair(&self) -> Result<String, String> {
         let store = Store::default();
         let read = |file: &str| {
             let content = self.sim.read(&store.live(NAME, file)).ok().flatten();
             content.as_ref().and_then(Content::text).unwrap_or_default().to_owned()
         };
-        let pair = certificate::pair(&read("fullchain.pem"), &read("privkey.pem"))
-            .map_err(|error| error.to_string())?;
-        *self.loaded.borrow_mut() = Some(pair.fingerprint);
-        Ok(())
+        let pair = certificate::pair(&read("fullchain.pem"), &read("privkey.pem"));
+        pair.map(|pair| pair.fingerprint).map_err(|error| error.to_string())
     }
 }
 
@@ -71,7 +74,7 @@ impl Front for Server<'_> {
     }
 
     fn check(&self, _host: &dyn Host) -> Result<(), String> {
-        self.broken.borrow().clone().map_or(Ok(()), Err)
+        self.broken.borrow().clone().map_or_else(|| self.pair().map(drop), Err)
     }
 
     fn reload(&self, _host: &dyn Host) -> Result<(), String> {
@@ -716,6 +719,22 @@ fn what_the_web_server_does_not_serve_is_taken_back_and_not_thrown_away() {
     assert_eq!(ca.count("/order"), orders);
     assert!(live(&sim).certificate.not_after > before.certificate.not_after);
     assert_eq!(server.loaded.borrow().as_ref(), Some(&live(&sim).certificate.fingerprint));
+}
+
+#[test]
+fn a_damaged_pair_is_replaced_though_the_web_server_refuses_it() {
+    let sim = machine();
+    let ca = Ca::start(sim.now());
+    let (server, wanted) = (Server::new(&sim), wanted(&ca));
+    run(&sim, &server, &wanted, Urgency::Due).unwrap();
+    server.start().unwrap();
+    let before = server.loaded.borrow().clone();
+    sim.arrange().put("/var/lib/pitool-acme/certificates/pi.test/000001/privkey.pem", "not a key");
+    assert!(server.check(&sim).is_err());
+    let outcome = run(&sim, &server, &wanted, Urgency::Due).unwrap();
+    assert!(outcome.done[0].contains("cannot be used"), "{outcome:?}");
+    assert_ne!(*server.loaded.borrow(), before);
+    server.check(&sim).unwrap();
 }
 
 #[test]
