@@ -17,7 +17,7 @@ if ! command -v pebble >/dev/null || ! command -v pebble-challtestsrv >/dev/null
 fi
 
 # What apt needs stays reachable when every name leads here.
-mirror=$(sed -n 's,^\(URIs: \|deb [^h]*\)https\{0\,1\}://\([^/:]*\).*,\2,p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sort -u)
+mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -o 'https\?://[^/: ]*' | sed 's,.*//,,' | sort -u)
 for name in $mirror; do
     if ! grep -q " $name$" /etc/hosts; then
         found=$(getent ahostsv4 "$name" | awk 'NR == 1 { print $1 }')
@@ -54,9 +54,12 @@ for unit in pebble pebble-staging challtestsrv; do
     systemctl stop $unit.service 2>/dev/null || true
     systemctl reset-failed $unit.service 2>/dev/null || true
 done
-systemd-run --quiet --collect --unit=challtestsrv pebble-challtestsrv \
-    -defaultIPv4 "$address" -defaultIPv6 "" -dns01 127.0.0.1:53 -http01 "" -https01 "" -tlsalpn01 "" -doh "" -management 127.0.0.1:8055 ||
-    exit 1
+# bookworm's does not know DNS over HTTPS.
+set -- -defaultIPv4 "$address" -defaultIPv6 "" -dns01 127.0.0.1:53 -http01 "" -https01 "" -tlsalpn01 "" -management 127.0.0.1:8055
+if pebble-challtestsrv -h 2>&1 | grep -q -- -doh; then
+    set -- "$@" -doh ""
+fi
+systemd-run --quiet --collect --unit=challtestsrv pebble-challtestsrv "$@"
 pebble() {
     systemd-run --quiet --collect --unit="$1" \
         --setenv=PEBBLE_VA_NOSLEEP="${PEBBLE_VA_NOSLEEP:-1}" \
