@@ -409,7 +409,7 @@ fn cuts(machine: &Machine, suite: Suite) -> Result<()> {
 
 /// What testssl.sh says of the site, kept beside this file. `UPDATE=1` writes it anew.
 fn scanned(machine: &Machine, suite: Suite) -> Result<()> {
-    let scan = "testssl --quiet --color 0 --warnings off --add-ca /srv/ca/root.pem --jsonfile /root/scan.json --overwrite \
+    let scan = "rm -f /root/scan.json; testssl --quiet --color 0 --warnings off --add-ca /srv/ca/root.pem --jsonfile /root/scan.json \
                 --ip one -p -s -f -S -h -U https://pi.test/ >/root/scan.txt 2>&1; cat /root/scan.json";
     let json = machine.sh_within(scan, std::time::Duration::from_secs(500))?.stdout;
     let findings: Vec<Finding> = serde_json::from_str(&json).with_context(|| json.clone())?;
