@@ -60,13 +60,23 @@ fn dns(machine: &Machine, action: &str, json: &str) -> Result<()> {
     Ok(())
 }
 
+/// Installs packages. Boxes share their downloads and so the lock on them; another suite may run beside this one.
+fn install(machine: &Machine, packages: &str) -> Result<()> {
+    machine.check(&format!(
+        "export DEBIAN_FRONTEND=noninteractive; for try in $(seq 30); do \
+         apt-get -qq install -y --no-install-recommends {packages} >/tmp/apt.log 2>&1 && exit 0; sleep 2; done; \
+         cat /tmp/apt.log; exit 1"
+    ))?;
+    Ok(())
+}
+
 fn prepared(lab: &Lab, suite: Suite, name: &str, deb: &Path) -> Result<Machine> {
     let machine = installed(lab, suite, name, deb)?;
     for script in ["authority.sh", "cuts.sh", "dns-hook.sh"] {
         machine.copy_in(&here().join(script), &format!("/root/{script}"), 0o755)?;
     }
     // Before every name leads to the box itself.
-    machine.check("DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends wrk strace testssl.sh bsdextrautils openssl >/dev/null 2>&1")?;
+    install(&machine, "pebble wrk strace testssl.sh bsdextrautils openssl")?;
     authority(&machine, "")?;
     Ok(machine)
 }
@@ -467,7 +477,7 @@ struct Finding {
 
 fn certbot(lab: &Lab, suite: Suite, deb: &Path) -> Result<()> {
     let machine = prepared(lab, suite, "certbot", deb)?;
-    machine.check("DEBIAN_FRONTEND=noninteractive apt-get -qq install -y certbot nginx >/dev/null 2>&1")?;
+    install(&machine, "certbot nginx")?;
     machine.check("systemctl disable --now certbot.timer 2>/dev/null; mkdir -p /var/www/html")?;
     machine.check(
         "REQUESTS_CA_BUNDLE=/srv/ca/ca.pem certbot certonly -n --agree-tos -m admin@pi.test --webroot -w /var/www/html \
