@@ -39,6 +39,7 @@ complete -c pitool -n "__fish_pitool_needs_command" -f -a "apply" -d 'Make the m
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "rollback" -d 'Go back to what was there before a run'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "history" -d 'List the runs on this machine, or tell about one'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "facts" -d 'Show what pitool knows of this machine'
+complete -c pitool -n "__fish_pitool_needs_command" -f -a "cert" -d 'Look after this machine\'s certificate'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "config" -d 'Write, check and show the config'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c pitool -n "__fish_pitool_using_subcommand plan" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
@@ -94,6 +95,67 @@ complete -c pitool -n "__fish_pitool_using_subcommand facts" -l json -d 'Print J
 complete -c pitool -n "__fish_pitool_using_subcommand facts" -s q -l quiet -d 'Say only what matters'
 complete -c pitool -n "__fish_pitool_using_subcommand facts" -s v -l verbose -d 'Say more: every package, every promise'
 complete -c pitool -n "__fish_pitool_using_subcommand facts" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -f -a "issue" -d 'Ask for the certificate now, if there is none that is good'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -f -a "renew" -d 'Do what is due: renew, load, run hooks that failed'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -f -a "status" -d 'Show the certificates, as stored and as served'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -f -a "list" -d 'List every stored certificate with its generations'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and not __fish_seen_subcommand_from issue renew status list import" -f -a "import" -d 'Take over certbot\'s certificate and account, without asking for a new one'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from issue" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from issue" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from issue" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from issue" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from issue" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from issue" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from issue" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from renew" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from renew" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from renew" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from renew" -l force -d 'Renew even if it is not due'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from renew" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from renew" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from renew" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from renew" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from status" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from status" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from status" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from status" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from list" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from list" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from list" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -l from -d 'Where certbot\'s files are' -r
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

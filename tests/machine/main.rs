@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test of whole machines reads its own surroundings")]
 
 mod bad_days;
+mod certificates;
 mod contract;
 mod life;
 mod power;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     for suite in Suite::ALL {
         life::cases(&mut runner, &lab, suite, &deb);
         bad_days::cases(&mut runner, &lab, suite, &deb);
+        certificates::cases(&mut runner, &lab, suite, &deb);
         power::cases(&mut runner, &lab, suite, &deb);
     }
     runner.finish()

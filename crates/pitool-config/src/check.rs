@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Severity;
 use crate::load::Found;
-use crate::settings::{Settings, Site};
+use crate::settings::{Challenge, Settings, Site};
 use crate::tree::{Node, Origin, Path, Step, Value};
 use crate::values::AppName;
 
@@ -17,6 +17,7 @@ pub(crate) fn check(settings: &Settings, root: &Node, found: &mut Found<'_>) {
     check.users();
     check.daemon();
     check.apps();
+    check.ssl();
 }
 
 struct Check<'a, 'b> {
@@ -165,6 +166,57 @@ impl Check<'_, '_> {
             if let Some(at) = self.root.get(&Path::of(&["app", "enabled"])).map(|node| node.at.clone()) {
                 let message = "the web server is not enabled, so that no app is reachable";
                 self.found.add(Severity::Warning, &at, message, None);
+            }
+        }
+    }
+
+    fn ssl(&mut self) {
+        let ssl = &self.settings.ssl;
+        let mut errors: Vec<(&str, String, &str)> = Vec::new();
+        let dns = ssl.challenge == Challenge::Dns01;
+        if let Some(wildcard) =
+            ssl.domains.iter().find(|name| name.as_str().starts_with("*.")).filter(|_| !dns)
+        {
+            let message = format!("no CA gives a certificate for {wildcard} after an http-01 challenge");
+            errors.push(("domains", message, "set `challenge = \"dns-01\"` and `dns_hook`"));
+        }
+        if dns && ssl.dns_hook.is_empty() && !ssl.domains.is_empty() {
+            let message = "the challenge dns-01 needs a program that makes the record".to_owned();
+            errors.push(("challenge", message, "set `dns_hook`"));
+        }
+        if !dns && !self.settings.app.enabled && !ssl.domains.is_empty() {
+            let message = "the web server answers http-01 challenges, and it is not enabled".to_owned();
+            errors.push(("domains", message, "set `enabled = true` in [app], or `challenge = \"dns-01\"`"));
+        }
+        for (one, other, set) in [
+            ("eab_kid", "eab_hmac_file", (ssl.eab_kid.is_some(), ssl.eab_hmac_file.is_some())),
+            ("eab_hmac_file", "eab_kid", (ssl.eab_hmac_file.is_some(), ssl.eab_kid.is_some())),
+        ] {
+            if set == (true, false) {
+                errors.push((one, format!("`{one}` needs `{other}` beside it"), "the CA gives both"));
+            }
+        }
+        let plain = ssl.directory.as_str().strip_prefix("http://").is_some_and(|rest| {
+            !["127.0.0.1", "localhost", "[::1]"].iter().any(|local| rest.starts_with(local))
+        });
+        if plain {
+            errors.push(("directory", "a CA is asked over https only".to_owned(), "start it with https://"));
+        }
+        if ssl.deploy_hooks.iter().any(Vec::is_empty) {
+            errors.push((
+                "deploy_hooks",
+                "a hook without a program".to_owned(),
+                "write [[\"program\", \"argument\"]]",
+            ));
+        }
+        if let Some(twice) =
+            ssl.domains.iter().enumerate().find(|(at, name)| ssl.domains[..*at].contains(name))
+        {
+            errors.push(("domains", format!("{} is listed twice", twice.1), "once is enough"));
+        }
+        for (key, message, hint) in errors {
+            if let Some(at) = self.written(&["ssl", key]).map(|node| node.at.clone()) {
+                self.found.add(Severity::Error, &at, message, Some(hint.to_owned()));
             }
         }
     }

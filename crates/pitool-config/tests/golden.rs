@@ -176,6 +176,7 @@ fn the_import_means_what_the_variables_meant() {
         ..Site::default()
     };
     wanted.apps.insert("shop".parse().unwrap(), site);
+    wanted.ssl.domains = vec!["shop.example.org".parse().unwrap()];
     assert_eq!(settings, wanted);
 }
 

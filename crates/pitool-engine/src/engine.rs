@@ -234,7 +234,11 @@ impl<'h> Engine<'h> {
         self.settle(&goals, plan, managed, Purpose::Rollback { of: run }, &roles, None, taken, tell)
     }
 
-    fn lock(&self) -> Result<Box<dyn pitool_host::Lock>> {
+    /// Takes the machine's lock, for work that changes it and is no run: a certificate that is renewed.
+    ///
+    /// # Errors
+    /// Who has it.
+    pub fn lock(&self) -> Result<Box<dyn pitool_host::Lock>> {
         let holder = LockHolder {
             pid: std::process::id(),
             since: self.host.now().to_string(),

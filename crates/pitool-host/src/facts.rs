@@ -54,6 +54,10 @@ pub struct Facts {
     /// The package that keeps the clock where it is not systemd-timesyncd: `chrony`, `ntpsec`, `openntpd`; empty
     /// where there is none. Debian lets only one of them be installed, so a run that meets one leaves it.
     pub time_daemon: String,
+    /// The version of nginx where it is installed, without Debian's part; empty where it is not.
+    pub nginx: String,
+    /// The version of OpenSSL's library, likewise.
+    pub openssl: String,
     /// Whether cloud-init is there and not switched off: it sets hostname and /etc/hosts at every boot (trap T9).
     pub cloud_init: bool,
     /// Whether apt has a source of the Raspberry Pi Foundation (archive.raspberrypi.com or .org).
@@ -158,6 +162,9 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
             SwapMechanism::None
         },
         time_daemon: TIME_DAEMONS.iter().find(|name| installed(name)).map_or("", |name| name).to_owned(),
+        nginx: version(packages.as_deref(), &["nginx"]),
+        // The name of the library's package: trixie's, then bookworm's.
+        openssl: version(packages.as_deref(), &["libssl3t64", "libssl3"]),
         docker_source: DockerSource::Unknown,
         people: people(inspect)?,
         cloud_init: installed("cloud-init") && !cloud_init_disabled(inspect, firmware.as_deref())?,
@@ -170,6 +177,17 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
         serial: first_nonempty(line(inspect, "/proc/device-tree/serial-number")?, processor.serial),
         boot_id: line(inspect, "/proc/sys/kernel/random/boot_id")?,
     })
+}
+
+/// The upstream version of the first of these packages that is installed, `[epoch:]upstream[-debian]`.
+fn version(packages: Option<&Packages>, names: &[&str]) -> String {
+    let package = names
+        .iter()
+        .filter_map(|name| packages?.get(name))
+        .find(|package| package.state == crate::PackageState::Installed);
+    let version = package.map(|package| package.version.as_str()).unwrap_or_default();
+    let upstream = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
+    upstream.split_once(':').map_or(upstream, |(_, upstream)| upstream).to_owned()
 }
 
 /// Those whom a config may name: root, and who is not the system's (adduser's FIRST_UID).

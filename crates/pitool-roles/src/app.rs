@@ -2,7 +2,8 @@
 //! directories, an environment and a site.
 //!
 //! Where it differs on purpose:
-//! - Several apps, each its own site; the bare address answers /health and nothing else, unless an app asks for it.
+//! - Several apps, each its own site ([`web`]); the bare address answers /health and nothing else, unless an app asks
+//!   for it.
 //! - Every site is checked by `nginx -t` within the whole configuration before it goes live, and asked afterwards.
 //! - Websockets, request size and timeout are settings; `/` of a missing directory is a 404.
 //! - `.env` is made once, with a random secret, and then belongs to the person.
@@ -18,23 +19,15 @@ use askama::Template;
 use pitool_config::Settings;
 use pitool_config::settings::Site;
 use pitool_config::values::AppName;
-use pitool_engine::{Id, Resource};
 use pitool_host::Facts;
-use pitool_resources::{Check, Directory, File, Link, Package, Seed, Unit};
+use pitool_resources::{Directory, File, Seed};
 
 use crate::accounts;
-use crate::proofs::{SiteConfigured, SiteHealthy, UnitRunning};
 use crate::templates::text;
-use crate::{Kind, Wishes};
-
-const SITES: &str = "/etc/nginx/sites-available";
-const ENABLED: &str = "/etc/nginx/sites-enabled";
-
-/// The site of the bare address; no app may have this name.
-const BARE: &str = "pitool";
+use crate::{Wishes, web};
 
 /// What the role wants.
-pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
+pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
     let mut wishes = Wishes::default();
     for user in accounts::of_apps(settings) {
         wishes.want(user);
@@ -43,9 +36,8 @@ pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
         directories(name, site, &mut wishes);
         environment(name, site, &mut wishes);
     }
-    if settings.app.enabled {
-        web_server(settings, &mut wishes);
-    }
+    web::server(settings, facts, &mut wishes);
+    web::prove(settings, &mut wishes);
     wishes
 }
 
@@ -122,102 +114,6 @@ fn quoted(value: &str) -> String {
     }
     text.push('"');
     text
-}
-
-#[derive(Template)]
-#[template(path = "app/site.conf", escape = "none")]
-struct SiteConf<'a> {
-    server_name: String,
-    default: bool,
-    upstream: Option<String>,
-    root: Option<&'a str>,
-    body_size: u64,
-    timeout: u64,
-    websocket: bool,
-}
-
-impl<'a> SiteConf<'a> {
-    fn of(site: &'a Site) -> Self {
-        let names: Vec<&str> = site.server_name.iter().map(AsRef::as_ref).collect();
-        Self {
-            default: names.is_empty(),
-            server_name: if names.is_empty() { "_".to_owned() } else { names.join(" ") },
-            upstream: site.upstream.then(|| format!("http://127.0.0.1:{}", site.upstream_port)),
-            root: site.root.as_ref().map(|root| root.as_str()),
-            body_size: site.body_size.bytes(),
-            timeout: site.timeout.as_secs(),
-            websocket: site.websocket,
-        }
-    }
-}
-
-fn web_server(settings: &Settings, wishes: &mut Wishes) {
-    wishes.want(Package::new("nginx").keeping("/etc/nginx"));
-    // For the questions afterwards.
-    wishes.want(Package::new("curl"));
-    let mut live: Vec<Id> = Vec::new();
-    let mut go_live = |resource: Kind, wishes: &mut Wishes| {
-        live.push(resource.id());
-        wishes.want(resource);
-    };
-    let common = include_str!("../templates/app/pitool.conf");
-    let common = File::new("/etc/nginx/conf.d/pitool.conf", common).checked_by(Check::Nginx);
-    go_live(common.into(), wishes);
-    // nginx-common makes this link when it is first installed.
-    let shipped = Link::absent(format!("{ENABLED}/default"))
-        .shipped_by("nginx", &format!("{SITES}/default"))
-        .checked_by(Check::Nginx);
-    go_live(shipped.into(), wishes);
-
-    // nginx refuses a configuration with two default servers, so whoever is the default goes last: by then whoever
-    // was it before is not any more.
-    let (default, named): (Vec<_>, Vec<_>) =
-        settings.apps.iter().partition(|(_, site)| site.server_name.is_empty());
-    for (name, site) in named {
-        for part in site_of(name.as_str(), text(&SiteConf::of(site))) {
-            go_live(part, wishes);
-        }
-    }
-    if default.is_empty() {
-        for part in site_of(BARE, include_str!("../templates/app/bare.conf").to_owned()) {
-            go_live(part, wishes);
-        }
-    } else {
-        go_live(Link::absent(format!("{ENABLED}/{BARE}")).checked_by(Check::Nginx).into(), wishes);
-    }
-    for (name, site) in default {
-        for part in site_of(name.as_str(), text(&SiteConf::of(site))) {
-            go_live(part, wishes);
-        }
-    }
-
-    wishes.want(Unit::new("nginx.service").reloaded().reads(live));
-    wishes.prove(UnitRunning { name: "nginx.service".into() });
-    prove(settings, wishes);
-}
-
-/// A site: its file, then the link that makes it live.
-fn site_of(name: &str, content: String) -> [Kind; 2] {
-    let file = format!("{SITES}/{name}");
-    [
-        File::new(&file, content).checked_by(Check::Nginx).into(),
-        Link::new(format!("{ENABLED}/{name}"), &file).checked_by(Check::Nginx).into(),
-    ]
-}
-
-fn prove(settings: &Settings, wishes: &mut Wishes) {
-    for (name, site) in &settings.apps {
-        wishes.prove(SiteConfigured { path: format!("{ENABLED}/{name}") });
-        if let Some(domain) = site.server_name.first() {
-            // Of a pattern any name will do.
-            let name = domain.as_str().replacen('*', "pitool", 1);
-            wishes.prove(SiteHealthy { name: Some(name) });
-        }
-    }
-    if settings.apps.values().all(|site| !site.server_name.is_empty()) {
-        wishes.prove(SiteConfigured { path: format!("{ENABLED}/{BARE}") });
-    }
-    wishes.prove(SiteHealthy { name: None });
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The one list of kinds: a closed enum, so that the journal is ordinary serde and every match is exhaustive.
 
+use pitool_acme::placeholder::Placeholder;
 use pitool_engine::{Change, Id, Move, Resource, Reversal, Risk, Stage, Upcoming};
 use pitool_host::{Digest, Error, Host, Inspect, Result};
 use pitool_resources::{
@@ -185,6 +186,7 @@ kinds!(
     Locale,
     Package,
     Part,
+    Placeholder,
     Seed,
     SwapFile,
     Sysctl,

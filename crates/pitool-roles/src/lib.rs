@@ -15,7 +15,9 @@ pub mod kinds;
 pub mod monitoring;
 pub mod proofs;
 pub mod security;
+pub mod ssl;
 mod templates;
+mod web;
 
 use pitool_config::Settings;
 use pitool_engine::{Desired, LintError, Resource};
@@ -98,6 +100,12 @@ pub const ROLES: &[Role] = &[
         about: "nginx and the applications behind it",
         wishes: app::wishes,
     },
+    Role {
+        name: "ssl",
+        tags: &[],
+        about: "certificates by ACME and HTTPS for the sites",
+        wishes: ssl::wishes,
+    },
 ];
 
 /// Packages whose purging would delete what a person keeps in them: going back removes, but does not purge them.
@@ -146,6 +154,7 @@ pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wan
         .map(|kind| kind.id().name().to_owned())
         .collect();
     let mut own: Vec<&str> = vec!["default", "pitool", "pitool.conf"];
+    own.extend(web::SNIPPETS);
     own.extend(settings.apps.keys().map(|name| name.as_str()));
     let sites =
         ["sites-available", "sites-enabled", "conf.d", "snippets"].map(|dir| format!("/etc/nginx/{dir}"));
@@ -158,7 +167,12 @@ pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wan
         if has_packages {
             wish.want(InstalledSet::default().keeping(KEEPING, DATA).keeping(WEB, &sites).ours(ours.clone()));
         }
-        proofs.extend(wish.proofs.into_iter().map(|proof| (role.name.to_owned(), proof)));
+        for proof in wish.proofs {
+            // Two roles may promise the same; one asks.
+            if !proofs.iter().any(|(_, known)| *known == proof) {
+                proofs.push((role.name.to_owned(), proof));
+            }
+        }
         notes.extend(wish.notes.into_iter().map(|note| (role.name.to_owned(), note)));
         wishes.push((role.name.to_owned(), wish.resources));
     }

@@ -35,7 +35,7 @@ pub use journal::JournalKept;
 pub use kernel::{KernelValue, KernelValueAtBoot};
 pub use locale::LocaleUsable;
 pub use logrotate::LogsRotated;
-pub use nginx::{SiteConfigured, SiteHealthy};
+pub use nginx::{CertificateServed, SiteConfigured, SiteHealthy};
 pub use sshd::{SshdListens, SshdValue};
 pub use swap::SwapSpace;
 pub use unit::UnitRunning;
@@ -67,6 +67,7 @@ macro_rules! questions {
 }
 
 questions!(
+    CertificateServed,
     ClockSynchronized,
     ComposeAnswers,
     ContainerLogsLimited,

@@ -234,11 +234,12 @@ fn the_roles_settle_on_a_simulated_machine() {
     use pitool_host::sim::{Sim, World};
 
     for (release, arch) in [(12, "armhf"), (13, "arm64")] {
-        for config in ["", APPS] {
+        let secured = format!("{APPS}[ssl]\ndomains = [\"shop.example.org\", \"pi.test\"]\n");
+        for config in ["", APPS, &secured] {
             let sim = Sim::of(World::debian(release, arch));
             let settings = load(&[Fragment::new("pitool.toml", config)]).unwrap().settings;
             let facts = pitool_host::facts::gather(&sim).unwrap();
-            let roles: Vec<_> = ["common", "monitoring", "app"].into_iter().filter_map(find).collect();
+            let roles: Vec<_> = ["common", "monitoring", "app", "ssl"].into_iter().filter_map(find).collect();
             let desired = wanted(&roles, &settings, &facts).unwrap().desired;
             let engine = Engine::new(&sim, Journal::default(), "pitool apply all", "test");
             let plan = Engine::plan(&desired, false, &Journal::default(), &sim).unwrap();

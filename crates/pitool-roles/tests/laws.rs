@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what a failing law was about")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use pitool_acme::placeholder::Placeholder;
 use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Resource, RunId, Stage};
 use pitool_host::sim::{Cut, Sim, World};
 use pitool_host::{Content, Inspect};
@@ -40,6 +41,9 @@ fn wishes(jail: &str, site: &str) -> Vec<Kind> {
         Directory::new("/opt/app").owner("appuser", "appuser").into(),
         Directory::new("/opt/app/config").owner("appuser", "appuser").mode(0o750).into(),
         Seed::new("/opt/app/config/.env", "SECRET=@RANDOM@\n", "appuser", "appuser").into(),
+        Directory::new("/var/lib/pitool-acme").into(),
+        Directory::new("/var/lib/pitool-acme/certificates").into(),
+        Placeholder::new("pi.test", ["pi.test".to_owned()]).into(),
         File::new(available, format!("server {{ {site} }}\n")).checked_by(Check::Nginx).into(),
         Link::new(enabled, available).checked_by(Check::Nginx).into(),
         Link::absent("/etc/nginx/sites-enabled/default")

@@ -44,7 +44,8 @@ Exit codes:
   3  wrong usage or config; nothing was changed
   4  a step failed, and everything was taken back
   5  going back is incomplete
-  6  another pitool is at work";
+  6  another pitool is at work
+ 10  cert status: a certificate needs attention";
 
 /// Options that every command understands.
 #[derive(Clone, Debug, Default, Args)]
@@ -104,6 +105,9 @@ pub enum Command {
     History(History),
     /// Show what pitool knows of this machine
     Facts,
+    /// Look after this machine's certificate
+    #[command(subcommand)]
+    Cert(Cert),
     /// Write, check and show the config
     #[command(subcommand)]
     Config(Config),
@@ -114,7 +118,7 @@ pub enum Command {
 /// Roles on the command line.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Roles {
-    /// Roles: common, security, docker, monitoring, app; all when none is named
+    /// Roles: common, security, docker, monitoring, app, ssl; all when none is named
     #[arg(value_name = "ROLE")]
     pub roles: Vec<String>,
 }
@@ -181,6 +185,42 @@ pub struct History {
     /// The run to tell about
     #[arg(value_name = "RUN")]
     pub run: Option<u32>,
+}
+
+/// `cert …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Cert {
+    /// Ask for the certificate now, if there is none that is good
+    ///
+    /// Does not wait after a failure: type it when you have put right what was wrong.
+    Issue,
+    /// Do what is due: renew, load, run hooks that failed
+    ///
+    /// What the timer does several times a day. After a failure it waits 1, 10 and 100 minutes, then a day.
+    Renew {
+        /// Renew even if it is not due
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the certificates, as stored and as served
+    ///
+    /// Exits with 10 when one runs out soon, is not the one that is served, or is missing.
+    Status {
+        /// Look at these servers instead: HOST, HOST:PORT
+        #[arg(value_name = "HOST:PORT")]
+        hosts: Vec<String>,
+    },
+    /// List every stored certificate with its generations
+    List,
+    /// Take over certbot's certificate and account, without asking for a new one
+    Import {
+        /// What certbot calls the certificate; the only one, or the one that the config names, when none is given
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// Where certbot's files are
+        #[arg(long, value_name = "DIR", default_value = "/etc/letsencrypt")]
+        from: String,
+    },
 }
 
 /// `config …`.

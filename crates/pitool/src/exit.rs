@@ -21,5 +21,5 @@ pub const ROLLBACK_INCOMPLETE: u8 = 5;
 /// Another run holds the lock; nothing was changed.
 pub const LOCKED: u8 = 6;
 
-/// `health` only: it works, but not as it should.
+/// `cert status` only: it works, but needs attention.
 pub const DEGRADED: u8 = 10;

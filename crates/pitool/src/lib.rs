@@ -116,6 +116,7 @@ fn open(cli: &Cli, terminal: &Terminal<'_>) -> Result<Local> {
     let changes = match &cli.command {
         Command::Apply(apply) => !apply.check,
         Command::Rollback(rollback) => !rollback.check,
+        Command::Cert(cert) => !matches!(cert, cli::Cert::Status { .. } | cli::Cert::List),
         _ => false,
     };
     if changes {
@@ -138,6 +139,7 @@ fn dispatch(cli: &Cli, host: &dyn Host, terminal: &Terminal<'_>, caller: &Caller
         Command::Rollback(command) => commands::rollback::run(&session, command),
         Command::History(command) => commands::history::run(&session, command),
         Command::Facts => commands::facts::run(&session),
+        Command::Cert(command) => commands::cert::run(&session, command),
         Command::Config(command) => commands::config::run(&session, command),
         Command::Completions(command) => Ok(commands::completions::run(terminal, command)),
     }

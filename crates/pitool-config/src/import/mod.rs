@@ -57,8 +57,10 @@ enum Fate {
     App(&'static str, Form),
     /// The name of the app.
     AppName,
-    /// The host names of the app, and a line of the section `ssl` too.
+    /// The host names of the app, and of the certificate.
     Domain,
+    /// Something that has no use any more; why.
+    Gone(&'static str),
     /// A line of a section that comes with a later version.
     Later(&'static str),
     /// Something that the fleet will know about this host.
@@ -77,15 +79,26 @@ enum Form {
     Bool,
     RootLogin,
     TimeZone,
+    /// A number of this unit.
+    Span(&'static str),
+    /// Whether it is Let's Encrypt's directory for trying things out.
+    Staging,
 }
 
 /// The variables of the old deployment whose names are not a family, each with its key.
-const KEYS: [(&str, &str, &str, Form); 5] = [
+const KEYS: [(&str, &str, &str, Form); 12] = [
     ("server_timezone", "common", "timezone", Form::TimeZone),
     ("server_locale", "common", "locale", Form::Text),
     ("ssh_port", "security.ssh", "port", Form::Number),
     ("ssh_permit_root_login", "security.ssh", "permit_root_login", Form::RootLogin),
     ("ssh_password_authentication", "security.ssh", "password_authentication", Form::Bool),
+    ("admin_email", "ssl", "email", Form::Text),
+    ("certbot_staging", "ssl", "directory", Form::Staging),
+    ("ssl_expiry_warning_days", "ssl", "warning", Form::Span("d")),
+    ("ssl_hsts_enabled", "ssl", "hsts", Form::Bool),
+    ("ssl_hsts_max_age", "ssl", "hsts_max_age", Form::Span("s")),
+    ("ssl_hsts_include_subdomains", "ssl", "hsts_subdomains", Form::Bool),
+    ("ssl_hsts_preload", "ssl", "hsts_preload", Form::Bool),
 ];
 
 /// The variables that belong to the app.
@@ -100,14 +113,18 @@ const APP_KEYS: [(&str, &str, Form); 7] = [
 ];
 
 /// The variables, and the beginnings of names of variables, whose sections come later.
-const LATER: [(&str, &str); 7] = [
+const LATER: [(&str, &str); 4] = [
     ("backup_", "backup"),
     ("remote_backup_", "backup"),
     ("cloud_backup_", "backup"),
     ("app_config_dir", "backup"),
-    ("ssl_", "ssl"),
-    ("certbot_", "ssl"),
-    ("admin_email", "ssl"),
+];
+
+/// The variables that have no use any more, each with why.
+const GONE: [(&str, &str); 3] = [
+    ("ssl_protocols", "the sites follow Mozilla's guideline: `tls` in [ssl] chooses which part"),
+    ("ssl_ciphers", "the sites follow Mozilla's guideline: `tls` in [ssl] chooses which part"),
+    ("ssl_ocsp_stapling", "no CA answers OCSP any more"),
 ];
 
 /// What Ansible needs to reach a host.
@@ -128,6 +145,9 @@ fn fate(name: &str) -> Fate {
         false => name == *start,
     }) {
         return Fate::Later(section);
+    }
+    if let Some((_, why)) = GONE.iter().find(|(variable, _)| *variable == name) {
+        return Fate::Gone(why);
     }
     match name {
         "app_name" => Fate::AppName,
@@ -268,6 +288,7 @@ impl Import<'_> {
                 Fate::Domain => self.domain(&format!("apps.{app}"), name, variable),
                 Fate::Later(section) => self.later(section, name, variable),
                 Fate::Fleet => {}
+                Fate::Gone(why) => self.note(variable, format!("`{name}` is not needed any more: {why}")),
                 Fate::Ansible => {
                     self.note(
                         variable,
@@ -349,6 +370,12 @@ impl Import<'_> {
         };
         let text = text.trim();
         let written = match form {
+            Form::Span(unit) => quoted(&format!("{text}{unit}")),
+            Form::Staging => match boolean(text) {
+                Some(false) => quoted("https://acme-v02.api.letsencrypt.org/directory"),
+                Some(true) => quoted("https://acme-staging-v02.api.letsencrypt.org/directory"),
+                None => quoted(text),
+            },
             Form::Text => quoted(text),
             Form::Number => text.parse::<i64>().map_or_else(|_| quoted(text), |number| number.to_string()),
             Form::Bool => boolean(text).map_or_else(|| quoted(text), |value| value.to_string()),
@@ -380,7 +407,7 @@ impl Import<'_> {
             _ => Vec::new(),
         };
         self.push(section, "server_name", format!("[{}]", names.join(", ")), name, variable);
-        self.later("ssl", name, variable);
+        self.push("ssl", "domains", format!("[{}]", names.join(", ")), name, variable);
     }
 
     fn later(&mut self, section: &str, name: &str, variable: &Variable) {
@@ -507,7 +534,7 @@ impl Import<'_> {
 
 /// Where a section stands in the file.
 fn order(section: &str) -> usize {
-    ["common", "security", "docker", "monitoring", "app"]
+    ["common", "security", "docker", "monitoring", "app", "ssl"]
         .iter()
         .position(|start| section.starts_with(start))
         .unwrap_or(9)

@@ -8,6 +8,7 @@ mod common;
 mod docker;
 mod monitoring;
 mod security;
+mod ssl;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -22,6 +23,7 @@ pub use monitoring::{Journal, JournalStorage, Monitoring};
 pub use security::{
     Fail2ban, Firewall, Policy, Protocol, PublishedPorts, RootLogin, Rule, RulePolicy, Security, Ssh, Updates,
 };
+pub use ssl::{Challenge, KeyType, Ssl, Tls};
 
 use crate::values::AppName;
 
@@ -41,6 +43,8 @@ pub struct Settings {
     pub app: App,
     /// The apps, by name; each is a site of the web server with a user and a directory of its own.
     pub apps: BTreeMap<AppName, Site>,
+    /// Certificates by ACME, and how the web server speaks TLS.
+    pub ssl: Ssl,
 }
 
 impl Settings {

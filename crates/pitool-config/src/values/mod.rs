@@ -9,8 +9,8 @@ mod system;
 
 pub use key::PublicKey;
 pub use names::{
-    AppName, Comment, EnvName, EnvValue, FullName, HostName, MailAddress, PackageName, ServerName, UserName,
-    Word,
+    AppName, Argument, Comment, EnvName, EnvValue, FullName, HostName, KeyId, MailAddress, PackageName,
+    ServerName, UserName, Word,
 };
 pub use net::{Cidr, Port, Ports, Source, Url};
 pub use paths::{AbsolutePath, UnixShell};

@@ -31,6 +31,14 @@ text! {
     EnvValue, "a text", "text", "info", |text| one_line(text, "")
 }
 text! {
+    /// A word of a command: one line.
+    Argument, "a text", "text", "/usr/local/bin/hook", argument
+}
+text! {
+    /// The id of an account or key, as somebody else gave it: one line.
+    KeyId, "a text", "text", "kid-1", argument
+}
+text! {
     /// A remark beside a firewall rule: one line without quotes, because ufw takes no quotes there.
     Comment, "a text", "text", "the app's test port", |text| one_line(text, "\"\\")
 }
@@ -48,6 +56,11 @@ text! {
 }
 
 impl UserName {
+    /// The group of keys whose config names none.
+    pub(crate) fn root() -> Self {
+        Self("root".to_owned())
+    }
+
     /// The user of an app whose config names none.
     pub(crate) fn app() -> Self {
         Self("appuser".to_owned())
@@ -166,6 +179,13 @@ fn one_line(text: &str, without: &str) -> Result<String, Invalid> {
         Some(c) => Err(Invalid::new(format!("{c:?} is not allowed here"))),
         None => Ok(text.to_owned()),
     }
+}
+
+fn argument(text: &str) -> Result<String, Invalid> {
+    if text.is_empty() {
+        return Err(Invalid::new("this must not be empty"));
+    }
+    one_line(text, "")
 }
 
 fn word(text: &str) -> Result<String, Invalid> {

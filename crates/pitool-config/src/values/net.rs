@@ -318,6 +318,11 @@ text! {
 }
 
 impl Url {
+    /// Let's Encrypt's directory.
+    pub(crate) fn lets_encrypt() -> Self {
+        Self("https://acme-v02.api.letsencrypt.org/directory".to_owned())
+    }
+
     /// Docker's own repository.
     pub(crate) fn docker() -> Self {
         Self("https://download.docker.com/linux".to_owned())

@@ -166,6 +166,8 @@ fn a_pi_5_is_known_with_all_its_ways() {
         serial: "9f8e7d6c5b4a3921".into(),
         boot_id: "0fa560b1-f097-43c3-8d92-2a8aa298381f".into(),
         time_daemon: String::new(),
+        nginx: String::new(),
+        openssl: String::new(),
         docker_source: DockerSource::Unknown,
         people: BTreeMap::new(),
     };
@@ -275,4 +277,31 @@ fn the_machine_that_runs_this_test_has_facts() {
     let facts = gather(&crate::local::Local::new("/").unwrap()).unwrap();
     assert!(facts.live && facts.cpus > 0 && facts.page_size >= 4096 && facts.memory > 0, "{facts:?}");
     assert!(!facts.kernel.is_empty() && !facts.os.is_empty() && !facts.boot_id.is_empty(), "{facts:?}");
+}
+
+#[test]
+fn versions_without_debians_part() {
+    let mut packages = Packages::default();
+    let mut put = |name: &str, version: &str, state| {
+        let package = crate::Package {
+            state,
+            version: version.into(),
+            arch: "arm64".into(),
+            manual: false,
+            depends: String::new(),
+            recommends: String::new(),
+            provides: String::new(),
+        };
+        packages.packages.insert(name.to_owned(), package);
+    };
+    put("nginx", "1.26.3-3+deb13u1", crate::PackageState::Installed);
+    put("libssl3", "3.0.17-1~deb12u2", crate::PackageState::Installed);
+    put("old", "1:2.0-rc1-3", crate::PackageState::Installed);
+    put("gone", "1.0-1", crate::PackageState::ConfigFiles);
+    let of = |names: &[&str]| super::version(Some(&packages), names);
+    assert_eq!(of(&["nginx"]), "1.26.3");
+    assert_eq!(of(&["libssl3t64", "libssl3"]), "3.0.17");
+    assert_eq!(of(&["old"]), "2.0-rc1");
+    assert_eq!(of(&["gone"]), "");
+    assert_eq!(super::version(None, &["nginx"]), "");
 }

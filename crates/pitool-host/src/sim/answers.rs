@@ -129,7 +129,8 @@ pub(super) fn su(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 /// curl(1): the web server of this machine, or the internet.
 pub(super) fn curl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let url = args.iter().find(|arg| arg.contains("://")).copied().unwrap_or_default();
-    if !url.starts_with("http://127.0.0.1/") {
+    let secured = url.starts_with("https://") && args.contains(&"--resolve");
+    if !url.starts_with("http://127.0.0.1/") && !secured {
         return if shell.offline() { shell.fail(6, "curl: (6) Could not resolve host") } else { Ok(0) };
     }
     if !shell.world().active("nginx.service") {
@@ -138,6 +139,23 @@ pub(super) fn curl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
             7,
             "curl: (7) Failed to connect to 127.0.0.1 port 80 after 0 ms: Could not connect to server",
         );
+    }
+    if secured {
+        let certificate = shell.world().running_lines("nginx.service").iter().find_map(|line| {
+            Some(line.trim().strip_prefix("ssl_certificate ")?.trim_end_matches(';').to_owned())
+        });
+        let Some(certificate) = certificate else {
+            shell.print("\n000");
+            return shell.fail(
+                7,
+                "curl: (7) Failed to connect to 127.0.0.1 port 443 after 0 ms: Could not connect to server",
+            );
+        };
+        if args.contains(&"%{certs}") {
+            let text = shell.world().text(&certificate).to_owned();
+            shell.print(&format!("Cert:{text}"));
+            return Ok(0);
+        }
     }
     let healthy =
         shell.world().running_lines("nginx.service").iter().any(|line| line.contains("return 200 \"healthy"));

@@ -1,5 +1,7 @@
 //! Questions to nginx.
 
+use pitool_acme::storage::{Generation, Source};
+use pitool_acme::{Certificate, Store};
 use pitool_engine::{Id, Proof, Verdict};
 use pitool_host::parse::nginx_dump;
 use pitool_host::{Command, Inspect, Output, Result};
@@ -41,33 +43,114 @@ impl SiteConfigured {
     }
 }
 
-/// Whether the web server answers for a site, asked over HTTP on this machine.
+/// Whether the web server answers for a site, asked on this machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SiteHealthy {
     /// The host name to ask for; `None` for the bare address.
     pub name: Option<String>,
+    /// Whether over HTTPS. Whose certificate it is, is another question ([`CertificateServed`]).
+    pub secured: bool,
 }
 
 impl Proof for SiteHealthy {
     fn id(&self) -> Id {
-        Id::new("proof", &format!("{} answers /health", self.name.as_deref().unwrap_or("the bare address")))
+        let by = if self.secured { " over HTTPS" } else { "" };
+        Id::new(
+            "proof",
+            &format!("{} answers /health{by}", self.name.as_deref().unwrap_or("the bare address")),
+        )
     }
 
     fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
         let name = self.name.as_deref().unwrap_or("127.0.0.1");
-        let output = host.ask(&Command::new("curl").args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "5",
-            "--header",
-            &format!("Host: {name}"),
-            "--write-out",
-            "\n%{http_code}",
-            "http://127.0.0.1/health",
-        ]))?;
-        Ok(Self::judge(&output))
+        let mut command = Command::new("curl").args(["--silent", "--show-error", "--max-time", "5"]);
+        command = if self.secured {
+            let there = format!("{name}:443:127.0.0.1");
+            command
+                .args(["--insecure", "--resolve", &there, "--write-out", "\n%{http_code}"])
+                .arg(format!("https://{name}/health"))
+        } else {
+            let header = format!("Host: {name}");
+            command.args(["--header", &header, "--write-out", "\n%{http_code}", "http://127.0.0.1/health"])
+        };
+        Ok(Self::judge(&host.ask(&command)?))
     }
+}
+
+/// Whether the web server serves the certificate that is stored, asked by a TLS handshake: a renewed file that was never
+/// loaded is how certificates run out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CertificateServed {
+    /// What the certificate is called.
+    pub certificate: String,
+    /// The host name to ask for.
+    pub name: String,
+}
+
+impl Proof for CertificateServed {
+    fn id(&self) -> Id {
+        Id::new("proof", &format!("{} is served with its certificate", self.name))
+    }
+
+    fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
+        let store = Store::default();
+        let live = match store.current(host, &self.certificate)? {
+            Some(number) => store.generation(host, &self.certificate, number),
+            None => return Ok(Verdict::Pending { until: "the first certificate".into() }),
+        };
+        let live = match live {
+            Ok(live) => live,
+            Err(error) => {
+                return Ok(Verdict::NotInForce {
+                    expected: "a certificate and its key".into(),
+                    answer: error.to_string(),
+                    hint: "`pitool cert renew` asks for a new one".into(),
+                });
+            }
+        };
+        let there = format!("{}:443:127.0.0.1", self.name);
+        let output = host.ask(
+            &Command::new("curl")
+                .args(["--silent", "--show-error", "--max-time", "5", "--insecure", "--output", "/dev/null"])
+                .args(["--resolve", &there, "--write-out", "%{certs}"])
+                .arg(format!("https://{}/health", self.name)),
+        )?;
+        Ok(Self::judge(&live, &output))
+    }
+}
+
+impl CertificateServed {
+    fn judge(live: &Generation, output: &Output) -> Verdict {
+        let expected = format!("the certificate until {}", date(live));
+        let not = |answer: String| Verdict::NotInForce {
+            expected: expected.clone(),
+            answer,
+            hint: "`pitool cert renew` has it loaded, and says why where that does not work".into(),
+        };
+        if !output.ok() {
+            return not(output.tail());
+        }
+        let served = output.stdout.find("-----BEGIN CERTIFICATE-----").map(|at| &output.stdout[at..]);
+        let served = match served.map(Certificate::from_pem) {
+            Some(Ok(served)) => served,
+            _ => return not("no certificate that can be read".into()),
+        };
+        if served.fingerprint != live.certificate.fingerprint {
+            return not(format!("another one, of {}", served.issuer));
+        }
+        match live.about.source {
+            Source::Placeholder => Verdict::Pending {
+                until: "the first certificate; `pitool cert status` says what it waits for".into(),
+            },
+            Source::Issued | Source::Imported => {
+                Verdict::InForce { answer: format!("{}, until {}", served.issuer, date(live)) }
+            }
+        }
+    }
+}
+
+fn date(live: &Generation) -> String {
+    live.certificate.not_after.to_string().chars().take(10).collect()
 }
 
 impl SiteHealthy {

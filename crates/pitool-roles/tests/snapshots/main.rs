@@ -6,6 +6,7 @@
 
 mod docker;
 mod security;
+mod ssl;
 
 use std::fmt::Write;
 

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use pitool_config::{Diagnostic, Fragment, Severity};
-use pitool_engine::{Ending, Error, Id, Outcome, Proved, Settled, Verdict, prove};
+use pitool_engine::{Ending, Error, Id, Outcome, Proved, Resource, Settled, Verdict, prove};
 use pitool_roles::{Question, Wanted};
 use serde_json::json;
 
 use crate::cli;
+use crate::commands::cert;
 use crate::commands::plan::{Request, look, plan};
 use crate::exit;
 use crate::failure::{Class, Failure, Result};
@@ -37,6 +38,10 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     let (shown, view) = plan(session, &wanted, session.journal(), command.prune, command.diff)?;
     let terminal = session.terminal;
     announce(terminal, &view);
+    if wanted.desired.goals.is_empty() {
+        // Of a role that wants nothing, why is the one thing to say.
+        wanted.notes.iter().for_each(|(_, note)| terminal.mention(format!("{note}.")));
+    }
 
     let mut follower = Follower::new(terminal, &view);
     let outcome = if view.steps.is_empty() && unfinished.is_none() {
@@ -53,6 +58,9 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     };
     let settled = &outcome.settled;
     let changed = settled.run.is_some();
+    if settled.ending == Ending::Done && touched(&wanted, settled, "ssl") {
+        cert::after_apply(session, &settings)?;
+    }
     let prove_now = settled.ending == Ending::Done && (changed || command.verify);
     let proved = if prove_now { ask(session, &wanted) } else { vec![] };
     let tally = Tally::new(&proved);
@@ -91,6 +99,15 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     }
     advise(terminal, &outcome, &proved, &wanted);
     Ok(code)
+}
+
+/// Whether a run changed something that this role wants.
+fn touched(wanted: &Wanted, settled: &Settled, role: &str) -> bool {
+    let of_role = |id: &&Id| {
+        let goal = wanted.desired.goals.iter().find(|goal| goal.resource.id() == **id);
+        goal.is_some_and(|goal| goal.roles.iter().any(|name| name == role))
+    };
+    settled.changed.iter().any(|id| of_role(&id))
 }
 
 /// Shows the plan before it is carried out.

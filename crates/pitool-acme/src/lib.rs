@@ -1,0 +1,33 @@
+//! Certificates: when to renew, getting one, storing it, bringing it into use, and seeing what is served.
+//!
+//! [`renewal`] decides, [`issue`] gets, [`storage`] keeps, [`deploy`] brings into use and proves, [`failure`] remembers
+//! what went wrong, [`renew`] puts them in order. [`placeholder`] is the kind of resource with which a role makes sure
+//! that there is something to serve before there is a certificate; [`certbot`] takes over what certbot has.
+//!
+//! This crate is the door to the network: HTTP towards a CA, DNS, and TLS handshakes. Files, programs and the clock it
+//! reaches through `pitool-host` like everybody else. Start reading at [`renewal`], then at [`renew`].
+
+pub mod account;
+pub mod authority;
+pub mod certbot;
+pub mod certificate;
+pub mod challenge;
+pub mod deploy;
+pub mod directory;
+pub mod dns;
+pub mod error;
+pub mod failure;
+pub mod http;
+pub mod instant;
+pub mod issue;
+pub mod placeholder;
+pub mod preflight;
+pub mod renew;
+pub mod renewal;
+pub mod rollover;
+pub mod served;
+pub mod storage;
+
+pub use certificate::Certificate;
+pub use error::AcmeError;
+pub use storage::Store;
