@@ -4,6 +4,7 @@
 //! later version, or named in a [`Note`] that says what becomes of it. Nothing is dropped in silence, and nothing
 //! that is encrypted is decoded.
 
+mod backup;
 mod inventory;
 mod template;
 mod yaml;
@@ -59,6 +60,8 @@ enum Fate {
     AppName,
     /// The host names of the app, and a line of the section `ssl` too.
     Domain,
+    /// Something about backups that takes more than one variable, or more than a name.
+    Backup,
     /// A line of a section that comes with a later version.
     Later(&'static str),
     /// Something that the fleet will know about this host.
@@ -77,15 +80,22 @@ enum Form {
     Bool,
     RootLogin,
     TimeZone,
+    /// An age in days after which archives were deleted, as a number of archives: one for each of so many days, and
+    /// so many more, because both ends count and a month's last archive is a day older than the next month's first.
+    Days(u64, u64),
 }
 
 /// The variables of the old deployment whose names are not a family, each with its key.
-const KEYS: [(&str, &str, &str, Form); 5] = [
+const KEYS: [(&str, &str, &str, Form); 9] = [
     ("server_timezone", "common", "timezone", Form::TimeZone),
     ("server_locale", "common", "locale", Form::Text),
     ("ssh_port", "security.ssh", "port", Form::Number),
     ("ssh_permit_root_login", "security.ssh", "permit_root_login", Form::RootLogin),
     ("ssh_password_authentication", "security.ssh", "password_authentication", Form::Bool),
+    ("backup_base_dir", "backup", "directory", Form::Text),
+    ("backup_retention_daily", "backup.retention", "daily", Form::Days(1, 1)),
+    ("backup_retention_weekly", "backup.retention", "weekly", Form::Days(7, 1)),
+    ("backup_retention_monthly", "backup.retention", "monthly", Form::Days(28, 2)),
 ];
 
 /// The variables that belong to the app.
@@ -100,15 +110,7 @@ const APP_KEYS: [(&str, &str, Form); 7] = [
 ];
 
 /// The variables, and the beginnings of names of variables, whose sections come later.
-const LATER: [(&str, &str); 7] = [
-    ("backup_", "backup"),
-    ("remote_backup_", "backup"),
-    ("cloud_backup_", "backup"),
-    ("app_config_dir", "backup"),
-    ("ssl_", "ssl"),
-    ("certbot_", "ssl"),
-    ("admin_email", "ssl"),
-];
+const LATER: [(&str, &str); 3] = [("ssl_", "ssl"), ("certbot_", "ssl"), ("admin_email", "ssl")];
 
 /// What Ansible needs to reach a host.
 const FLEET: [&str; 3] = ["ansible_host", "ansible_user", "ansible_port"];
@@ -132,6 +134,8 @@ fn fate(name: &str) -> Fate {
     match name {
         "app_name" => Fate::AppName,
         "domain_name" => Fate::Domain,
+        "backup_cron_hour" | "backup_cron_minute" | "app_config_dir" => Fate::Backup,
+        name if name.starts_with("remote_backup_") || name.starts_with("cloud_backup_") => Fate::Backup,
         name if FLEET.contains(&name) => Fate::Fleet,
         name if name.starts_with("ansible_") => Fate::Ansible,
         _ => Fate::Unknown,
@@ -260,12 +264,14 @@ impl Import<'_> {
 
     fn all(&mut self) {
         let app = self.app_name();
+        self.backup(&app);
         for (name, variable) in self.variables {
             match fate(name) {
                 Fate::Key(section, key, form) => self.key(section, key, form, name, variable),
                 Fate::App(key, form) => self.key(&format!("apps.{app}"), key, form, name, variable),
                 Fate::AppName => {}
                 Fate::Domain => self.domain(&format!("apps.{app}"), name, variable),
+                Fate::Backup => {}
                 Fate::Later(section) => self.later(section, name, variable),
                 Fate::Fleet => {}
                 Fate::Ansible => {
@@ -357,6 +363,17 @@ impl Import<'_> {
                 (Some(false), _) => quoted("no"),
                 (None, "without-password") => quoted("prohibit-password"),
                 (None, text) => quoted(text),
+            },
+            Form::Days(each, more) => match text.parse::<u64>() {
+                Ok(days) => {
+                    let number = days / each + more;
+                    let message = format!(
+                        "`{name}` was an age of {days} days: `{key} = {number}` keeps at least what that left"
+                    );
+                    self.note(variable, message);
+                    number.to_string()
+                }
+                Err(_) => quoted(text),
             },
             Form::TimeZone => match text.parse::<TimeZone>() {
                 Ok(zone) => {
@@ -507,7 +524,7 @@ impl Import<'_> {
 
 /// Where a section stands in the file.
 fn order(section: &str) -> usize {
-    ["common", "security", "docker", "monitoring", "app"]
+    ["common", "security", "docker", "monitoring", "backup", "app"]
         .iter()
         .position(|start| section.starts_with(start))
         .unwrap_or(9)

@@ -59,6 +59,11 @@ impl Word {
     pub(crate) fn production() -> Self {
         Self("production".to_owned())
     }
+
+    /// The region of a bucket whose config names none: what servers other than Amazon's take for "any".
+    pub(crate) fn s3_region() -> Self {
+        Self("us-east-1".to_owned())
+    }
 }
 
 /// Finds the first character that is not allowed.
