@@ -92,18 +92,14 @@ impl Import<'_> {
                         self.push(section, "enabled", value, name, &place);
                     }
                 }
-                (Some(_), _) | (None, "enabled") => {
-                    if self.resolve(name, variable).is_some() {
-                        let message =
-                            format!("`{name}` says nothing without `{start}{required}`: not imported");
-                        self.note(variable, message);
-                    }
+                (key, end) => {
+                    let Some(_) = self.resolve(name, variable) else { continue };
+                    let why = match key.is_some() || end == "enabled" {
+                        true => format!("says nothing without `{start}{required}`"),
+                        false => format!("has no key in [{section}]"),
+                    };
+                    self.note(variable, format!("`{name}` {why}: not imported"));
                 }
-                _ if self.resolve(name, variable).is_some() => {
-                    let message = format!("`{name}` has no key in [{section}]: not imported");
-                    self.note(variable, message);
-                }
-                _ => {}
             }
         }
     }

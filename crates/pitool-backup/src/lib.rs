@@ -1,0 +1,25 @@
+//! Saves sets of files and databases into archives that open without us, and proves them by restoring.
+//!
+//! An archive is a plain tar in independent zstd frames with a seek table (`archive/`), saved by a walker of our own
+//! (`save/`), read back by `restore/`, `verify.rs` and `drill.rs`. What it holds is told by its manifest
+//! ([`manifest`]), the last entry of the archive and a file beside it. Start reading at [`save::save`].
+//!
+//! Everything here is a function of a [`Set`] and a directory; who runs it, when, and where its archives go from
+//! there is decided elsewhere.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this crate is the door to the data that it saves and restores"
+)]
+
+mod error;
+pub mod manifest;
+mod name;
+mod path;
+pub mod retention;
+mod set;
+
+pub use error::{Error, Result};
+pub use name::{ArchiveName, Part, SetName};
+pub use path::StoredPath;
+pub use set::{Set, Unchanged};
