@@ -18,6 +18,7 @@ mod name;
 mod path;
 pub mod retention;
 mod set;
+pub mod target;
 
 pub use error::{Error, Result};
 pub use name::{ArchiveName, Part, SetName};

@@ -157,19 +157,18 @@ const AHEAD_MINUTES: i64 = 10;
 /// Decides about the archives of one set at one target, newest first.
 ///
 /// Pure: the same archives, policy and circumstances give the same decisions, whatever the order of the archives.
-pub fn decide(archives: &[Candidate], policy: Policy, circumstances: &Circumstances) -> Vec<Decision> {
+pub fn decide<'a>(archives: &'a [Candidate], policy: Policy, circumstances: &Circumstances) -> Vec<Decision> {
     let zone = circumstances.now.time_zone();
     let latest = circumstances.now.timestamp().saturating_add(AHEAD_MINUTES.minutes());
     let latest = latest.unwrap_or(Timestamp::MAX);
-    let mut sorted: Vec<&Candidate> = archives.iter().collect();
+    let mut sorted: Vec<&'a Candidate> = archives.iter().collect();
     sorted.sort_by(|a, b| (b.time, b.sequence, &b.name).cmp(&(a.time, a.sequence, &a.name)));
-    let good: Vec<&Candidate> = sorted.iter().copied().filter(|one| one.verified && one.time <= latest).collect();
+    let good: Vec<&'a Candidate> =
+        sorted.iter().copied().filter(|one| one.verified && one.time <= latest).collect();
 
     let mut kept: BTreeMap<&str, BTreeSet<Reason>> = BTreeMap::new();
-    let mut keep = |one: &Candidate, reason: Reason| {
-        // The name's own lifetime is that of the archives.
-        let name = archives.iter().find(|other| other.name == one.name).map_or("", |other| other.name.as_str());
-        kept.entry(name).or_default().insert(reason);
+    let mut keep = |one: &'a Candidate, reason: Reason| {
+        kept.entry(one.name.as_str()).or_default().insert(reason);
     };
     let mut unfilled = false;
     for (rule, wanted) in [
@@ -186,7 +185,9 @@ pub fn decide(archives: &[Candidate], policy: Policy, circumstances: &Circumstan
     }
     // Of archives of one rule the newest is the newest of all, so that `newest` has a word of its own only with a
     // clock that went back: then the one made last is another one.
-    for newest in [good.first().copied(), good.iter().copied().max_by_key(|one| one.sequence)].into_iter().flatten() {
+    for newest in
+        [good.first().copied(), good.iter().copied().max_by_key(|one| one.sequence)].into_iter().flatten()
+    {
         keep(newest, Reason::Newest);
     }
     for one in good.iter().take(usize::from(policy.minimum.max(1))) {

@@ -19,7 +19,8 @@ fn fine() -> Circumstances {
 
 /// Hours ago to whether it is verified and how large it is: archives as chance makes them.
 fn archives() -> impl Strategy<Value = Vec<Candidate>> {
-    let one = (-50..20_000i64, any::<bool>(), prop::sample::select(vec![0u64, 1, 100, 1000, 1001]), 0..6usize);
+    let one =
+        (-50..20_000i64, any::<bool>(), prop::sample::select(vec![0u64, 1, 100, 1000, 1001]), 0..6usize);
     prop::collection::vec(one, 0..60).prop_map(|made| {
         let mut archives: Vec<Candidate> = made
             .iter()
@@ -51,12 +52,8 @@ fn ordinary() -> impl Strategy<Value = Vec<Candidate>> {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    (0..10u16, 0..6u16, 0..6u16, 0..3u16, 0..5u16).prop_map(|(daily, weekly, monthly, yearly, minimum)| Policy {
-        daily,
-        weekly,
-        monthly,
-        yearly,
-        minimum,
+    (0..10u16, 0..6u16, 0..6u16, 0..3u16, 0..5u16).prop_map(|(daily, weekly, monthly, yearly, minimum)| {
+        Policy { daily, weekly, monthly, yearly, minimum }
     })
 }
 
@@ -237,7 +234,11 @@ fn the_defaults_keep_at_least_what_7_28_and_90_days_kept() {
         archives.retain(|(_, one)| decisions.iter().any(|d| d.keep && d.name == one.name));
         for old in left_by_the_old_script(day, 730, start) {
             let same = archives.iter().any(|(made, _)| *made == old || *made == old - 1);
-            assert!(same || old == 0, "{date}: nothing of night {old}; there are {:?}", archives.iter().map(|(made, _)| made).collect::<Vec<_>>());
+            assert!(
+                same || old == 0,
+                "{date}: nothing of night {old}; there are {:?}",
+                archives.iter().map(|(made, _)| made).collect::<Vec<_>>()
+            );
         }
     }
     assert!(archives.len() <= 18, "{} archives", archives.len());
@@ -266,8 +267,9 @@ fn days_begin_at_midnight_on_the_machines_own_clock() {
 
 #[test]
 fn a_clock_that_was_ahead_costs_nothing() {
-    let mut archives: Vec<Candidate> =
-        (1..=9u8).map(|day| at(&format!("d{day}"), &format!("2026-11-{:02}T02:00:00Z", day + 11), day.into())).collect();
+    let mut archives: Vec<Candidate> = (1..=9u8)
+        .map(|day| at(&format!("d{day}"), &format!("2026-11-{:02}T02:00:00Z", day + 11), day.into()))
+        .collect();
     archives.push(at("ahead", "2099-01-01T02:00:00Z", 10));
     let policy = Policy { daily: 8, weekly: 0, monthly: 0, yearly: 0, minimum: 3 };
     let gone: Vec<String> =
@@ -277,8 +279,9 @@ fn a_clock_that_was_ahead_costs_nothing() {
 
 #[test]
 fn an_empty_newest_one_deletes_nothing() {
-    let mut archives: Vec<Candidate> =
-        (1..=20u8).map(|day| at(&format!("d{day}"), &format!("2026-11-{day:02}T02:00:00Z"), day.into())).collect();
+    let mut archives: Vec<Candidate> = (1..=20u8)
+        .map(|day| at(&format!("d{day}"), &format!("2026-11-{day:02}T02:00:00Z"), day.into()))
+        .collect();
     archives[19].size = 10;
     let policy = Policy { daily: 3, weekly: 0, monthly: 0, yearly: 0, minimum: 1 };
     assert!(decide(&archives, policy, &fine()).iter().all(|d| d.keep && d.reasons.contains(&Reason::Shrunk)));
