@@ -16,6 +16,8 @@ mod error;
 pub mod manifest;
 mod name;
 mod path;
+pub mod quiet;
+pub mod record;
 pub mod retention;
 mod set;
 pub mod target;
