@@ -12,12 +12,14 @@
     reason = "this crate is the door to the data that it saves and restores"
 )]
 
+mod archive;
 mod error;
 pub mod manifest;
 mod name;
 mod path;
 mod set;
 
+pub use archive::seal::{Identities, check_recipients};
 pub use error::{Error, Result};
 pub use name::{ArchiveName, Part, SetName};
 pub use path::StoredPath;

@@ -141,6 +141,11 @@ pub struct File {
 }
 
 impl File {
+    /// A file without holes.
+    pub(crate) fn plain(size: u64, blake3: Digest) -> Self {
+        Self { size, blake3, extents: None, pieces: Vec::new(), database: None }
+    }
+
     /// How many bytes of it are in the archive: its length without holes.
     pub fn stored(&self) -> u64 {
         self.extents.as_ref().map_or(self.size, |extents| extents.iter().map(|(_, length)| length).sum())
