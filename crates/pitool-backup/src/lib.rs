@@ -13,14 +13,20 @@
 )]
 
 mod archive;
+mod database;
 mod error;
 pub mod manifest;
 mod name;
+mod owners;
 mod path;
+pub mod save;
 mod set;
+mod store;
 
 pub use archive::seal::{Identities, check_recipients};
 pub use error::{Error, Result};
 pub use name::{ArchiveName, Part, SetName};
 pub use path::StoredPath;
+pub use save::save;
 pub use set::{Set, Unchanged};
+pub use store::{Store, StoreLock, Stored, Summary};
