@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The result of saving, reading or restoring.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A backup that did not work. What a run can go on after is a [`crate::manifest::Note`] instead.
 #[derive(Debug, thiserror::Error)]

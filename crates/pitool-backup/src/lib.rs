@@ -12,17 +12,25 @@
     reason = "this crate is the door to the data that it saves and restores"
 )]
 
+mod archive;
+mod database;
 mod error;
 pub mod manifest;
 mod name;
+mod owners;
 mod path;
 pub mod quiet;
 pub mod record;
 pub mod retention;
+pub mod save;
 mod set;
+mod store;
 pub mod target;
 
+pub use archive::seal::{Identities, check_recipients};
 pub use error::{Error, Result};
 pub use name::{ArchiveName, Part, SetName};
 pub use path::StoredPath;
+pub use save::save;
 pub use set::{Set, Unchanged};
+pub use store::{Store, StoreLock, Stored, Summary};

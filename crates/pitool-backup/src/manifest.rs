@@ -141,6 +141,11 @@ pub struct File {
 }
 
 impl File {
+    /// A file without holes.
+    pub(crate) fn plain(size: u64, blake3: Digest) -> Self {
+        Self { size, blake3, extents: None, pieces: Vec::new(), database: None }
+    }
+
     /// How many bytes of it are in the archive: its length without holes.
     pub fn stored(&self) -> u64 {
         self.extents.as_ref().map_or(self.size, |extents| extents.iter().map(|(_, length)| length).sum())
@@ -229,8 +234,10 @@ pub enum What {
     RootIsLink,
     /// It could not be read, whole or in part.
     Unreadable,
-    /// A database could not be copied as one; it is not in the archive.
+    /// A database could not be copied as one; its file was saved as it lay there, which may be in the middle of a write.
     NotCopied,
+    /// A file that the set calls a database is none; it was saved as it is.
+    NoDatabase,
     /// A database is corrupt; it was saved as it is.
     Corrupt,
 }
@@ -246,7 +253,12 @@ impl What {
             | Self::OtherFileSystem
             | Self::ChangedSilently
             | Self::PreviousDamaged => false,
-            Self::Missing | Self::RootIsLink | Self::Unreadable | Self::NotCopied | Self::Corrupt => true,
+            Self::Missing
+            | Self::RootIsLink
+            | Self::Unreadable
+            | Self::NotCopied
+            | Self::NoDatabase
+            | Self::Corrupt => true,
         }
     }
 }

@@ -4,10 +4,12 @@
 //! where backups stop, nothing more is deleted. Daily, weekly and monthly are roles of one file, which stays as long as
 //! it has one. Seven things hold whatever happens, and the tests at the end try to break each:
 //!
-//! 1. Only verified archives count; one that is not, or that bears a time to come, pushes none out and has no role.
-//! 2. The newest verified archive stays.
-//! 3. At least `minimum` verified archives stay, as far as there are any.
-//! 4. An archive that is not verified is deleted only when it is older than a verified one that stays.
+//! 1. Only archives that are known to be whole count; others, and those of a time to come, push none out and have no
+//!    role.
+//! 2. The newest whole archive stays.
+//! 3. At least `minimum` whole archives stay, as far as there are any.
+//! 4. An archive of which nobody knows whether it is whole stays; one that is known to be incomplete is deleted only
+//!    when it is older than a whole one that stays.
 //! 5. Nothing is deleted while something speaks against it: see [`Circumstances`].
 //! 6. The oldest archive stays while a rule has not found as many as it wants.
 //! 7. Each archive is decided once, with a reason; whoever decides again about what stayed deletes nothing more.
@@ -46,12 +48,23 @@ pub struct Candidate {
     /// Its number, which tells archives of one moment apart, and by which the one made last is known even where the
     /// clock was wrong.
     pub sequence: u64,
-    /// Whether it is known to be whole: a manifest is there, and what is there is what the manifest says.
-    pub verified: bool,
+    /// What is known of it.
+    pub condition: Condition,
     /// How many bytes it restores.
     pub size: u64,
     /// The archive that it is a note about, where it holds nothing itself.
     pub refers_to: Option<String>,
+}
+
+/// What is known of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It was verified.
+    Whole,
+    /// It looks whole, and nobody has verified it: made by another machine, or encrypted for others.
+    Unknown,
+    /// Its manifest is missing, or it was found damaged.
+    Incomplete,
 }
 
 /// What may speak against deleting anything.
@@ -89,7 +102,7 @@ pub enum Reason {
         /// Its place, from 1.
         number: u16,
     },
-    /// The newest verified one, by its time or by its number.
+    /// The newest whole one, by its time or by its number.
     Newest,
     /// One of those that always stay.
     Minimum,
@@ -100,8 +113,10 @@ pub enum Reason {
         /// The note.
         by: String,
     },
-    /// It is not verified, and nothing newer is: it may be all there is.
-    Unverified,
+    /// Nobody knows whether it is whole.
+    Unknown,
+    /// It is not whole, and nothing newer is: it may be all there is.
+    LastResort,
     /// Its time is still to come, so nobody knows when it was made.
     Future,
     /// No time server confirms the clock.
@@ -112,8 +127,8 @@ pub enum Reason {
     Shrunk,
     /// No rule wants it.
     NoRole,
-    /// It is not verified, and a newer one is.
-    NotVerified,
+    /// It is not whole, and a newer one is.
+    Incomplete,
 }
 
 impl fmt::Display for Reason {
@@ -127,7 +142,8 @@ impl fmt::Display for Reason {
             Self::Minimum => f.write_str("one of the minimum"),
             Self::Oldest => f.write_str("the oldest, while a rule is not full"),
             Self::Referred { by } => write!(f, "{by} refers to it"),
-            Self::Unverified => f.write_str("not verified, and nothing newer is"),
+            Self::Unknown => f.write_str("not verified yet"),
+            Self::LastResort => f.write_str("not whole, but nothing newer is"),
             Self::Future => f.write_str("its time is still to come"),
             Self::ClockNotSynchronized => f.write_str("nothing goes while the clock is not synchronized"),
             Self::LastRunFailed => f.write_str("nothing goes after a run that failed"),
@@ -135,7 +151,7 @@ impl fmt::Display for Reason {
                 f.write_str("nothing goes while the newest has less than half of what the one before had")
             }
             Self::NoRole => f.write_str("no rule wants it"),
-            Self::NotVerified => f.write_str("not verified, and a newer one is"),
+            Self::Incomplete => f.write_str("not whole, and a newer one is"),
         }
     }
 }
@@ -163,8 +179,11 @@ pub fn decide<'a>(archives: &'a [Candidate], policy: Policy, circumstances: &Cir
     let latest = latest.unwrap_or(Timestamp::MAX);
     let mut sorted: Vec<&'a Candidate> = archives.iter().collect();
     sorted.sort_by(|a, b| (b.time, b.sequence, &b.name).cmp(&(a.time, a.sequence, &a.name)));
-    let good: Vec<&'a Candidate> =
-        sorted.iter().copied().filter(|one| one.verified && one.time <= latest).collect();
+    let good: Vec<&'a Candidate> = sorted
+        .iter()
+        .copied()
+        .filter(|one| one.condition == Condition::Whole && one.time <= latest)
+        .collect();
 
     let mut kept: BTreeMap<&str, BTreeSet<Reason>> = BTreeMap::new();
     let mut keep = |one: &'a Candidate, reason: Reason| {
@@ -200,8 +219,15 @@ pub fn decide<'a>(archives: &'a [Candidate], policy: Policy, circumstances: &Cir
         keep(one, Reason::Future);
     }
     let newest_good = good.first().map(|one| (one.time, one.sequence));
-    for one in sorted.iter().filter(|one| !one.verified && Some((one.time, one.sequence)) >= newest_good) {
-        keep(one, Reason::Unverified);
+    for one in &sorted {
+        match one.condition {
+            Condition::Whole => {}
+            Condition::Unknown => keep(one, Reason::Unknown),
+            Condition::Incomplete if Some((one.time, one.sequence)) >= newest_good => {
+                keep(one, Reason::LastResort);
+            }
+            Condition::Incomplete => {}
+        }
     }
     for reason in against(&good, circumstances) {
         sorted.iter().for_each(|one| keep(one, reason.clone()));
@@ -215,7 +241,8 @@ pub fn decide<'a>(archives: &'a [Candidate], policy: Policy, circumstances: &Cir
                 Decision { name: one.name.clone(), keep: true, reasons: reasons.into_iter().collect() }
             }
             None => {
-                let reason = if one.verified { Reason::NoRole } else { Reason::NotVerified };
+                let reason =
+                    if one.condition == Condition::Incomplete { Reason::Incomplete } else { Reason::NoRole };
                 Decision { name: one.name.clone(), keep: false, reasons: vec![reason] }
             }
         })

@@ -9,6 +9,7 @@
 
 mod accounts;
 pub mod app;
+pub mod backup;
 pub mod common;
 pub mod docker;
 pub mod kinds;
@@ -97,6 +98,12 @@ pub const ROLES: &[Role] = &[
         tags: &["environment"],
         about: "nginx and the applications behind it",
         wishes: app::wishes,
+    },
+    Role {
+        name: "backup",
+        tags: &[],
+        about: "backups by timer, restored on trial every month",
+        wishes: backup::wishes,
     },
 ];
 

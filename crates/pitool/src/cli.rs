@@ -114,7 +114,7 @@ pub enum Command {
 /// Roles on the command line.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Roles {
-    /// Roles: common, security, docker, monitoring, app; all when none is named
+    /// Roles: common, security, docker, monitoring, app, backup; all when none is named
     #[arg(value_name = "ROLE")]
     pub roles: Vec<String>,
 }

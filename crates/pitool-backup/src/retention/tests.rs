@@ -19,17 +19,18 @@ fn fine() -> Circumstances {
 
 /// Hours ago to whether it is verified and how large it is: archives as chance makes them.
 fn archives() -> impl Strategy<Value = Vec<Candidate>> {
-    let one =
-        (-50..20_000i64, any::<bool>(), prop::sample::select(vec![0u64, 1, 100, 1000, 1001]), 0..6usize);
+    let conditions = [Condition::Whole, Condition::Whole, Condition::Unknown, Condition::Incomplete];
+    let condition = prop::sample::select(conditions.to_vec());
+    let one = (-50..20_000i64, condition, prop::sample::select(vec![0u64, 1, 100, 1000, 1001]), 0..6usize);
     prop::collection::vec(one, 0..60).prop_map(|made| {
         let mut archives: Vec<Candidate> = made
             .iter()
             .enumerate()
-            .map(|(index, (hours, verified, size, _))| Candidate {
+            .map(|(index, (hours, condition, size, _))| Candidate {
                 name: format!("a{index}"),
                 time: now().timestamp() - SignedDuration::from_hours(*hours),
                 sequence: u64::try_from(index * 7 % 61).unwrap(),
-                verified: *verified,
+                condition: *condition,
                 size: *size,
                 refers_to: None,
             })
@@ -65,7 +66,7 @@ fn kept<'a>(archives: &'a [Candidate], decisions: &[Decision]) -> Vec<&'a Candid
 fn good(archives: &[Candidate]) -> Vec<&Candidate> {
     let latest = now().timestamp() + SignedDuration::from_mins(AHEAD_MINUTES);
     let mut good: Vec<&Candidate> =
-        archives.iter().filter(|one| one.verified && one.time <= latest).collect();
+        archives.iter().filter(|one| one.condition == Condition::Whole && one.time <= latest).collect();
     good.sort_by(|a, b| (b.time, b.sequence, &b.name).cmp(&(a.time, a.sequence, &a.name)));
     good
 }
@@ -78,7 +79,7 @@ proptest! {
     fn only_verified_archives_count(archives in ordinary(), policy in policies()) {
         let latest = now().timestamp() + SignedDuration::from_mins(AHEAD_MINUTES);
         let counted: Vec<Candidate> =
-            archives.iter().filter(|one| one.verified && one.time <= latest).cloned().collect();
+            archives.iter().filter(|one| one.condition == Condition::Whole && one.time <= latest).cloned().collect();
         let with = decide(&archives, policy, &fine());
         let without = decide(&counted, policy, &fine());
         for one in &counted {
@@ -93,7 +94,7 @@ proptest! {
                 Reason::Daily { .. } | Reason::Weekly { .. } | Reason::Monthly { .. } | Reason::Yearly { .. }
                     | Reason::Minimum | Reason::Newest | Reason::Oldest
             ));
-            prop_assert!(!role || (one.verified && one.time <= latest), "{decision:?}");
+            prop_assert!(!role || (one.condition == Condition::Whole && one.time <= latest), "{decision:?}");
         }
     }
 
@@ -119,17 +120,22 @@ proptest! {
         prop_assert!(left >= stay.len().min(usize::from(policy.minimum.max(1))));
     }
 
-    /// 4. What is not verified goes only when something newer that is verified stays.
+    /// 4. What nobody has verified stays; what is incomplete goes only when something newer that is whole stays.
     #[test]
     fn the_only_copy_is_not_deleted_for_lack_of_a_manifest(archives in ordinary(), policy in policies()) {
         let decisions = decide(&archives, policy, &fine());
         let kept = kept(&archives, &decisions);
         for gone in decisions.iter().filter(|d| !d.keep) {
             let one = archives.iter().find(|one| one.name == gone.name).unwrap();
-            prop_assert!(
-                one.verified || kept.iter().any(|other| other.verified && (other.time, other.sequence) > (one.time, one.sequence)),
-                "{one:?}"
-            );
+            let newer = |other: &&Candidate| {
+                other.condition == Condition::Whole && (other.time, other.sequence) > (one.time, one.sequence)
+            };
+            let allowed = match one.condition {
+                Condition::Whole => true,
+                Condition::Unknown => false,
+                Condition::Incomplete => kept.iter().any(newer),
+            };
+            prop_assert!(allowed, "{one:?}");
         }
     }
 
@@ -223,7 +229,7 @@ fn the_defaults_keep_at_least_what_7_28_and_90_days_kept() {
                 name: date.to_string(),
                 time: time.timestamp(),
                 sequence: u64::try_from(day).unwrap(),
-                verified: true,
+                condition: Condition::Whole,
                 size: 1000,
                 refers_to: None,
             },
@@ -249,7 +255,7 @@ fn at(name: &str, time: &str, sequence: u64) -> Candidate {
         name: name.into(),
         time: time.parse().unwrap(),
         sequence,
-        verified: true,
+        condition: Condition::Whole,
         size: 1000,
         refers_to: None,
     }
