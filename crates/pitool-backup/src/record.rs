@@ -44,6 +44,9 @@ pub struct SetRecord {
     /// The last run that saved everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub success: Option<Deed>,
+    /// Which of the places that may be missing were there the last time: one that goes away is missed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub present: Vec<String>,
     /// The last drill, whatever came of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drill: Option<Deed>,
