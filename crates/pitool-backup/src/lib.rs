@@ -13,20 +13,25 @@
 )]
 
 mod archive;
+mod contents;
 mod database;
 mod error;
 pub mod manifest;
 mod name;
 mod owners;
 mod path;
+pub mod restore;
 pub mod save;
 mod set;
 mod store;
+mod verify;
 
 pub use archive::seal::{Identities, check_recipients};
 pub use error::{Error, Result};
 pub use name::{ArchiveName, Part, SetName};
 pub use path::StoredPath;
+pub use restore::restore;
 pub use save::save;
 pub use set::{Set, Unchanged};
 pub use store::{Store, StoreLock, Stored, Summary};
+pub use verify::{Depth, Verified, verify};
