@@ -13,6 +13,7 @@
 )]
 
 mod archive;
+mod contents;
 mod database;
 mod error;
 pub mod manifest;
@@ -21,16 +22,20 @@ mod owners;
 mod path;
 pub mod quiet;
 pub mod record;
+pub mod restore;
 pub mod retention;
 pub mod save;
 mod set;
 mod store;
 pub mod target;
+mod verify;
 
 pub use archive::seal::{Identities, check_recipients};
 pub use error::{Error, Result};
 pub use name::{ArchiveName, Part, SetName};
 pub use path::StoredPath;
+pub use restore::restore;
 pub use save::save;
 pub use set::{Set, Unchanged};
 pub use store::{Store, StoreLock, Stored, Summary};
+pub use verify::{Depth, Verified, verify};

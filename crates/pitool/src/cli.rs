@@ -285,6 +285,14 @@ pub struct BackupRestore {
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
 
+    /// Delete what is in restored directories and not in the archive
+    #[arg(long)]
+    pub exact: bool,
+
+    /// Keep no copy of what is replaced
+    #[arg(long, conflicts_with = "to")]
+    pub no_copy: bool,
+
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use pitool_host::Digest;
 use rustix::fs::{FileType, SeekFrom, fstat, seek};
 use rustix::io::Errno;
@@ -14,7 +13,7 @@ use super::walk::{Found, Meta};
 use super::work::{Context, entry, look_again, note, open, words};
 use super::xattr;
 use crate::archive::file::ArchiveFile;
-use crate::archive::{PIECE, tar};
+use crate::archive::{PIECE, chaining_value, tar};
 use crate::database::{self, Copy};
 use crate::manifest::{Entry, File, Kind, Note, What};
 
@@ -32,6 +31,7 @@ pub(crate) struct Large {
     pub(crate) unchanged: Option<Box<Entry>>,
     /// What the archive before says of its path, whether it looks the same or not.
     before: Option<Box<Entry>>,
+    looked_same: bool,
     data: Data,
     extents: Vec<(u64, u64)>,
     torn: AtomicBool,
@@ -62,6 +62,7 @@ impl Large {
         changed: Option<Box<Entry>>,
         notes: &mut Vec<Note>,
     ) -> Result<Opened, Errno> {
+        let looked_same = old.is_some();
         let before = old.clone().or(changed);
         if let (Some(old), true) = (old, context.trusting) {
             if let Kind::File(file) = &old.kind {
@@ -70,7 +71,17 @@ impl Large {
                 let data = Data::File(std::sync::OnceLock::new());
                 let (entry, unchanged) = ((*old).clone(), Some(old.clone()));
                 let torn = AtomicBool::new(false);
-                let large = Self { found, entry, stored, unchanged, before: Some(old), data, extents, torn };
+                let large = Self {
+                    found,
+                    entry,
+                    stored,
+                    unchanged,
+                    before: Some(old),
+                    looked_same,
+                    data,
+                    extents,
+                    torn,
+                };
                 return Ok(Opened::Large(Arc::new(large)));
             }
         }
@@ -98,16 +109,25 @@ impl Large {
                     let data = Data::Copy(file, copy.clone());
                     let extents = vec![(0, size)];
                     let torn = AtomicBool::new(false);
-                    let large =
-                        Self { found, entry, stored: size, unchanged: None, before, data, extents, torn };
+                    let large = Self {
+                        found,
+                        entry,
+                        stored: size,
+                        unchanged: None,
+                        before,
+                        looked_same,
+                        data,
+                        extents,
+                        torn,
+                    };
                     return Ok(Opened::Database(Arc::new(large.placed()), copy));
                 }
                 Err(error) => notes.push(note(&found, What::NotCopied, &words(&error))),
             }
-            return Self::plain(context, found.clone(), open(&found)?, meta, xattrs, before);
+            return Self::plain(context, found.clone(), open(&found)?, meta, xattrs, before, looked_same);
         }
         drop(alone);
-        Self::plain(context, found, file, meta, xattrs, before)
+        Self::plain(context, found, file, meta, xattrs, before, looked_same)
     }
 
     fn plain(
@@ -117,6 +137,7 @@ impl Large {
         meta: Meta,
         xattrs: Vec<crate::manifest::Xattr>,
         before: Option<Box<Entry>>,
+        looked_same: bool,
     ) -> Result<Opened, Errno> {
         let mut kind = File::plain(meta.size, Digest::of(b""));
         let extents = if meta.blocks.saturating_mul(512) < meta.size && meta.size > LARGE {
@@ -130,7 +151,7 @@ impl Large {
         let entry = entry(context, &found, meta, Kind::File(kind), xattrs);
         let data = Data::File(file.into());
         let torn = AtomicBool::new(false);
-        let large = Self { found, entry, stored, unchanged: None, before, data, extents, torn };
+        let large = Self { found, entry, stored, unchanged: None, before, looked_same, data, extents, torn };
         Ok(Opened::Large(Arc::new(large.placed())))
     }
 
@@ -149,6 +170,14 @@ impl Large {
     fn range(&self, number: usize) -> (u64, u64) {
         let start = number as u64 * PIECE;
         (start, PIECE.min(self.stored - start))
+    }
+
+    /// The digest that the file had in the archive before, and whether it looked the same.
+    pub(crate) fn digest_before(&self) -> Option<(Digest, bool)> {
+        match &self.before.as_deref()?.kind {
+            Kind::File(file) => Some((file.blake3, self.looked_same)),
+            _ => None,
+        }
     }
 
     /// The old frame that holds this piece if it is unchanged, and the digest that tells.
@@ -243,27 +272,6 @@ impl Large {
     }
 }
 
-/// The chaining value of a piece of a file that has several.
-pub(crate) fn chaining_value(number: usize, plain: &[u8]) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    hasher.set_input_offset(number as u64 * PIECE).update(plain);
-    Digest::from_bytes(hasher.finalize_non_root())
-}
-
-/// The digest of a file from those of its pieces; there must be two at least.
-pub(crate) fn merged(pieces: &[Digest]) -> Digest {
-    // Of n pieces the left subtree holds the largest power of two below n (BLAKE3, section 2.1).
-    fn subtree(pieces: &[Digest]) -> [u8; 32] {
-        if let [piece] = pieces {
-            return *piece.as_bytes();
-        }
-        let (left, right) = pieces.split_at(pieces.len().next_power_of_two() / 2);
-        merge_subtrees_non_root(&subtree(left), &subtree(right), Mode::Hash)
-    }
-    let (left, right) = pieces.split_at(pieces.len().next_power_of_two() / 2);
-    Digest::from_bytes(*merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash).as_bytes())
-}
-
 /// Where the data of a file is, lseek(2); the last extent ends where the file ends.
 fn extents(file: &OwnedFd, size: u64) -> Result<Vec<(u64, u64)>, Errno> {
     let mut extents: Vec<(u64, u64)> = Vec::new();
@@ -290,22 +298,4 @@ fn extents(file: &OwnedFd, size: u64) -> Result<Vec<(u64, u64)>, Errno> {
         extents.push((size, 0));
     }
     Ok(extents)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_of_pieces_is_the_digest_of_the_whole() {
-        for length in [PIECE + 1, 2 * PIECE, 3 * PIECE, 5 * PIECE + 12345, 8 * PIECE] {
-            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
-            let pieces: Vec<Digest> = bytes
-                .chunks(PIECE as usize)
-                .enumerate()
-                .map(|(number, piece)| chaining_value(number, piece))
-                .collect();
-            assert_eq!(merged(&pieces), Digest::of(&bytes), "{length}");
-        }
-    }
 }

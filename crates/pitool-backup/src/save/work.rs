@@ -78,6 +78,8 @@ pub(crate) struct Done {
     pub(crate) copied: u64,
     /// How many of the entries are new or have changed.
     pub(crate) changed: u64,
+    /// The digest that the large file that ends with it had before, and whether it looked the same.
+    pub(crate) before: Option<(Digest, bool)>,
 }
 
 /// One thread's tools.
@@ -377,6 +379,7 @@ impl<'a> Worker<'a> {
                 done.notes.push(note(&large.found, What::Changed, ""));
                 entry.unsettled = true;
             }
+            done.before = large.digest_before();
             if large.unchanged.is_some() && matches!(&entry.kind, Kind::File(File { database: Some(_), .. }))
             {
                 done.databases.push(unchanged_database(&entry));

@@ -10,14 +10,14 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use pitool_host::Digest;
 
 use super::Progress;
-use super::large::merged;
 use super::work::{Done, Packed};
 use crate::archive::frame::Packer;
 use crate::archive::index::{self, Frames, Manifest};
 use crate::archive::lines::LineWriter;
+use crate::archive::merged;
 use crate::archive::seal::{Output, Written};
 use crate::archive::tar;
-use crate::manifest::{Database, End, Entry, Kind, Line, Note};
+use crate::manifest::{Database, End, Entry, Kind, Line, Note, What};
 use crate::{Error, Result};
 
 /// Notes beyond these are counted and not kept: a tree that is deleted while it is read has one for every file.
@@ -97,6 +97,17 @@ impl<'a> Writer<'a> {
                         file.blake3 = merged(pieces);
                         file.pieces = pieces.to_vec();
                     }
+                }
+                match done.before {
+                    Some((before, looked_same)) if before != file.blake3 => {
+                        self.end.changed += 1;
+                        if looked_same && !entry.unsettled {
+                            let path = entry.path.as_bytes().to_vec();
+                            self.note(Note { path, what: What::ChangedSilently, detail: String::new() });
+                        }
+                    }
+                    Some(_) => {}
+                    None => self.end.changed += 1,
                 }
             }
             entry.offset += self.begin;

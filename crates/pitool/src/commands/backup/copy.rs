@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::{Timestamp, Zoned};
 use pitool_backup::record::{ArchiveRecord, Record};
-use pitool_backup::retention::{Circumstances, Condition, Decision, decide};
+use pitool_backup::retention::{Circumstances, Decision, decide};
 use pitool_backup::target::{self, Target, admit};
 use pitool_backup::{ArchiveName, Identities};
 use pitool_host::Host;
@@ -68,14 +68,16 @@ impl Reached<'_, '_> {
 
     /// The highest number that any archive of a set has here, whole or not.
     pub(super) fn last(&self, set: &str) -> u32 {
-        let numbers = self.inventory.keys().filter(|name| name.set().as_str() == set).map(ArchiveName::sequence);
+        let numbers =
+            self.inventory.keys().filter(|name| name.set().as_str() == set).map(ArchiveName::sequence);
         numbers.max().unwrap_or(0)
     }
 
     /// The number of the newest archive of a set that is complete here.
     fn newest(&self, set: &str) -> u32 {
         let complete = self.inventory.iter().filter(|(_, files)| files.manifest.is_some());
-        let numbers = complete.filter(|(name, _)| name.set().as_str() == set).map(|(name, _)| name.sequence());
+        let numbers =
+            complete.filter(|(name, _)| name.set().as_str() == set).map(|(name, _)| name.sequence());
         numbers.max().unwrap_or(0)
     }
 
@@ -99,7 +101,8 @@ impl Reached<'_, '_> {
         };
         let referred: Vec<String> = wanted.iter().filter_map(|name| refers(name)).collect();
         wanted.extend(here.iter().map(|(name, _)| *name).filter(|name| referred.contains(&name.to_string())));
-        let complete = |name: &ArchiveName| there.inventory.get(name).is_some_and(|files| files.manifest.is_some());
+        let complete =
+            |name: &ArchiveName| there.inventory.get(name).is_some_and(|files| files.manifest.is_some());
         let mut missing: Vec<(ArchiveName, Files)> = here
             .iter()
             .filter(|(name, _)| wanted.contains(name) && !complete(name))
@@ -131,7 +134,8 @@ impl Reached<'_, '_> {
             }
             there.inventory.insert(name.clone(), *files);
             let text = name.to_string();
-            let known = record.targets.get(&self.place.name).and_then(|known| known.archives.get(&text)).cloned();
+            let known =
+                record.targets.get(&self.place.name).and_then(|known| known.archives.get(&text)).cloned();
             if let Some(known) = known {
                 // What a target has taken is verified by its own way of taking it.
                 let copy = ArchiveRecord { verified: now, ..known };
@@ -156,11 +160,17 @@ impl Reached<'_, '_> {
     }
 
     /// Deletes what was decided to go; gives how many archives and bytes that were.
-    pub(super) fn delete(&mut self, decisions: &[Decision], record: &mut Record) -> target::Result<(usize, u64)> {
+    pub(super) fn delete(
+        &mut self,
+        decisions: &[Decision],
+        record: &mut Record,
+    ) -> target::Result<(usize, u64)> {
         let gone: Vec<ArchiveName> = self
             .inventory
             .keys()
-            .filter(|name| decisions.iter().any(|decision| !decision.keep && decision.name == name.to_string()))
+            .filter(|name| {
+                decisions.iter().any(|decision| !decision.keep && decision.name == name.to_string())
+            })
             .cloned()
             .collect();
         if self.place.append_only || gone.is_empty() {
@@ -187,13 +197,5 @@ impl Reached<'_, '_> {
             record.target(&self.place.name).archives.remove(&name.to_string());
         }
         Ok((gone.len(), bytes))
-    }
-
-    /// Whether an archive here is known to be whole.
-    pub(super) fn whole(&self, name: &ArchiveName, record: &Record) -> bool {
-        let known = record.targets.get(&self.place.name).cloned().unwrap_or_default();
-        candidates(name.set().as_str(), &self.inventory, &known)
-            .iter()
-            .any(|candidate| candidate.name == name.to_string() && candidate.condition == Condition::Whole)
     }
 }

@@ -11,13 +11,13 @@ const MOST: usize = 1000;
 
 /// What a schedule says of now.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Due {
+pub(crate) struct Due {
     /// The next moment.
-    pub(super) next: Option<Zoned>,
+    pub(crate) next: Option<Zoned>,
     /// The first moment that passed without a success, where that is longer ago than it may be.
-    pub(super) overdue: Option<Zoned>,
+    pub(crate) overdue: Option<Zoned>,
     /// How many moments passed without a success.
-    pub(super) missed: usize,
+    pub(crate) missed: usize,
 }
 
 /// Looks at a schedule. `last` is when it last went well, or when it was first known. An age is judged only by a clock
@@ -64,7 +64,10 @@ mod tests {
         // Late, but not yet overdue.
         assert_eq!(look(saved, "2026-11-22T03:30:00Z", true).1, None);
         let first = Some("2026-11-22T02:00:00+00:00[UTC]".to_owned());
-        assert_eq!(look(saved, "2026-11-22T04:30:00Z", true), ("2026-11-23T02:00:00+00:00[UTC]".into(), first.clone(), 1));
+        assert_eq!(
+            look(saved, "2026-11-22T04:30:00Z", true),
+            ("2026-11-23T02:00:00+00:00[UTC]".into(), first.clone(), 1)
+        );
         assert_eq!(look(saved, "2026-11-25T12:00:00Z", true).2, 4);
         // A clock that is years ahead after a power cut says nothing.
         assert_eq!(look(saved, "2031-01-01T12:00:00Z", false).1, None);

@@ -92,10 +92,9 @@ pub(super) fn learn(
         };
         // A size that fits is what a target can tell without sending everything; `verify` reads it all.
         if size == here {
-            known.archives.insert(
-                text,
-                ArchiveRecord { verified: now, size, bytes: summary.end.bytes, refers_to },
-            );
+            known
+                .archives
+                .insert(text, ArchiveRecord { verified: now, size, bytes: summary.end.bytes, refers_to });
         }
     }
 }

@@ -5,13 +5,22 @@
 //! runs: a backup of hours must not keep `pitool apply` waiting.
 
 mod copy;
+mod drill;
 mod due;
 mod inventory;
 mod list;
 mod places;
 mod prune;
+mod restore;
 mod run;
 mod stats;
+mod verify;
+
+pub(crate) use drill::Drilled;
+pub(crate) use list::{Listed, Row};
+pub(crate) use prune::Plan;
+pub(crate) use run::Outcome;
+pub(crate) use stats::Figures;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,6 +50,8 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Backup) -> Result<u8
     match command {
         cli::Backup::Run(command) => run::run(session, command),
         cli::Backup::List(command) => list::run(session, command),
+        cli::Backup::Verify(command) => verify::run(session, command),
+        cli::Backup::Restore(command) => restore::run(session, command),
         cli::Backup::Prune(command) => prune::run(session, command),
         cli::Backup::Stats(command) => stats::run(session, command),
         cli::Backup::Recover => recover(session),
@@ -75,7 +86,8 @@ impl<'s, 'h, 't> Backups<'s, 'h, 't> {
                 return Err(unknown_set(name, known.keys()));
             }
         }
-        let wanted = |name: &BackupName| names.is_empty() || names.iter().any(|wanted| wanted == name.as_str());
+        let wanted =
+            |name: &BackupName| names.is_empty() || names.iter().any(|wanted| wanted == name.as_str());
         let sets: BTreeMap<BackupName, Set> = known.into_iter().filter(|(name, _)| wanted(name)).collect();
         if sets.is_empty() {
             return Err(Failure::input("there is no set to save: every one is disabled in [backup.sets]"));
@@ -120,7 +132,8 @@ fn not_root(session: &Session<'_, '_>, error: pitool_host::Error) -> Failure {
 
 fn unknown_set<'a>(name: &str, known: impl Iterator<Item = &'a BackupName>) -> Failure {
     let known: Vec<&str> = known.map(BackupName::as_str).collect();
-    let near = known.iter().copied().filter(|known| strsim::damerau_levenshtein(name, known) <= 1 + known.len() / 4);
+    let near =
+        known.iter().copied().filter(|known| strsim::damerau_levenshtein(name, known) <= 1 + known.len() / 4);
     let failure = Failure::input(format!("there is no set `{name}`"));
     match near.min_by_key(|known| strsim::damerau_levenshtein(name, known)) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
@@ -219,7 +232,10 @@ fn confirm(session: &Session<'_, '_>, question: &str, yes: bool) -> Result<()> {
     }
     session.terminal.say(format!("{question} [y/N] "));
     let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).map_err(|error| Failure::machine("cannot read the answer").because(&error))?;
+    stdin
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::machine("cannot read the answer").because(&error))?;
     if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }

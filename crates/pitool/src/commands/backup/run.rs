@@ -1,12 +1,11 @@
 //! `pitool backup run`: saves sets, verifies the archives, copies them to their targets, deletes old ones.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pitool_backup::quiet::{self, Quiet};
 use pitool_backup::record::{self, ArchiveRecord, Deed, LOCAL, Record};
 use pitool_backup::save::{Job, Progress, Saved};
-use pitool_backup::target::Directory;
 use pitool_backup::{SetName, Store, Unchanged, save};
 use pitool_config::settings::{self, Set};
 use pitool_config::values::{AbsolutePath, AgeRecipient, Argument, BackupName, Pattern, VolumeName};
@@ -18,20 +17,20 @@ use super::places::places;
 use super::{Backups, lock, rest, wake, words};
 use crate::cli;
 use crate::exit;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::render::{backup as show, bytes, count, json as json_out};
 use crate::session::Session;
 
 /// What came of one set.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// The set.
-    pub(super) set: String,
+    pub(crate) set: String,
     /// What was done.
-    pub(super) deed: Deed,
+    pub(crate) deed: Deed,
     /// What was saved, if anything was.
-    pub(super) saved: Option<Saved>,
+    pub(crate) saved: Option<Saved>,
     /// What was copied where, and what was deleted there, in words.
-    pub(super) targets: Vec<String>,
+    pub(crate) targets: Vec<String>,
 }
 
 /// Saves sets.
@@ -164,8 +163,7 @@ impl One<'_, '_, '_, '_> {
                 return None;
             }
         };
-        let used: Vec<PathBuf> =
-            [set.paths.clone(), set.optional.clone(), set.databases.clone()].concat();
+        let used: Vec<PathBuf> = [set.paths.clone(), set.optional.clone(), set.databases.clone()].concat();
         let quiet = match Quiet::begin(session.host, rest(self.set), &used, &[]) {
             Ok(quiet) => quiet,
             Err(error) => {
@@ -210,7 +208,10 @@ impl One<'_, '_, '_, '_> {
         let name = self.name.to_string();
         let saved = save(&job, &move |progress: Progress| {
             let (files, done) = (progress.files, bytes(progress.bytes));
-            ticker.say(format!("Saving {name}: {files} files, {done} read, {} written", bytes(progress.written)));
+            ticker.say(format!(
+                "Saving {name}: {files} files, {done} read, {} written",
+                bytes(progress.written)
+            ));
         });
         live.finish();
         saved
@@ -220,7 +221,8 @@ impl One<'_, '_, '_, '_> {
     fn look_for_what_is_gone(&mut self) {
         let host = self.backups.session.inspect();
         let there = |path: &&AbsolutePath| host.stat(path.as_str()).is_ok_and(|found| found.is_some());
-        let present: Vec<String> = self.set.optional.iter().filter(there).map(AbsolutePath::to_string).collect();
+        let present: Vec<String> =
+            self.set.optional.iter().filter(there).map(AbsolutePath::to_string).collect();
         let record = self.backups.record.set(self.name.as_str());
         for path in self.set.optional.iter().map(AbsolutePath::as_str) {
             if record.present.iter().any(|before| before == path) && !present.iter().any(|now| now == path) {
@@ -231,8 +233,10 @@ impl One<'_, '_, '_, '_> {
     }
 
     fn converted(&self, volumes: &[PathBuf]) -> std::result::Result<pitool_backup::Set, String> {
-        let paths = |paths: &[AbsolutePath]| paths.iter().map(|path| path.as_path().to_owned()).collect::<Vec<_>>();
-        let name: SetName = self.name.as_str().parse().map_err(|error: pitool_backup::Error| words(&error))?;
+        let paths =
+            |paths: &[AbsolutePath]| paths.iter().map(|path| path.as_path().to_owned()).collect::<Vec<_>>();
+        let name: SetName =
+            self.name.as_str().parse().map_err(|error: pitool_backup::Error| words(&error))?;
         let backup = &self.backups.settings.backup;
         let mut set = pitool_backup::Set::new(name);
         set.paths = [paths(&self.set.paths), volumes.to_vec()].concat();
@@ -249,7 +253,12 @@ impl One<'_, '_, '_, '_> {
     }
 
     /// Runs one of the set's own commands, which no shell reads.
-    fn command(&self, words: &[Argument], what: &str, env: &[(&str, &str)]) -> std::result::Result<(), String> {
+    fn command(
+        &self,
+        words: &[Argument],
+        what: &str,
+        env: &[(&str, &str)],
+    ) -> std::result::Result<(), String> {
         let Some((program, args)) = words.split_first() else { return Ok(()) };
         let mut command = Command::new(program.as_str())
             .args(args.iter().map(Argument::as_str))

@@ -1,0 +1,39 @@
+//! The crate as a program, for the tests that kill it and for `cargo xtask bench backup`, which measures whole
+//! processes: `archive save STORE SCRATCH PATH…`.
+
+#![expect(clippy::print_stdout, reason = "a program for tests")]
+#![expect(clippy::disallowed_methods, reason = "a program for tests")]
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use pitool_backup::save::{Job, save};
+use pitool_backup::{Identities, Set, Store};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["save", store, scratch, paths @ ..] => {
+            let mut set = Set::new("bench".parse()?);
+            set.paths = paths.iter().map(Into::into).collect();
+            let job = Job {
+                set: &set,
+                store: &Store::new(*store),
+                scratch: Path::new(scratch),
+                identities: &Identities::default(),
+                host: "here",
+                after: 0,
+                interrupted: &AtomicBool::new(false),
+            };
+            let saved = save(&job, &|_| {})?;
+            println!("{} {:?} {:?} {:?}", saved.name, saved.seal, saved.end, saved.duration);
+            for note in &saved.notes {
+                println!("{} {:?} {}", String::from_utf8_lossy(&note.path), note.what, note.detail);
+            }
+        }
+        _ => return Err("archive save STORE SCRATCH PATH…".into()),
+    }
+    Ok(())
+}
