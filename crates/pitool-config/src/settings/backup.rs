@@ -153,7 +153,7 @@ pub struct Set {
     /// A command after the set was saved, or could not be.
     #[schemars(example = serde_json::json!(["/usr/local/bin/dump-done"]))]
     pub after: Vec<Argument>,
-    /// A command that looks at the set as the drill restored it, whose directory is in the variable `PITOOL_RESTORED`.
+    /// A command that looks at the set as the drill restored it, whose directory is in the variable `PITOOL_DRILL`.
     #[schemars(example = serde_json::json!(["/usr/local/bin/check-photos"]))]
     pub check: Vec<Argument>,
     /// How long each of these commands may take.

@@ -27,7 +27,7 @@ pub(crate) fn note(note: &Note) -> String {
             "is a symbolic link: only the link was saved; name the directory that it points to"
         }
         What::Unreadable => "cannot be read",
-        What::NotCopied => "could not be copied as a database",
+        What::NotCopied => "could not be copied as a database; its file was saved as it lay there",
         What::NoDatabase => "looks like a database and is none; it was saved as it is",
         What::Corrupt => "is a corrupt database; it was saved as it is",
     };

@@ -54,8 +54,8 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Backup) -> Result<u8
         cli::Backup::Restore(command) => restore::run(session, command),
         cli::Backup::Prune(command) => prune::run(session, command),
         cli::Backup::Stats(command) => stats::run(session, command),
+        cli::Backup::Drill(command) => drill::run(session, command),
         cli::Backup::Recover => recover(session),
-        _ => Err(Failure::bug("not there yet")),
     }
 }
 
