@@ -1,5 +1,5 @@
 //! The crate as a program, for the tests that kill it and for `cargo xtask bench backup`, which measures whole
-//! processes: `archive save STORE SCRATCH PATH…`.
+//! processes: `archive save STORE SCRATCH PATH…`, `archive restore STORE DIRECTORY [PATH…]`, `archive verify STORE`.
 
 #![expect(clippy::print_stdout, reason = "a program for tests")]
 #![expect(clippy::disallowed_methods, reason = "a program for tests")]
@@ -8,8 +8,9 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use pitool_backup::restore::{Destination, Restore, restore};
 use pitool_backup::save::{Job, save};
-use pitool_backup::{Identities, Set, Store};
+use pitool_backup::{Depth, Identities, Set, Store, StoredPath, verify};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,7 +34,33 @@ fn main() -> Result<(), Box<dyn Error>> {
                 println!("{} {:?} {}", String::from_utf8_lossy(&note.path), note.what, note.detail);
             }
         }
-        _ => return Err("archive save STORE SCRATCH PATH…".into()),
+        ["restore", store, directory, only @ ..] => {
+            let store = Store::new(*store);
+            let archive = store.list()?.pop().ok_or("no archive")?;
+            let only: Option<Vec<StoredPath>> =
+                only.iter().map(|path| StoredPath::of(Path::new(path))).collect();
+            let restored = restore(
+                &Restore {
+                    store: &store,
+                    archive: &archive,
+                    identities: &Identities::default(),
+                    destination: &Destination::Directory(directory.into()),
+                    only: &only.ok_or("not an absolute path")?,
+                    devices: false,
+                    exact: false,
+                    interrupted: &AtomicBool::new(false),
+                },
+                &|_| {},
+            )?;
+            println!("{restored:?}");
+        }
+        ["verify", store] => {
+            let store = Store::new(*store);
+            let archive = store.list()?.pop().ok_or("no archive")?;
+            let never = AtomicBool::new(false);
+            println!("{:?}", verify(&store, &archive, &Identities::default(), Depth::Full, &never, &|_| {})?);
+        }
+        _ => return Err("archive save|restore|verify …".into()),
     }
     Ok(())
 }

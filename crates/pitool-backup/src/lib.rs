@@ -15,6 +15,7 @@
 mod archive;
 mod contents;
 mod database;
+mod drill;
 mod error;
 pub mod manifest;
 mod name;
@@ -31,6 +32,7 @@ pub mod target;
 mod verify;
 
 pub use archive::seal::{Identities, check_recipients};
+pub use drill::{Drill, Drilled, drill};
 pub use error::{Error, Result};
 pub use name::{ArchiveName, Part, SetName};
 pub use path::StoredPath;

@@ -22,14 +22,15 @@ use std::io::Write;
 use std::num::NonZeroU8;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use pitool_host::Digest;
 
+use crate::archive::PIECE;
 use crate::archive::frame::Packer;
 use crate::archive::lines::{LineWriter, closing};
 use crate::archive::seal::{Identities, Output};
@@ -39,7 +40,7 @@ use crate::owners::Owners;
 use crate::store::Store;
 use crate::{ArchiveName, Error, Part, Result, Set, StoredPath, Unchanged};
 use exclude::Excludes;
-use group::{Grouping, Planned};
+use group::{GROUP, Grouping, Planned};
 use large::{Large, Opened};
 use previous::Previous;
 use walk::{Root, Rules, Walk};
@@ -295,12 +296,12 @@ impl Run<'_> {
         writer: Writer<'a>,
     ) -> Result<Writer<'a>> {
         let threads = usize::from(self.job.set.threads.map_or_else(default_threads, NonZeroU8::get));
-        // One more than can be worked on, so that nobody waits for the walk.
-        let gate = &Gate::new(threads + 1);
-        let (tasks, queue) = sync_channel::<(u64, Task)>(threads + 1);
+        // A piece for each thread and two that wait, so that nobody waits for the walk or the disk.
+        let gate = &Gate::new(PIECE * (threads as u64 + 2));
+        let (tasks, queue) = channel::<Ticket<Task>>();
         let queue = &Mutex::new(queue);
-        let (results, done) = channel::<(u64, Result<Done>)>();
-        let (copies, to_check) = channel::<(StoredPath, Arc<Copy>)>();
+        let (results, done) = channel::<Ticket<Result<Done>>>();
+        let (copies, to_check) = channel::<(StoredPath, Copy)>();
         thread::scope(|scope| {
             for _ in 0..threads {
                 let results = results.clone();
@@ -336,20 +337,20 @@ impl Run<'_> {
         previous: Option<&Previous>,
         context: &Context,
         gate: &Gate,
-        tasks: SyncSender<(u64, Task)>,
-        copies: Sender<(StoredPath, Arc<Copy>)>,
+        tasks: Sender<Ticket<Task>>,
+        copies: Sender<(StoredPath, Copy)>,
     ) -> Result<Vec<Note>> {
         let mut number = 0;
         let mut own_notes = Vec::new();
-        let mut send = |task| {
-            if !gate.enter() || tasks.send((number, task)).is_err() {
+        let mut send = |room, task| {
+            if !gate.enter(room) || tasks.send(Ticket { number, room, of: task }).is_err() {
                 return Err(Error::Interrupted);
             }
             number += 1;
             Ok(())
         };
         let mut emit = |planned| match planned {
-            Planned::Group(members, whole) => send(Task::Group(members, whole)),
+            Planned::Group(members, whole) => send(2 * GROUP, Task::Group(members, whole)),
             Planned::Large(member, changed) => {
                 let found = member.found;
                 let opened = Large::open(context, found.clone(), member.old, changed, &mut own_notes);
@@ -369,10 +370,10 @@ impl Run<'_> {
                         return Ok(());
                     }
                 };
-                send(Task::Head(large.clone()))?;
+                send(0, Task::Head(large.clone()))?;
                 for piece in 0..large.pieces() {
                     self.listen_to_signals()?;
-                    send(Task::Piece(large.clone(), piece))?;
+                    send(PIECE, Task::Piece(large.clone(), piece))?;
                 }
                 Ok(())
             }
@@ -412,16 +413,23 @@ fn default_threads() -> u8 {
     if thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) { 2 } else { 1 }
 }
 
-fn work(context: &Context, queue: &Mutex<Receiver<(u64, Task)>>, results: Sender<(u64, Result<Done>)>) {
+/// A task or what came of it, with its place in the order and the room that it takes.
+struct Ticket<T> {
+    number: u64,
+    room: u64,
+    of: T,
+}
+
+fn work(context: &Context, queue: &Mutex<Receiver<Ticket<Task>>>, results: Sender<Ticket<Result<Done>>>) {
     let mut worker = Worker::new(context).map_err(Error::path("compress in", &context.scratch));
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((number, task)) = next else { return };
-        let done = match &mut worker {
+        let Ok(Ticket { number, room, of: task }) = next else { return };
+        let of = match &mut worker {
             Ok(worker) => worker.run(task),
             Err(_) => Err(Error::Interrupted),
         };
-        if results.send((number, done)).is_err() {
+        if results.send(Ticket { number, room, of }).is_err() {
             return;
         }
     }
@@ -429,12 +437,12 @@ fn work(context: &Context, queue: &Mutex<Receiver<(u64, Task)>>, results: Sender
 
 fn write<'a>(
     mut writer: Writer<'a>,
-    done: &Receiver<(u64, Result<Done>)>,
+    done: &Receiver<Ticket<Result<Done>>>,
     gate: &Gate,
 ) -> Result<Writer<'a>> {
-    for (number, done) in done {
-        match done.and_then(|done| writer.take(number, done)) {
-            Ok(written) => gate.leave(written),
+    for Ticket { number, room, of } in done {
+        match of.and_then(|done| writer.take(number, room, done)) {
+            Ok(free) => gate.leave(free),
             Err(error) => {
                 gate.stop();
                 return Err(error);
@@ -444,7 +452,7 @@ fn write<'a>(
     Ok(writer)
 }
 
-fn checks(copies: &Receiver<(StoredPath, Arc<Copy>)>) -> Vec<Database> {
+fn checks(copies: &Receiver<(StoredPath, Copy)>) -> Vec<Database> {
     copies.iter().map(|(path, copy)| Database { path, method: copy.method, check: copy.check() }).collect()
 }
 

@@ -41,14 +41,14 @@ enum Data {
     /// The file itself, opened when it is to be read.
     File(std::sync::OnceLock<OwnedFd>),
     /// A copy of a database.
-    Copy(std::fs::File, Arc<Copy>),
+    Copy(std::fs::File),
 }
 
 /// What came of opening a large file.
 pub(crate) enum Opened {
     Large(Arc<Large>),
     /// A database has this copy, that is to be checked.
-    Database(Arc<Large>, Arc<Copy>),
+    Database(Arc<Large>, Copy),
     /// It is gone, or is no file any more.
     Gone,
 }
@@ -105,8 +105,7 @@ impl Large {
                     let size = u64::try_from(size).unwrap_or(0);
                     let kind = File { database: Some(wal), ..File::plain(size, Digest::of(b"")) };
                     let entry = entry(context, &found, meta, Kind::File(kind), xattrs);
-                    let copy = Arc::new(copy);
-                    let data = Data::Copy(file, copy.clone());
+                    let data = Data::Copy(file);
                     let extents = vec![(0, size)];
                     let torn = AtomicBool::new(false);
                     let large = Self {
@@ -223,7 +222,7 @@ impl Large {
 
     fn fill(&self, mut buffer: &mut [u8], mut at: u64) -> Result<(), Errno> {
         let file = match &self.data {
-            Data::Copy(file, _) => file.as_fd(),
+            Data::Copy(file) => file.as_fd(),
             Data::File(slot) => match slot.get() {
                 Some(file) => file.as_fd(),
                 None => {

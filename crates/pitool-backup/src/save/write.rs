@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use pitool_host::Digest;
@@ -30,7 +30,7 @@ pub(crate) struct Writer<'a> {
     frames: Frames,
     lines: LineWriter<File>,
     listen: &'a (dyn Fn(Progress) + Sync),
-    waiting: BTreeMap<u64, Done>,
+    waiting: BTreeMap<u64, (u64, Done)>,
     next: u64,
     begin: u64,
     pieces: Vec<Digest>,
@@ -62,16 +62,16 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Takes what came of a task; writes what is next in order and says how many that were.
-    pub(crate) fn take(&mut self, number: u64, done: Done) -> Result<usize> {
-        self.waiting.insert(number, done);
-        let mut written = 0;
-        while let Some(done) = self.waiting.remove(&self.next) {
+    /// Takes what came of a task, and writes what is next in order; says how much room that gives back.
+    pub(crate) fn take(&mut self, number: u64, room: u64, done: Done) -> Result<u64> {
+        self.waiting.insert(number, (room, done));
+        let mut free = 0;
+        while let Some((room, done)) = self.waiting.remove(&self.next) {
             self.write(done)?;
             self.next += 1;
-            written += 1;
+            free += room;
         }
-        Ok(written)
+        Ok(free)
     }
 
     fn write(&mut self, done: Done) -> Result<()> {
@@ -205,45 +205,45 @@ fn spare() -> std::io::Result<File> {
     File::open("/dev/null")
 }
 
-/// Lets so many tasks be on their way at once: what waits to be written takes memory.
+/// Lets so many bytes be on their way at once: what is packed and waits for its turn to be written takes memory.
 pub(crate) struct Gate {
-    free: Mutex<usize>,
+    free: Mutex<u64>,
     opened: Condvar,
     /// Something went wrong: there is no use in going on.
-    pub(crate) stopped: AtomicBool,
+    stopped: AtomicBool,
 }
 
 impl Gate {
-    pub(crate) fn new(places: usize) -> Self {
-        Self { free: Mutex::new(places), opened: Condvar::new(), stopped: AtomicBool::new(false) }
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self { free: Mutex::new(bytes), opened: Condvar::new(), stopped: AtomicBool::new(false) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
+    fn lock(&self) -> MutexGuard<'_, u64> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a place; `false` when all was stopped.
-    pub(crate) fn enter(&self) -> bool {
+    /// Waits for room; `false` when all was stopped.
+    pub(crate) fn enter(&self, bytes: u64) -> bool {
         let mut free = self.lock();
-        while *free == 0 && !self.has_stopped() {
+        while *free < bytes && !self.has_stopped() {
             free = self.opened.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
-        *free = free.saturating_sub(1);
+        *free = free.saturating_sub(bytes);
         !self.has_stopped()
     }
 
-    pub(crate) fn leave(&self, places: usize) {
-        *self.lock() += places;
-        self.opened.notify_all();
+    pub(crate) fn leave(&self, bytes: u64) {
+        *self.lock() += bytes;
+        self.opened.notify_one();
     }
 
     pub(crate) fn stop(&self) {
-        self.stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Relaxed);
         let _free = self.lock();
         self.opened.notify_all();
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
-        self.stopped.load(std::sync::atomic::Ordering::Relaxed)
+        self.stopped.load(Ordering::Relaxed)
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use pitool_backup::drill::{Drill, drill};
 use pitool_backup::record::{Deed, LOCAL, Record};
 use pitool_backup::save::Progress;
-use pitool_backup::{Error, Store, Stored};
+use pitool_backup::{Drill, Error, Store, Stored, drill};
 use pitool_config::settings::Set;
 use pitool_config::values::{Argument, BackupName};
 use serde_json::json;
@@ -121,7 +120,7 @@ fn trial(
     set: &Set,
     store: &Store,
     stored: &Stored,
-) -> std::result::Result<pitool_backup::drill::Drilled, Error> {
+) -> std::result::Result<pitool_backup::Drilled, Error> {
     let session = backups.session;
     let scratch = scratch(store.directory())?;
     let check: Vec<String> = set.check.iter().map(Argument::to_string).collect();
