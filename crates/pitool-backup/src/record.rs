@@ -93,15 +93,18 @@ pub struct TargetRecord {
     /// Why that did not work the last time, if it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// The archives there that were verified, by name.
+    /// The archives there that were looked at, by name.
     pub archives: BTreeMap<String, ArchiveRecord>,
 }
 
-/// An archive that was verified.
+/// An archive that was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveRecord {
     /// When it was verified.
     pub verified: Timestamp,
+    /// Whether it was found damaged then: it counts for nothing until it is verified anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
     /// Its size there; 0 for a note that refers to another one.
     pub size: u64,
     /// How many bytes it restores.

@@ -8,7 +8,7 @@ use pitool_backup::restore::{Problem, Restored};
 use pitool_backup::{ArchiveName, Verified};
 use serde_json::json;
 
-use crate::commands::backup::{Drilled, Figures, Listed, Outcome, Plan, Row};
+use crate::commands::backup::{Drilled, Figures, Known, Listed, Outcome, Plan, Row};
 use crate::render::{Clock, Terminal, bytes, count, duration, json as json_out, wrap};
 
 /// A note of an archive, in words.
@@ -177,11 +177,11 @@ fn archives(terminal: &Terminal<'_>, rows: &[Row], clock: &Clock) {
         let targets: Vec<String> = row
             .targets
             .iter()
-            .map(
-                |(target, verified)| {
-                    if *verified { target.clone() } else { format!("{target} (not verified)") }
-                },
-            )
+            .map(|(target, known)| match known {
+                Known::Verified => target.clone(),
+                Known::Unverified => format!("{target} (not verified)"),
+                Known::Damaged => terminal.paint.bad(&format!("{target} (damaged)")),
+            })
             .collect();
         let made = clock.show(&row.name.time().to_string());
         terminal.line(format!(

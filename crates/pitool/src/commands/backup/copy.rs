@@ -84,17 +84,22 @@ impl Reached<'_, '_> {
     /// What of a set is here and is missing there: everything newer than the newest that is there, and what notes among
     /// it refer to. Where nothing is there, the newest one.
     fn missing_from(&self, there: &Reached<'_, '_>, set: &str, record: &Record) -> Vec<(ArchiveName, Files)> {
+        let known = record.targets.get(&self.place.name);
+        let sound = |name: &ArchiveName| {
+            let record = known.and_then(|known| known.archives.get(&name.to_string()));
+            record.is_some_and(|record| !record.damaged)
+        };
         let newest = there.newest(set);
         let here: Vec<(&ArchiveName, &Files)> = self
             .inventory
             .iter()
             .filter(|(name, files)| name.set().as_str() == set && files.manifest.is_some())
+            .filter(|(name, _)| sound(name))
             .collect();
         let mut wanted: Vec<&ArchiveName> = match newest {
             0 => here.iter().map(|(name, _)| *name).max_by_key(|name| name.sequence()).into_iter().collect(),
             _ => here.iter().map(|(name, _)| *name).filter(|name| name.sequence() > newest).collect(),
         };
-        let known = record.targets.get(&self.place.name);
         let refers = |name: &ArchiveName| {
             let record = known.and_then(|known| known.archives.get(&name.to_string()));
             record.and_then(|record| record.refers_to.clone())

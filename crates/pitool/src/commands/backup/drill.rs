@@ -27,6 +27,8 @@ pub(crate) struct Drilled {
     pub(crate) deed: Deed,
     /// How many databases were opened.
     pub(crate) databases: u64,
+    /// Whether it was the archive that failed, and not the set's own check or the room for it.
+    pub(crate) archive_damaged: bool,
 }
 
 /// Drills sets.
@@ -49,8 +51,12 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupSets) -> Resul
         if !drilled.deed.ok {
             failed += 1;
             // An archive that fails its drill counts for nothing until it is verified.
-            if let Some(archive) = &drilled.deed.archive {
-                backups.record.target(LOCAL).archives.remove(archive);
+            let known = &mut backups.record.target(LOCAL).archives;
+            if let Some(archive) = drilled.archive_damaged.then_some(drilled.deed.archive.as_ref()).flatten()
+            {
+                if let Some(known) = known.get_mut(archive) {
+                    known.damaged = true;
+                }
             }
         }
         let record = backups.record.set(name.as_str());
@@ -91,19 +97,29 @@ fn one(backups: &Backups<'_, '_, '_>, name: &BackupName, set: &Set) -> Drilled {
         bytes: 0,
         problems: Vec::new(),
     };
-    let mut databases = 0;
+    let (mut databases, mut archive_damaged) = (0, false);
     match newest {
         Err(error) => deed.problems.push(words(&error)),
         Ok(None) => deed.problems.push("there is no archive of it to restore".to_owned()),
         Ok(Some(stored)) => {
             deed.archive = Some(stored.name.to_string());
             match trial(backups, name, set, &store, &stored) {
-                Err(error) => deed.problems.push(words(&error)),
+                Err(error) => {
+                    archive_damaged = matches!(error, Error::Damaged { .. });
+                    deed.problems.push(words(&error));
+                }
                 Ok(drilled) => {
+                    archive_damaged = drilled.problems.iter().any(|problem| problem.path.is_some());
                     deed.files = drilled.compared;
                     deed.bytes = drilled.restored.bytes;
                     databases = drilled.databases;
-                    deed.problems.extend(drilled.problems.iter().map(show::problem));
+                    let mut problems: Vec<String> = drilled.problems.iter().map(show::problem).collect();
+                    let more = problems.len().saturating_sub(MOST);
+                    problems.truncate(MOST);
+                    deed.problems = problems;
+                    if more > 0 {
+                        deed.problems.push(format!("and {more} more"));
+                    }
                 }
             }
         }
@@ -111,8 +127,11 @@ fn one(backups: &Backups<'_, '_, '_>, name: &BackupName, set: &Set) -> Drilled {
     deed.ok = deed.problems.is_empty();
     deed.seconds = begun.elapsed().as_secs_f64();
     deed.time = backups.now();
-    Drilled { set: name.to_string(), deed, databases }
+    Drilled { set: name.to_string(), deed, databases, archive_damaged }
 }
+
+/// How many problems of a drill are told one by one.
+const MOST: usize = 10;
 
 fn trial(
     backups: &Backups<'_, '_, '_>,

@@ -52,7 +52,7 @@ pub(super) fn candidates(set: &str, inventory: &Inventory, known: &TargetRecord)
                 (None, _) => Condition::Incomplete,
                 (Some(_), None) => Condition::Unknown,
                 // It has another size than when it was verified: it is not that archive any more.
-                (Some(_), Some(record)) if record.size != here => Condition::Incomplete,
+                (Some(_), Some(record)) if record.damaged || record.size != here => Condition::Incomplete,
                 (Some(_), Some(_)) => Condition::Whole,
             };
             Candidate {
@@ -92,9 +92,10 @@ pub(super) fn learn(
         };
         // A size that fits is what a target can tell without sending everything; `verify` reads it all.
         if size == here {
-            known
-                .archives
-                .insert(text, ArchiveRecord { verified: now, size, bytes: summary.end.bytes, refers_to });
+            known.archives.insert(
+                text,
+                ArchiveRecord { verified: now, damaged: false, size, bytes: summary.end.bytes, refers_to },
+            );
         }
     }
 }

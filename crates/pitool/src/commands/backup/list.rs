@@ -49,8 +49,20 @@ pub(crate) struct Row {
     pub(crate) bytes: Option<u64>,
     /// The archive that it is a note about.
     pub(crate) refers_to: Option<String>,
-    /// The targets that have it, each with whether it was verified there.
-    pub(crate) targets: BTreeMap<String, bool>,
+    /// The targets that have it, each with what is known of it there.
+    pub(crate) targets: BTreeMap<String, Known>,
+}
+
+/// What is known of an archive at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Known {
+    /// It was verified.
+    Verified,
+    /// Nobody has looked.
+    Unverified,
+    /// It was found damaged.
+    Damaged,
 }
 
 /// Lists.
@@ -164,7 +176,12 @@ fn one(
             });
             row.bytes = row.bytes.or(detail.map(|detail| detail.bytes));
             row.refers_to = row.refers_to.clone().or(detail.and_then(|detail| detail.refers_to.clone()));
-            row.targets.insert(target.clone(), detail.is_some());
+            let known = match detail {
+                None => Known::Unverified,
+                Some(detail) if detail.damaged => Known::Damaged,
+                Some(_) => Known::Verified,
+            };
+            row.targets.insert(target.clone(), known);
         }
     }
     let archives = rows.into_values().rev().collect();

@@ -17,7 +17,7 @@ mod stats;
 mod verify;
 
 pub(crate) use drill::Drilled;
-pub(crate) use list::{Listed, Row};
+pub(crate) use list::{Known, Listed, Row};
 pub(crate) use prune::Plan;
 pub(crate) use run::Outcome;
 pub(crate) use stats::Figures;

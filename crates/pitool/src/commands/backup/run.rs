@@ -309,7 +309,8 @@ impl One<'_, '_, '_, '_> {
                     pitool_backup::manifest::Seal::UnchangedSince(name) => Some(name.to_string()),
                     pitool_backup::manifest::Seal::Archive { .. } => None,
                 };
-                let known = ArchiveRecord { verified: now, size, bytes: saved.end.bytes, refers_to };
+                let known =
+                    ArchiveRecord { verified: now, damaged: false, size, bytes: saved.end.bytes, refers_to };
                 self.backups.record.target(LOCAL).archives.insert(saved.name.to_string(), known);
                 let target = self.backups.record.target(LOCAL);
                 target.success = Some(now);

@@ -35,16 +35,12 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupVerify) -> Res
         let found = one(&backups, &store, stored, depth)?;
         let name = stored.name.to_string();
         let known = backups.record.target(&place.name);
-        if found.problems.is_empty() {
-            let now = session.inspect().now();
-            match known.archives.get_mut(&name) {
-                Some(known) => known.verified = now,
-                None => remember(&store, stored, &settings, known, now),
-            }
-        } else {
-            bad += 1;
-            // It counts for nothing until it is verified again.
-            known.archives.remove(&name);
+        let now = session.inspect().now();
+        let damaged = !found.problems.is_empty();
+        bad += usize::from(damaged);
+        match known.archives.get_mut(&name) {
+            Some(known) => (known.verified, known.damaged) = (now, damaged),
+            None => remember(&store, stored, &settings, known, (now, damaged)),
         }
         if session.terminal.json {
             let problems: Vec<String> = found.problems.iter().map(show::problem).collect();
@@ -63,7 +59,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupVerify) -> Res
             "archives": archives.len(), "damaged": bad });
         json_out::event(session.terminal, &summary);
     } else if bad > 0 {
-        session.terminal.say(format!("{} of {} damaged.", bad, count(archives.len(), "archive")));
+        session.terminal.say(format!("Damaged: {bad} of {}.", count(archives.len(), "archive")));
     }
     Ok(code)
 }
@@ -82,7 +78,7 @@ fn remember(
     stored: &Stored,
     settings: &pitool_config::Settings,
     known: &mut pitool_backup::record::TargetRecord,
-    now: jiff::Timestamp,
+    (verified, damaged): (jiff::Timestamp, bool),
 ) {
     let file = settings.backup.identity_file.as_ref().map(|file| file.as_path().to_owned());
     let Ok(summary) = store.summary(stored, &pitool_backup::Identities::new(file)) else { return };
@@ -90,7 +86,7 @@ fn remember(
         manifest::Seal::Archive { size, .. } => (size, None),
         manifest::Seal::UnchangedSince(other) => (0, Some(other.to_string())),
     };
-    let record = ArchiveRecord { verified: now, size, bytes: summary.end.bytes, refers_to };
+    let record = ArchiveRecord { verified, damaged, size, bytes: summary.end.bytes, refers_to };
     known.archives.insert(stored.name.to_string(), record);
 }
 
