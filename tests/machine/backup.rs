@@ -1,0 +1,440 @@
+//! Backups on a whole machine: saved by their timer, opened by tar and zstd alone, restored bit for bit, drilled, copied
+//! to a disk, another machine and a bucket, and never deleted by a clock that nobody confirms.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
+use pitool_testkit::suite::Runner;
+
+use crate::{expect, installed};
+
+/// Files of every sort: hard and symbolic links, holes, owners, setuid, attributes, ACLs, a name that is not UTF-8, a
+/// pipe, nanoseconds, and a database with a write-ahead log.
+const DATA: &str = r#"set -e
+mkdir -p /opt/grist/data/docs /etc/pitool /etc/nginx
+cd /opt/grist/data
+for i in $(seq 120); do head -c $((i * 97)) /dev/urandom > docs/f$i; done
+truncate -s 50M docs/sparse; echo end >> docs/sparse
+ln docs/f1 docs/hard; ln -s f2 docs/soft; mkfifo docs/pipe
+chmod 4755 docs/f3; chown 1000:1000 docs/f4; setfattr -n user.comment -v hello docs/f5; setfacl -m u:1000:r docs/f6
+chmod 2770 docs; touch -d '2001-02-03 04:05:06.789' docs/f7; touch "$(printf 'docs/odd\377name')"
+sqlite3 home.grist 'pragma journal_mode=wal; create table t(a); insert into t select value from generate_series(1,2000);'
+echo 'server { listen 127.0.0.1:8099; }' > /etc/nginx/backup-test.conf"#;
+
+/// Everything that a restore must bring back, as text: kinds, modes, owners, sizes, times, links, contents, attributes.
+/// The database is asked, because its write-ahead log is folded into the copy.
+const FINGERPRINT: &str = r#"cd /
+for d in /opt/grist/data /etc/nginx /etc/pitool; do
+  find $d ! -type d ! -name 'home.grist*' -printf '%p|%y|%m|%U|%G|%s|%T@|%n|%l\n' | LC_ALL=C sort
+  find $d -type d -printf '%p|%m|%U|%G|%T@\n' | grep -v '^/opt/grist/data|' | LC_ALL=C sort
+  find $d -type f ! -name 'home.grist*' -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum
+  find $d -print0 | LC_ALL=C sort -z | xargs -0 getfattr -h -d -m - 2>/dev/null
+done
+sqlite3 /opt/grist/data/home.grist 'select count(*), sum(a) from t; pragma integrity_check'"#;
+
+pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
+    let name = |case: &str| format!("{suite}: backup: {case}");
+    let mut made = None;
+    runner.case(&name("a box with data, and one beside it"), || {
+        let machine = installed(lab, suite, "saved", deb)?;
+        machine.check("apt-get -qq install -y acl attr sqlite3 nginx rsync")?;
+        machine.check(DATA)?;
+        let nas = Machine::up(lab, suite, &BoxOptions::named("nas"))?;
+        made = Some((machine, nas));
+        Ok(())
+    });
+    let Some((machine, nas)) = made else { return };
+
+    runner.case(&name("apply sets the timers, twice is once"), || {
+        expect(&machine, "pitool apply backup", 0)?;
+        machine.check("systemctl is-active pitool-backup-machine.timer pitool-drill.timer")?;
+        let again = machine.measured(["pitool", "apply", "backup"])?;
+        ensure!(again.output.status == 0, "{}", again.output);
+        ensure!(again.trace.read_only() && again.trace.written_bytes() == 0, "{:#?}", again.trace);
+        let modes = machine
+            .check("stat -c '%a %U' /var/backups/pitool /var/lib/pitool/backup 2>/dev/null || true")?;
+        ensure!(modes.stdout.starts_with("700 root"), "{modes}");
+        Ok(())
+    });
+    runner.case(&name("the timer's service saves, tar and zstd open it"), || saved(&machine));
+    runner.case(&name("everything comes back bit for bit"), || restored(&machine));
+    runner.case(&name("one file out of it, to another place"), || {
+        expect(&machine, "pitool backup restore machine /opt/grist/data/docs/f9 --to /tmp/one", 0)?;
+        machine.check("cmp /tmp/one/opt/grist/data/docs/f9 /opt/grist/data/docs/f9")?;
+        machine.check("test $(find /tmp/one -type f | wc -l) = 1")?;
+        // Without a terminal nobody can be asked.
+        expect(&machine, "pitool backup restore machine < /dev/null", 3)?;
+        Ok(())
+    });
+    runner.case(&name("a drill passes, and fails after one byte is changed"), || drilled(&machine));
+    runner.case(&name("what goes away is missed, and kept"), || {
+        machine.check("mv /opt/grist/data /opt/grist/away")?;
+        let output = expect(&machine, "pitool backup run", 1)?;
+        ensure!(output.stderr.contains("/opt/grist/data was saved before"), "{output}");
+        machine.check("mv /opt/grist/away /opt/grist/data")?;
+        expect(&machine, "pitool backup run", 0)?;
+        Ok(())
+    });
+    runner.case(&name("nothing is deleted by a clock that nobody confirms"), || clock(&machine));
+    runner.case(&name("a disk that is not mounted is refused"), || disk(&machine));
+    runner.case(&name("another machine over SSH, and back from there"), || ssh(&machine, &nas));
+    runner.case(&name("a bucket of an S3 server, and back from there"), || s3(lab, &machine));
+    runner.case(&name("only the owner of the key opens an encrypted archive"), || encrypted(&machine));
+    runner.case(&name("services rest while their files are restored"), || services(&machine));
+    runner.case(&name("a container that rests is back after a power cut"), || containers(machine));
+}
+
+/// Writes the config of the machine.
+fn config(machine: &Machine, text: &str) -> Result<()> {
+    machine.write_file("/etc/pitool/pitool.toml", text, 0o644)
+}
+
+fn fingerprint(machine: &Machine) -> Result<String> {
+    Ok(machine.check(FINGERPRINT)?.stdout)
+}
+
+/// The newest file of archives here.
+const NEWEST: &str = "$(ls -t /var/backups/pitool/machine-*.tar.zst | head -1)";
+
+fn saved(machine: &Machine) -> Result<()> {
+    machine.check("systemctl start pitool-backup@machine.service")?;
+    let list = expect(machine, "pitool backup list", 0)?;
+    ensure!(list.stdout.contains("-000001") && list.stdout.contains("next     20"), "{list}");
+    let files = machine.check(&format!("zstd -dc {NEWEST} | tar t"))?.stdout;
+    ensure!(
+        files.contains("opt/grist/data/docs/f1\n") && files.contains("etc/nginx/backup-test.conf"),
+        "{files}"
+    );
+    // Without pitool: unpacked by tar, owners and attributes included.
+    machine.check(&format!(
+        "mkdir -p /tmp/by-hand && zstd -dc {NEWEST} | tar x --xattrs --xattrs-include='*' --acls -C /tmp/by-hand \
+         && diff -r --no-dereference -x pipe -x 'home.grist*' /opt/grist/data/docs /tmp/by-hand/opt/grist/data/docs \
+         && getfattr -n user.comment /tmp/by-hand/opt/grist/data/docs/f5"
+    ))?;
+    machine.check("stat -c %a /var/backups/pitool/machine-* | sort -u | grep -qx 600")?;
+    let json = expect(machine, "pitool backup list --json", 0)?.stdout;
+    ensure!(json.contains("\"last_success\": \"20") && json.contains("\"verified\""), "{json}");
+    Ok(())
+}
+
+fn restored(machine: &Machine) -> Result<()> {
+    let before = fingerprint(machine)?;
+    expect(machine, "pitool backup run", 0)?;
+    machine.check("rm -rf /opt/grist/data /etc/nginx/backup-test.conf; echo hand > /etc/pitool/left")?;
+    let output = expect(machine, "pitool backup restore machine --yes --exact", 0)?;
+    ensure!(output.stdout.contains("What was there before is in replaced-"), "{output}");
+    let after = fingerprint(machine)?;
+    ensure!(before == after, "{}", difference(&before, &after));
+    // And what was replaced is not lost.
+    expect(machine, "pitool backup restore replaced /etc/pitool/left --to /tmp/replaced", 0)?;
+    machine.check("grep -qx hand /tmp/replaced/etc/pitool/left")?;
+    Ok(())
+}
+
+fn difference(before: &str, after: &str) -> String {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let (before, after) = (lines(before), lines(after));
+    let mut differing: Vec<String> = before.difference(&after).map(|line| format!("- {line}")).collect();
+    differing.extend(after.difference(&before).map(|line| format!("+ {line}")));
+    differing.truncate(40);
+    differing.join("\n")
+}
+
+fn drilled(machine: &Machine) -> Result<()> {
+    expect(machine, "pitool backup run", 0)?;
+    machine.check("systemctl start pitool-drill.service")?;
+    let output = expect(machine, "pitool backup drill", 0)?;
+    ensure!(output.stdout.contains("every hash is right, 1 database opened"), "{output}");
+    machine.check(
+        "N=$(pitool backup list --json | python3 -c 'import json,sys; a=json.load(sys.stdin)[\"sets\"][0][\"archives\"][0]; \
+         print(a[\"unchanged_since\"] or a[\"name\"])'); F=/var/backups/pitool/$N.tar.zst; cp -p $F /root/good; \
+         printf '\\377' | dd of=$F bs=1 seek=$(($(stat -c %s $F) / 2)) conv=notrunc status=none; \
+         cmp -s $F /root/good && exit 1; echo $F > /root/which",
+    )?;
+    let output = expect(machine, "pitool backup drill", 1)?;
+    ensure!(
+        output.stdout.contains("failed its drill") && output.stderr.contains("is not as it was written"),
+        "{output}"
+    );
+    let output = expect(machine, "pitool backup verify", 1)?;
+    ensure!(output.stdout.contains("damaged"), "{output}");
+    machine.check("systemctl start pitool-drill.service && exit 1; cp -p /root/good $(cat /root/which)")?;
+    expect(machine, "pitool backup verify --full", 0)?;
+    expect(machine, "pitool backup drill", 0)?;
+    Ok(())
+}
+
+/// A timedatectl that says what the test wants; the kernel's own answer is that of the machine below the box.
+fn synchronized(machine: &Machine, yes: bool) -> Result<()> {
+    let word = if yes { "yes" } else { "no" };
+    machine.check(&format!(
+        "test -e /usr/bin/timedatectl.real || cp /usr/bin/timedatectl /usr/bin/timedatectl.real; \
+         printf '#!/bin/sh\\necho NTPSynchronized={word}\\n' > /usr/bin/timedatectl; chmod 755 /usr/bin/timedatectl"
+    ))?;
+    Ok(())
+}
+
+fn clock(machine: &Machine) -> Result<()> {
+    // One that nothing wants any more, by its date, and known to be whole.
+    config(machine, "[backup.retention]\ndaily = 1\nweekly = 0\nmonthly = 0\nminimum = 1\n")?;
+    machine.check("for i in 1 2 3; do echo $i > /opt/grist/data/docs/f1; pitool backup run -q; done")?;
+    synchronized(machine, false)?;
+    let count = "ls /var/backups/pitool/machine-*.manifest.zst | wc -l";
+    let before = machine.check(count)?.stdout;
+    let output = expect(machine, "pitool backup prune --dry-run", 0)?;
+    ensure!(output.stdout.contains("nothing goes while the clock is not synchronized"), "{output}");
+    expect(machine, "pitool backup prune --yes", 0)?;
+    ensure!(machine.check(count)?.stdout == before, "something was deleted");
+    synchronized(machine, true)?;
+    let output = expect(machine, "pitool backup prune --dry-run", 0)?;
+    ensure!(output.stdout.contains("goes ") && output.stdout.contains("no rule wants it"), "{output}");
+    ensure!(machine.check(count)?.stdout == before, "a dry run deleted something");
+    expect(machine, "pitool backup prune < /dev/null", 3)?;
+    expect(machine, "pitool backup prune --yes", 0)?;
+    let left: usize = machine.check(count)?.stdout.trim().parse()?;
+    ensure!((1..=2).contains(&left), "{left} archives are left");
+    expect(machine, "pitool backup verify --all", 0)?;
+    machine.check("rm /etc/pitool/pitool.toml")?;
+    Ok(())
+}
+
+fn disk(machine: &Machine) -> Result<()> {
+    config(machine, "[backup.disks.usb]\npath = \"/mnt/usb/backups\"\n")?;
+    machine.check("mkdir -p /mnt/usb")?;
+    // Never mounted: it would be on the card.
+    let output = expect(machine, "pitool backup run", 1)?;
+    ensure!(output.stderr.contains("usb") && output.stderr.contains("not mounted"), "{output}");
+    machine.check("test ! -e /mnt/usb/backups")?;
+    machine.check("mount -t tmpfs -o size=64m tmpfs /mnt/usb")?;
+    expect(machine, "pitool backup run", 0)?;
+    machine.check("ls /mnt/usb/backups/machine-*.manifest.zst /mnt/usb/backups/.pitool-target")?;
+    expect(machine, "pitool backup verify --target usb --full", 0)?;
+    // Another disk in its place.
+    machine.check("umount /mnt/usb; mount -t tmpfs -o size=64m tmpfs /mnt/usb")?;
+    let output = expect(machine, "pitool backup run", 1)?;
+    ensure!(output.stderr.contains("not the target that it was"), "{output}");
+    machine.check("test ! -e /mnt/usb/backups")?;
+    expect(machine, "pitool backup run --adopt", 0)?;
+    machine.check("umount /mnt/usb; rm /etc/pitool/pitool.toml")?;
+    expect(machine, "pitool backup run", 0)?;
+    Ok(())
+}
+
+fn ssh(machine: &Machine, nas: &Machine) -> Result<()> {
+    machine
+        .check("test -e /root/.ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")?;
+    let key = machine.read_text("/root/.ssh/id_ed25519.pub")?;
+    let (key, ip) = (key.trim(), nas.ip());
+    let target = format!("[backup.ssh.nas]\nhost = \"{ip}\"\nuser = \"pi\"\npath = \"from-pi\"\n");
+    config(machine, &target)?;
+    let output = expect(machine, "pitool backup run", 1)?;
+    ensure!(output.stderr.contains("its key is not known here"), "{output}");
+    machine.check(&format!("ssh-keyscan -t ed25519 {ip} >> /root/.ssh/known_hosts 2>/dev/null"))?;
+    let output = expect(machine, "pitool backup run", 1)?;
+    ensure!(output.stderr.contains("authorized_keys"), "{output}");
+    nas.authorize("pi", key)?;
+    let output = expect(machine, "pitool backup run", 0)?;
+    ensure!(output.stdout.contains("nas: 1 archive copied"), "{output}");
+    nas.check("ls /home/pi/from-pi/.pitool-target /home/pi/from-pi/machine-*.tar.zst /home/pi/from-pi/*.manifest.zst")?;
+    nas.check("stat -c %a /home/pi/from-pi/*.tar.zst | grep -qx 600")?;
+    expect(machine, "pitool backup verify --target nas --full", 0)?;
+    // A new machine: nothing here but the config and the key.
+    let before = fingerprint(machine)?;
+    machine.check(
+        "mkdir /root/old; mv /var/backups/pitool /root/old/; mv /var/lib/pitool/backup /root/old/state",
+    )?;
+    machine.check("rm -rf /opt/grist/data")?;
+    expect(machine, "pitool backup list --target nas", 0)?;
+    expect(machine, "pitool backup restore machine --target nas --yes", 0)?;
+    let after = fingerprint(machine)?;
+    ensure!(before == after, "{}", difference(&before, &after));
+    // It goes on counting where the old one stopped, and deletes nothing of what it finds.
+    let there = nas.check("ls /home/pi/from-pi/*.manifest.zst | wc -l")?.stdout;
+    machine.check("echo new > /opt/grist/data/docs/f8")?;
+    expect(machine, "pitool backup run", 0)?;
+    let now = nas.check("ls /home/pi/from-pi/*.manifest.zst | wc -l")?.stdout;
+    ensure!(now.trim().parse::<u32>()? == there.trim().parse::<u32>()? + 1, "{there} and then {now}");
+    let numbers =
+        nas.check("ls /home/pi/from-pi/*.manifest.zst | sed 's/.*-0*//;s/[.].*//' | sort -n | uniq -d")?;
+    ensure!(numbers.stdout.trim().is_empty(), "a number was used twice: {numbers}");
+    // Deleting, by rsync alone.
+    let rules = "[backup.ssh.nas.retention]\ndaily = 1\nweekly = 0\nmonthly = 0\nminimum = 1\n";
+    config(machine, &format!("{target}{rules}"))?;
+    nas.check("touch /home/pi/from-pi/somebody-elses")?;
+    expect(machine, "pitool backup prune --target nas --yes", 0)?;
+    let left = nas.check("ls -A /home/pi/from-pi")?.stdout;
+    ensure!(left.lines().filter(|line| line.ends_with(".manifest.zst")).count() <= 2, "{left}");
+    ensure!(left.contains("somebody-elses") && left.contains(".pitool-target"), "{left}");
+    machine.check("rm /etc/pitool/pitool.toml")?;
+    Ok(())
+}
+
+/// An S3 server beside the box, stopped with this value.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// moto, from PyPI: a server program that speaks S3.
+fn server(lab: &Lab, address: &str, port: u16) -> Result<Server> {
+    let home = lab.cache().join("moto");
+    let python = home.join("bin/python");
+    if !home.join("bin/moto_server").exists() {
+        let run = |program: &Path, args: &[&str]| -> Result<()> {
+            let status = Command::new(program).args(args).stdout(Stdio::null()).status()?;
+            ensure!(status.success(), "{} {} ended with {status}", program.display(), args.join(" "));
+            Ok(())
+        };
+        let path = home.display().to_string();
+        run(Path::new("python3"), &["-m", "venv", &path]).context("the S3 server needs python3-venv")?;
+        run(&python, &["-m", "pip", "install", "--quiet", "moto[server]==5.2.1"])?;
+    }
+    let child = Command::new(home.join("bin/moto_server"))
+        .args(["-H", address, "-p", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok(Server(child))
+}
+
+fn s3(lab: &Lab, machine: &Machine) -> Result<()> {
+    let (address, port) = (machine.gateway(), 5990);
+    let _server = server(lab, &address.to_string(), port)?;
+    let url = format!("http://{address}:{port}");
+    let began = Instant::now();
+    while !machine.sh(&format!("curl -sf -X PUT {url}/pi-backups"))?.status.eq(&0) {
+        ensure!(began.elapsed() < Duration::from_secs(60), "the S3 server does not answer");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let place = format!("bucket = \"pi-backups\"\nendpoint = \"{url}\"\nprefix = \"kitchen\"\n");
+    config(machine, &format!("[backup.s3.offsite]\n{place}"))?;
+    let output = expect(machine, "pitool backup run", 1)?;
+    ensure!(output.stderr.contains("/etc/pitool/s3-offsite.key"), "{output}");
+    machine.write_file("/etc/pitool/s3-offsite.key", "id\nsecret\n", 0o600)?;
+    expect(machine, "pitool backup run", 0)?;
+    // Large enough for parts, and cut off in the middle: the second run sends only what is missing.
+    machine.check("head -c 90000000 /dev/urandom > /opt/grist/data/docs/large")?;
+    let cut = machine.spawn(["pitool", "backup", "run"])?;
+    let began = Instant::now();
+    let parts = format!("curl -s '{url}/pi-backups?uploads' | grep -o '<UploadId>[^<]*' | cut -d'>' -f2");
+    let mut sent = 0;
+    while sent < 2 {
+        ensure!(began.elapsed() < Duration::from_secs(120), "no part was sent");
+        let upload = machine.sh(&parts)?.stdout.trim().to_owned();
+        if !upload.is_empty() {
+            let list = format!(
+                "K=$(curl -s '{url}/pi-backups?uploads' | grep -o '<Key>[^<]*' | cut -d'>' -f2); \
+                 curl -s \"{url}/pi-backups/$K?uploadId={upload}\" | grep -o '<PartNumber>' | wc -l"
+            );
+            sent = machine.sh(&list)?.stdout.trim().parse().unwrap_or(0);
+        }
+    }
+    machine.check("kill -9 $(pidof pitool)")?;
+    cut.kill()?;
+    let upload = machine.check(&parts)?.stdout;
+    ensure!(!upload.trim().is_empty(), "it was over before it was cut off");
+    expect(machine, "pitool backup run", 0)?;
+    ensure!(
+        machine.sh(&parts)?.stdout.trim().is_empty(),
+        "the upload was begun anew, and the old one is left"
+    );
+    let before = fingerprint(machine)?;
+    machine.check("mv /var/backups/pitool /root/old/by-s3; rm -rf /opt/grist/data")?;
+    expect(machine, "pitool backup restore machine --target offsite --yes", 0)?;
+    let after = fingerprint(machine)?;
+    ensure!(before == after, "{}", difference(&before, &after));
+    machine.check("rm /opt/grist/data/docs/large /etc/pitool/pitool.toml; pitool backup run")?;
+    Ok(())
+}
+
+fn encrypted(machine: &Machine) -> Result<()> {
+    machine.check(
+        "apt-get -qq install -y age && age-keygen -o /root/key.txt 2>/dev/null && chmod 600 /root/key.txt",
+    )?;
+    let recipient = machine.check("age-keygen -y /root/key.txt")?.stdout;
+    config(machine, &format!("[backup]\nrecipients = [\"{}\"]\n", recipient.trim()))?;
+    expect(machine, "pitool backup run", 0)?;
+    let newest = "$(ls -t /var/backups/pitool/machine-*.tar.zst.age | head -1)";
+    machine.check(&format!("age -d -i /root/key.txt {newest} | zstd -d | tar t | grep -q docs/f1"))?;
+    // Sealed: this machine cannot open what it made.
+    let output = expect(machine, "pitool backup drill", 1)?;
+    ensure!(output.stderr.contains("encrypted"), "{output}");
+    machine.check("echo 'identity_file = \"/root/key.txt\"' >> /etc/pitool/pitool.toml")?;
+    expect(machine, "pitool backup drill", 0)?;
+    expect(machine, "pitool backup restore machine /opt/grist/data/docs/f9 --to /tmp/opened", 0)?;
+    machine.check(
+        "cmp /tmp/opened/opt/grist/data/docs/f9 /opt/grist/data/docs/f9; rm /etc/pitool/pitool.toml",
+    )?;
+    Ok(())
+}
+
+fn services(machine: &Machine) -> Result<()> {
+    machine.check("systemctl start nginx && rm -f /etc/nginx/backup-test.conf && pitool backup run")?;
+    let started = "systemctl show -p ActiveEnterTimestampMonotonic --value nginx";
+    let before = machine.check(started)?.stdout;
+    machine.check("echo broken >> /etc/nginx/nginx.conf")?;
+    expect(machine, "pitool backup restore machine --yes", 0)?;
+    machine.check("systemctl is-active nginx && nginx -t")?;
+    ensure!(machine.check(started)?.stdout != before, "nginx was not stopped meanwhile");
+    machine.check("test ! -e /var/lib/pitool/backup/resting.json")?;
+    Ok(())
+}
+
+fn containers(mut machine: Machine) -> Result<()> {
+    let remount = "for c in /sys/fs/cgroup /sys/fs/cgroup/*; do mountpoint -q $c && mount -o remount,bind,rw $c; done; true";
+    machine.check("apt-get -qq install -y docker.io docker-cli busybox-static 2>/dev/null || apt-get -qq install -y docker.io busybox-static")?;
+    machine.check(remount)?;
+    machine.check("systemctl restart docker")?;
+    machine.check(
+        "mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin/ && ln -sf busybox /tmp/image/bin/sh && \
+         tar -C /tmp/image -c . | docker import - tiny && docker volume create notes && \
+         docker run -d --name app --restart unless-stopped -v notes:/data tiny \
+         /bin/busybox sh -c 'echo kept > /data/note; trap exit TERM; while :; do /bin/busybox sleep 1; done'",
+    )?;
+    let set =
+        "[backup.sets.notes]\nvolumes = [\"notes\"]\ncontainers = \"stopped\"\nbefore = [\"/root/hook\"]\n";
+    config(&machine, set)?;
+    machine.check("printf '#!/bin/sh\\nexit 0\\n' > /root/hook; chmod 755 /root/hook")?;
+    expect(&machine, "pitool apply backup", 0)?;
+    expect(&machine, "pitool backup run notes", 0)?;
+    machine.check("docker inspect -f '{{.State.Running}}' app | grep -qx true")?;
+    machine
+        .check("zstd -dc $(ls -t /var/backups/pitool/notes-*.tar.zst | head -1) | tar t | grep -q note")?;
+    // A hook that fails fails the backup, and nothing is stopped for it.
+    machine.check("printf '#!/bin/sh\\necho no >&2; exit 7\\n' > /root/hook")?;
+    let output = expect(&machine, "pitool backup run notes", 1)?;
+    ensure!(
+        output.stderr.contains("its command `before` failed") && output.stderr.contains("status 7"),
+        "{output}"
+    );
+    machine.check("printf '#!/bin/sh\\nexit 0\\n' > /root/hook")?;
+    // The power goes while it is stopped: what makes the archive large also makes time for it.
+    machine.check(
+        "head -c 400000000 /dev/urandom > $(docker volume inspect -f '{{.Mountpoint}}' notes)/large",
+    )?;
+    let _cut = machine.spawn(["pitool", "backup", "run", "notes"])?;
+    let began = Instant::now();
+    while machine.sh("docker inspect -f '{{.State.Running}}' app")?.stdout.trim() != "false" {
+        ensure!(began.elapsed() < Duration::from_secs(60), "the container was never stopped");
+    }
+    machine.check("test -s /var/lib/pitool/backup/resting.json")?;
+    machine.power_cut()?;
+    machine.start()?;
+    machine.check(remount)?;
+    machine.check("systemctl restart docker; systemctl restart pitool-backup-recover.service")?;
+    machine.check("docker inspect -f '{{.State.Running}}' app | grep -qx true; test ! -e /var/lib/pitool/backup/resting.json")?;
+    expect(&machine, "pitool backup run notes", 0)?;
+    machine.check("ls /var/backups/pitool/*.partial 2>/dev/null && exit 1; true")?;
+    // Restored over the running container.
+    machine.check("docker exec app /bin/busybox rm /data/note")?;
+    expect(&machine, "pitool backup restore notes --yes", 0)?;
+    machine.check("docker exec app /bin/busybox grep -qx kept /data/note")?;
+    Ok(())
+}
