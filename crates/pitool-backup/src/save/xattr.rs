@@ -42,18 +42,25 @@ fn gather(
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: impl Fn(&CString, &mut [u8]) -> Result<usize, Errno>,
 ) -> Vec<Xattr> {
-    // Most files have none, and then this is one system call without memory.
-    match list(&mut []) {
-        Ok(0) | Err(Errno::OPNOTSUPP | Errno::NODATA | Errno::NOENT) => return Vec::new(),
-        Ok(_) => {}
+    // Most files have none or one short name, and then this is one system call.
+    let mut short = [0; 256];
+    let listed = match list(&mut short) {
+        Ok(length) => Ok(short[..length].to_vec()),
+        Err(Errno::RANGE) => {
+            let mut names = vec![0; ROOM];
+            list(&mut names).map(|length| names[..length].to_vec())
+        }
+        Err(error) => Err(error),
+    };
+    let names = match listed {
+        Err(Errno::OPNOTSUPP | Errno::NODATA | Errno::NOENT) => return Vec::new(),
+        Ok(names) if names.is_empty() => return Vec::new(),
+        Ok(names) => names,
         Err(error) => {
             notes.push(note(found, What::Unreadable, &format!("extended attributes: {error}")));
             return Vec::new();
         }
-    }
-    let mut names = vec![0; ROOM];
-    let length = list(&mut names).unwrap_or(0);
-    names.truncate(length);
+    };
     let mut value = vec![0; ROOM];
     let mut xattrs = Vec::new();
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
