@@ -2,6 +2,7 @@
 
 mod changing;
 mod damage;
+mod databases;
 mod everything;
 mod killed;
 mod place;
