@@ -79,7 +79,11 @@ impl Contents {
                 if !problems.contains(&said) {
                     problems.push(said);
                 }
-                let inside = Lines::inside(&archive).is_ok_and(|mut lines| lines.all(|line| line.is_ok()));
+                let whole = |mut lines: Lines| {
+                    let last = lines.try_fold(None, |_, line| line.map(Some));
+                    matches!(last, Ok(Some(Line::End(_))))
+                };
+                let inside = Lines::inside(&archive).is_ok_and(whole);
                 if inside { List::Inside } else { List::Scan }
             }
         };

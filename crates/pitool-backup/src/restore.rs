@@ -533,3 +533,6 @@ fn remove_logs(directory: &OwnedFd, name: &OsStr) {
         let _ = unlinkat(directory, OsStr::from_bytes(&log), AtFlags::empty());
     }
 }
+
+#[cfg(test)]
+mod tests;

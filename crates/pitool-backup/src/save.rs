@@ -180,17 +180,17 @@ impl Run<'_> {
 
     /// Whether all is as it was: then the totals of the archive before, and the notes of this walk.
     fn is_unchanged(&self, previous: &Previous) -> Result<Option<(End, Vec<Note>)>> {
-        let changed = || Error::Interrupted;
         let differs = std::cell::Cell::new(false);
-        let mut emit = |planned| match planned {
-            Planned::Group(_, Some(_)) => Ok(()),
-            Planned::Large(member, _) if member.old.is_some() => Ok(()),
-            _ => {
-                differs.set(true);
-                Err(changed())
-            }
+        let mut look = |planned| {
+            let same = match planned {
+                Planned::Group(members, _) => members.iter().all(|member| member.old.is_some()),
+                Planned::Large(member, _) => member.old.is_some(),
+            };
+            differs.set(!same);
+            // The first difference ends the walk.
+            if same { Ok(()) } else { Err(Error::Interrupted) }
         };
-        match self.plan(Some(previous), &mut emit) {
+        match self.plan(Some(previous), &mut look) {
             Ok((0, notes)) => Ok(Some((previous.end.clone(), notes))),
             Ok(_) => Ok(None),
             Err(Error::Interrupted) if differs.get() => Ok(None),

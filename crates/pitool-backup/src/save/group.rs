@@ -79,7 +79,8 @@ impl<'a> Grouping<'a> {
             && (found.meta.size > LARGE
                 || (found.has_log && found.meta.size > 0)
                 || is_piecewise(old.as_deref()));
-        let estimate = old.as_ref().map_or(1536 + found.meta.size, |old| old.length);
+        let size = if is_file { found.meta.size } else { 0 };
+        let estimate = old.as_ref().map_or(1536 + size, |old| old.length);
         let limit = if continues { 2 * GROUP } else { GROUP };
         if large || begins.is_some_and(|length| length >= SMALL) || self.size + estimate > limit {
             self.flush(emit)?;

@@ -69,7 +69,7 @@ impl Large {
                 let (stored, extents) = (file.stored(), file.extents.clone());
                 let extents = extents.unwrap_or_else(|| vec![(0, file.size)]);
                 let data = Data::File(std::sync::OnceLock::new());
-                let (entry, unchanged) = ((*old).clone(), Some(old.clone()));
+                let (entry, unchanged) = (Entry { offset: 0, ..(*old).clone() }, Some(old.clone()));
                 let torn = AtomicBool::new(false);
                 let large = Self {
                     found,
