@@ -287,8 +287,9 @@ impl Drop for Server {
     }
 }
 
-/// moto, from PyPI: a server program that speaks S3.
-fn server(lab: &Lab, address: &str, port: u16) -> Result<Server> {
+/// moto, from PyPI: a server program that speaks S3. It is this host's, on the network of the box: a firewall of the
+/// host cannot stand between them.
+fn server(lab: &Lab, machine: &Machine, port: u16) -> Result<Server> {
     let home = lab.cache().join("moto");
     let python = home.join("bin/python");
     if !home.join("bin/moto_server").exists() {
@@ -301,8 +302,11 @@ fn server(lab: &Lab, address: &str, port: u16) -> Result<Server> {
         run(Path::new("python3"), &["-m", "venv", &path]).context("the S3 server needs python3-venv")?;
         run(&python, &["-m", "pip", "install", "--quiet", "moto[server]==5.2.1"])?;
     }
-    let child = Command::new(home.join("bin/moto_server"))
-        .args(["-H", address, "-p", &port.to_string()])
+    let pid = machine.pid().context("the box does not run")?.to_string();
+    let child = Command::new("nsenter")
+        .args(["--target", &pid, "--net", "--"])
+        .arg(home.join("bin/moto_server"))
+        .args(["-H", "127.0.0.1", "-p", &port.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
@@ -310,9 +314,9 @@ fn server(lab: &Lab, address: &str, port: u16) -> Result<Server> {
 }
 
 fn s3(lab: &Lab, machine: &Machine) -> Result<()> {
-    let (address, port) = (machine.gateway(), 5990);
-    let _server = server(lab, &address.to_string(), port)?;
-    let url = format!("http://{address}:{port}");
+    let port = 5990;
+    let _server = server(lab, machine, port)?;
+    let url = format!("http://127.0.0.1:{port}");
     let began = Instant::now();
     while !machine.sh(&format!("curl -sf -X PUT {url}/pi-backups"))?.status.eq(&0) {
         ensure!(began.elapsed() < Duration::from_secs(60), "the S3 server does not answer");
