@@ -71,6 +71,7 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
             identities: job.identities,
             destination: &Destination::Directory(cleaned.0.clone()),
             only: &[],
+            safety: None,
             // A node in scratch would be a way to the device for nobody's good.
             devices: false,
             exact: false,
