@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     identities: &Identities::default(),
                     destination: &Destination::Directory(directory.into()),
                     only: &only.ok_or("not an absolute path")?,
+                    safety: None,
                     devices: false,
                     exact: false,
                     interrupted: &AtomicBool::new(false),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::manifest::{CopyMethod, Time, Wal};
+use crate::manifest::{CopyMethod, Wal};
 use crate::{Error, Result};
 
 /// What the first bytes of a database are, <https://www.sqlite.org/fileformat2.html>.
@@ -177,6 +177,6 @@ pub(crate) fn check(path: &Path, pragma: &str) -> rusqlite::Result<String> {
 
 /// Whether a database looks as it did.
 pub(crate) fn is_unchanged(before: &Wal, now: &Wal) -> bool {
-    let times = |wal: &Wal| (wal.size, wal.wal_size, wal.wal_mtime.unwrap_or(Time::default()));
+    let times = |wal: &Wal| (wal.size, wal.wal_size, wal.wal_mtime.unwrap_or_default());
     times(before) == times(now)
 }

@@ -15,6 +15,7 @@ use crate::archive::seal::Identities;
 use crate::archive::{PIECE, chaining_value, merged};
 use crate::contents::Contents;
 use crate::manifest::{Entry, File, Kind, Time};
+use crate::owners::Owners;
 use crate::restore::{Destination, Problem, Restore, Restored, restore};
 use crate::save::Progress;
 use crate::store::{Store, Stored};
@@ -71,6 +72,7 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
             identities: job.identities,
             destination: &Destination::Directory(cleaned.0.clone()),
             only: &[],
+            safety: None,
             // A node in scratch would be a way to the device for nobody's good.
             devices: false,
             exact: false,
@@ -87,12 +89,14 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
         databases: 0,
         duration: Duration::ZERO,
     };
+    // Only root can give files away, and only then can owners have come back.
+    let owners = rustix::process::geteuid().is_root().then(Owners::of_this_machine);
     for entry in contents.entries()? {
         if job.interrupted.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
         let entry = entry?;
-        match compare(job, &cleaned.0, &entry) {
+        match compare(job, owners.as_ref(), &cleaned.0, &entry) {
             Ok(databases) => {
                 drilled.compared += 1;
                 drilled.databases += databases;
@@ -144,7 +148,7 @@ fn is_device(contents: &Contents, path: &StoredPath) -> bool {
 }
 
 /// One restored thing against the manifest; says how many databases it is.
-fn compare(job: &Drill, directory: &Path, entry: &Entry) -> Result<u64, String> {
+fn compare(job: &Drill, owners: Option<&Owners>, directory: &Path, entry: &Entry) -> Result<u64, String> {
     if matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..)) {
         return Ok(0);
     }
@@ -157,6 +161,12 @@ fn compare(job: &Drill, directory: &Path, entry: &Entry) -> Result<u64, String> 
             Ok(other) if (other.dev(), other.ino()) == (there.dev(), there.ino()) => Ok(0),
             _ => differs("tie to its other name"),
         };
+    }
+    if let Some(owners) = owners {
+        let owner = (owners.uid(&entry.user, entry.uid), owners.gid(&entry.group, entry.gid));
+        if (there.uid(), there.gid()) != owner {
+            return differs("owner");
+        }
     }
     let is_link = matches!(entry.kind, Kind::Symlink(_));
     if !is_link && there.mode() & 0o7777 != entry.mode {

@@ -25,11 +25,11 @@ use rustix::io::Errno;
 
 use crate::archive::seal::Identities;
 use crate::contents::{Contents, Sink};
-use crate::manifest::{Entry, Kind};
+use crate::manifest::{Entry, Kind, What};
 use crate::owners::Owners;
-use crate::save::Progress;
+use crate::save::{Job, Progress, save};
 use crate::store::{Store, Stored};
-use crate::{Error, Result, StoredPath};
+use crate::{ArchiveName, Error, Result, Set, StoredPath};
 use beneath::Beneath;
 use meta::Meta;
 
@@ -55,12 +55,51 @@ pub struct Restore<'a> {
     pub destination: &'a Destination,
     /// Only these, with all that is beneath them; everything when there are none.
     pub only: &'a [StoredPath],
+    /// Where to keep what is there before it is replaced, for a restore in place.
+    pub safety: Option<Safety<'a>>,
     /// Whether to create device nodes, which give whoever may open them the device.
     pub devices: bool,
     /// Whether to delete what is beneath the restored paths and not in the archive.
     pub exact: bool,
     /// Raised when it should stop.
     pub interrupted: &'a AtomicBool,
+}
+
+/// Where a safety copy goes: an archive like any other, of the set [`Safety::SET`].
+#[derive(Clone, Copy)]
+pub struct Safety<'a> {
+    /// A directory of archives.
+    pub store: &'a Store,
+    /// As for a run.
+    pub scratch: &'a Path,
+    /// The machine's name, for the manifest.
+    pub host: &'a str,
+}
+
+impl Safety<'_> {
+    /// The set of which safety copies are archives.
+    pub const SET: &'static str = "before-restore";
+
+    /// Keeps what is there of these paths; `None` when there is nothing. What cannot be kept is not replaced.
+    fn keep(&self, paths: Vec<PathBuf>, interrupted: &AtomicBool) -> Result<Option<ArchiveName>> {
+        let mut set = Set::new(Self::SET.parse()?);
+        set.paths = paths.into_iter().filter(|path| path.symlink_metadata().is_ok()).collect();
+        if set.paths.is_empty() {
+            return Ok(None);
+        }
+        let identities = Identities::default();
+        let (store, scratch, host) = (self.store, self.scratch, self.host);
+        let job = Job { set: &set, store, scratch, identities: &identities, host, after: 0, interrupted };
+        let saved = save(&job, &|_| {})?;
+        match saved.notes.iter().find(|note| note.what == What::Unreadable) {
+            Some(note) => {
+                let what =
+                    format!("what is there could not be kept: /{}", String::from_utf8_lossy(&note.path));
+                Err(Error::Set { set: Self::SET.to_owned(), why: format!("{what}: {}", note.detail) })
+            }
+            None => Ok(Some(saved.name)),
+        }
+    }
 }
 
 /// What was restored.
@@ -72,6 +111,8 @@ pub struct Restored {
     pub bytes: u64,
     /// What was deleted because it is not in the archive.
     pub deleted: u64,
+    /// The safety copy of what was there.
+    pub safety: Option<ArchiveName>,
     /// What could not be restored, and what is wrong with the archive; with any the restore has failed.
     pub problems: Vec<Problem>,
     /// How long it took.
@@ -91,6 +132,7 @@ pub struct Problem {
 pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Restored> {
     let begun = Instant::now();
     let contents = Contents::open(job.store, job.archive, job.identities)?;
+    let mut kept = None;
     let beneath = match job.destination {
         Destination::Directory(path) => {
             let beneath = Beneath::directory(path)?;
@@ -106,6 +148,10 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
                     "its manifest is lost: restore it to a directory instead",
                 )
             })?;
+            if let Some(safety) = &job.safety {
+                let paths = if job.only.is_empty() { &header.roots } else { job.only };
+                kept = safety.keep(paths.iter().map(StoredPath::absolute).collect(), job.interrupted)?;
+            }
             Beneath::in_place(&header.roots)?
         }
     };
@@ -138,6 +184,7 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
         entries: filling.entries.into_inner(),
         bytes: filling.bytes.into_inner(),
         deleted,
+        safety: kept,
         problems: filling.problems.into_inner().unwrap_or_else(PoisonError::into_inner),
         duration: begun.elapsed(),
     })

@@ -159,7 +159,7 @@ impl Run<'_> {
         let mut grouping = Grouping::new(previous.map(|previous| &previous.archive.frames));
         let mut old = previous.map(Previous::entries).transpose()?;
         let mut gone = 0;
-        while let Some(found) = walk.next() {
+        for found in walk.by_ref() {
             self.listen_to_signals()?;
             let before = match &mut old {
                 Some(old) => {

@@ -155,7 +155,13 @@ pub(crate) fn read(index: &[u8], table: &[u8]) -> Result<(Frames, Manifest), &'s
         return Err("its index was written by a newer pitool");
     }
     let count = u32_at(body, 12).map_or(0, |count| count as usize);
-    if body.len() != HEAD + 32 * count + 64 || table.len() != 8 + (count + 1) * 8 + FOOTER {
+    // Divided, not multiplied: on 32 bits a hostile count could wrap around to the right length.
+    let (digests, entries) = (body.len() - HEAD - 64, table.len().saturating_sub(8 + FOOTER));
+    if digests % 32 != 0
+        || digests / 32 != count
+        || entries % 8 != 0
+        || entries / 8 != count.saturating_add(1)
+    {
         return Err("its index and its seek table disagree");
     }
     let mut frames = Frames::default();

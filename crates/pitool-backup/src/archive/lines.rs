@@ -17,13 +17,15 @@ const FRAME: usize = 512 << 10;
 /// Digests do not compress, and the rest compresses at any level.
 const LEVEL: i32 = 1;
 
+/// A frame that was written: its length packed and unpacked, and its digest.
+pub(crate) type Written = (u32, u32, Digest);
+
 /// Writes lines as frames.
 pub(crate) struct LineWriter<W> {
     packer: Packer,
     plain: Vec<u8>,
     out: W,
-    /// Length packed and unpacked, and digest, of each frame.
-    frames: Vec<(u32, u32, Digest)>,
+    frames: Vec<Written>,
     length: u64,
 }
 
@@ -52,7 +54,7 @@ impl<W: Write> LineWriter<W> {
     }
 
     /// Ends the frame; hands back where it went, its frames and the sum of their lengths unpacked.
-    pub(crate) fn finish(mut self) -> io::Result<(W, Vec<(u32, u32, Digest)>, u64)> {
+    pub(crate) fn finish(mut self) -> io::Result<(W, Vec<Written>, u64)> {
         self.flush()?;
         Ok((self.out, self.frames, self.length))
     }

@@ -133,9 +133,9 @@ pub(crate) fn enter(directory: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno>
 pub(crate) fn in_the_way(name: &OsStr, error: Errno) -> String {
     match error {
         Errno::LOOP | Errno::NOTDIR => {
-            format!("{} is in its way and is no directory; a link is not followed", name.display())
+            format!("{} is in its way and is no directory; a link is not followed", name.to_string_lossy())
         }
-        error => format!("{}: {error}", name.display()),
+        error => format!("{}: {error}", name.to_string_lossy()),
     }
 }
 

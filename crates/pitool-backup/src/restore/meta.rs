@@ -66,10 +66,7 @@ impl Meta {
     }
 
     fn times(&self) -> Timestamps {
-        let time = Timespec { tv_sec: self.mtime.seconds, tv_nsec: self.mtime.nanoseconds.into() };
-        Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT.into() },
-            last_modification: time,
-        }
+        let time = Timespec { tv_sec: self.mtime.seconds, tv_nsec: self.mtime.nanoseconds as _ };
+        Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: time }
     }
 }

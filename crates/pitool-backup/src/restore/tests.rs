@@ -8,12 +8,12 @@ use std::sync::atomic::AtomicBool;
 use pitool_host::Digest;
 
 use super::*;
+use crate::Part;
 use crate::archive::frame::Packer;
 use crate::archive::index::{self, Frames, Manifest};
 use crate::archive::lines::{LineWriter, closing};
 use crate::archive::tar;
 use crate::manifest::{End, File as Content, Header, Line, Seal, Time};
-use crate::{ArchiveName, Part};
 
 /// An entry that says what it likes.
 fn entry(path: &str, kind: Kind) -> Entry {
@@ -129,6 +129,7 @@ impl Playground {
                 identities: &Identities::default(),
                 destination: &Destination::Directory(self.target()),
                 only: &[],
+                safety: None,
                 devices: false,
                 exact: false,
                 interrupted: &AtomicBool::new(false),

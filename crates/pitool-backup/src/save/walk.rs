@@ -33,11 +33,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    #[expect(
-        clippy::unnecessary_cast,
-        clippy::cast_lossless,
-        reason = "the fields of stat have other types on other architectures"
-    )]
+    #[expect(clippy::unnecessary_cast, reason = "the fields of stat have other types on other architectures")]
     pub(crate) fn of(stat: &Stat) -> Self {
         let time = |seconds, nanoseconds| Time { seconds, nanoseconds };
         Self {

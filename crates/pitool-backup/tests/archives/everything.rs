@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use crate::place::{Place, Random, assert_same, stock_unpack, tree, whys};
 use pitool_backup::manifest::What;
 use pitool_backup::restore::Destination;
-use pitool_backup::{Depth, Identities, StoredPath, Unchanged};
+use pitool_backup::{Depth, Identities, Store, StoredPath, Unchanged};
 
 /// One of everything that a file system can hold and that needs no root.
 fn furnished() -> Place {
@@ -174,6 +174,12 @@ fn in_place_a_state_comes_back_and_what_is_not_of_it_goes_when_asked() {
     let restored = place.restore_to(&Destination::InPlace, &[], true).unwrap();
     assert_eq!((whys(&restored.problems), restored.deleted), (Vec::new(), 4));
     assert_eq!(tree(&place.path("source")), before);
+    // What the first restore replaced is in its safety copy.
+    let kept = Store::new(place.path("safety")).list().unwrap();
+    stock_unpack(&place.path("safety").join(format!("{}.tar.zst", kept[0].name)), &place.path("kept"));
+    let kept = place.path("kept").join(place.path("source").strip_prefix("/").unwrap());
+    assert_eq!(fs::read_to_string(kept.join("a/plain")).unwrap(), "spoiled");
+    assert_eq!(fs::read_to_string(kept.join("a/intruder")).unwrap(), "x");
 }
 
 #[test]
@@ -204,7 +210,7 @@ fn the_store_is_not_saved_into_itself() {
     place.set.paths = vec![place.folder.path().to_owned()];
     let saved = place.save();
     let own: Vec<_> = saved.notes.iter().map(|note| note.what).collect();
-    assert_eq!(own, [What::OwnOutput, What::OwnOutput]);
+    assert_eq!(own, [What::OwnOutput, What::OwnOutput]); // store and scratch
 }
 
 /// What one file costs can only be seen where nobody else reads: in a process of its own.

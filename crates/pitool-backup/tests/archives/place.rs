@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use pitool_backup::restore::{Destination, Problem, Restore, Restored, restore};
+use pitool_backup::restore::{Destination, Problem, Restore, Restored, Safety, restore};
 use pitool_backup::save::{Job, Saved, save};
 use pitool_backup::{Depth, Identities, Result, Set, Store, Stored, StoredPath, Unchanged, Verified, verify};
 
@@ -22,7 +22,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["source", "store", "scratch"] {
+        for name in ["source", "store", "scratch", "safety"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let mut set = Set::new("test".parse().unwrap());
@@ -70,6 +70,10 @@ impl Place {
         self.store().list().unwrap().pop().unwrap()
     }
 
+    fn store_of(&self, name: &str) -> Store {
+        Store::new(self.path(name))
+    }
+
     /// Restores the newest archive into a directory and says where the source is there.
     pub(crate) fn restore(&self, to: &str) -> (PathBuf, Restored) {
         let restored = self.try_restore(to, &[]).unwrap();
@@ -93,6 +97,11 @@ impl Place {
                 identities: &self.identities,
                 destination,
                 only,
+                safety: Some(Safety {
+                    store: &self.store_of("safety"),
+                    scratch: &self.path("scratch"),
+                    host: "pi",
+                }),
                 devices: false,
                 exact,
                 interrupted: &AtomicBool::new(false),
