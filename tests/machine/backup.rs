@@ -130,12 +130,12 @@ fn restored(machine: &Machine) -> Result<()> {
     expect(machine, "pitool backup run", 0)?;
     machine.check("rm -rf /opt/grist/data /etc/nginx/backup-test.conf; echo hand > /etc/pitool/left")?;
     let output = expect(machine, "pitool backup restore machine --yes --exact", 0)?;
-    ensure!(says(&output.stdout, "What was there before is in replaced-"), "{output}");
+    ensure!(says(&output.stdout, "What was there before is in before-restore-"), "{output}");
     let after = fingerprint(machine)?;
     ensure!(before == after, "{}", difference(&before, &after));
     // And what was replaced is not lost.
-    expect(machine, "pitool backup restore replaced /etc/pitool/left --to /tmp/replaced", 0)?;
-    machine.check("grep -qx hand /tmp/replaced/etc/pitool/left")?;
+    expect(machine, "pitool backup restore before-restore /etc/pitool/left --to /tmp/before", 0)?;
+    machine.check("grep -qx hand /tmp/before/etc/pitool/left")?;
     Ok(())
 }
 

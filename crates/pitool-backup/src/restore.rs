@@ -74,6 +74,8 @@ pub struct Safety<'a> {
     pub scratch: &'a Path,
     /// The machine's name, for the manifest.
     pub host: &'a str,
+    /// As of a set: what is kept is as secret as what it replaces.
+    pub recipients: &'a [String],
 }
 
 impl Safety<'_> {
@@ -87,6 +89,7 @@ impl Safety<'_> {
         if set.paths.is_empty() {
             return Ok(None);
         }
+        set.recipients = self.recipients.to_vec();
         let identities = Identities::default();
         let (store, scratch, host) = (self.store, self.scratch, self.host);
         let job = Job { set: &set, store, scratch, identities: &identities, host, after: 0, interrupted };

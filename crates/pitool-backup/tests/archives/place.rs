@@ -101,6 +101,7 @@ impl Place {
                     store: &self.store_of("safety"),
                     scratch: &self.path("scratch"),
                     host: "pi",
+                    recipients: &[],
                 }),
                 devices: false,
                 exact,

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use pitool_backup::quiet::{self, Quiet, Rest};
 use pitool_backup::record::{self, Record};
-use pitool_backup::restore::{Destination, Restore, Restored, restore};
-use pitool_backup::save::{Job, Progress};
+use pitool_backup::restore::{Destination, Restore, Restored, Safety, restore};
+use pitool_backup::save::Progress;
 use pitool_backup::target::Target;
-use pitool_backup::{ArchiveName, SetName, Store, Stored, StoredPath, manifest, save};
+use pitool_backup::{ArchiveName, Store, Stored, StoredPath, manifest};
 use pitool_config::settings::Set;
 use pitool_config::values::UnitName;
 use serde_json::json;
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::copy::reach;
 use super::inventory::{Files, Inventory};
 use super::places::{Place, places};
-use super::run::scratch;
+use super::run::{host_name, scratch};
 use super::verify::named;
 use super::{Backups, confirm, lock, wake, words};
 use crate::cli;
@@ -24,9 +24,6 @@ use crate::failure::{Failure, Result};
 use crate::render::{backup as show, bytes, json as json_out};
 use crate::session::Session;
 
-/// The set whose archives hold what a restore replaced.
-const REPLACED: &str = "replaced";
-
 /// Archives in a directory of this machine.
 pub(super) struct Source {
     /// The directory.
@@ -34,11 +31,11 @@ pub(super) struct Source {
     /// The archives, as the person named them.
     pub(super) archives: Vec<Stored>,
     /// What was fetched into the directory and is to go when everything is done.
-    _fetched: Option<Fetched>,
+    pub(super) fetched: Option<Fetched>,
 }
 
 /// A directory of what was fetched from a target that is not on this machine; goes with its value.
-struct Fetched(PathBuf);
+pub(super) struct Fetched(PathBuf);
 
 impl Drop for Fetched {
     fn drop(&mut self) {
@@ -62,7 +59,7 @@ pub(super) fn source(
     if let Some(directory) = there.target.directory() {
         let store = Store::new(directory);
         let archives = names.iter().map(|name| store.find(name)).collect::<pitool_backup::Result<_>>()?;
-        return Ok(Source { store, archives, _fetched: None });
+        return Ok(Source { store, archives, fetched: None });
     }
     // On the disk of the archives: the one that is meant to be large.
     let directory = scratch(backups.settings.backup.directory.as_path())?.join("fetched");
@@ -78,7 +75,7 @@ pub(super) fn source(
         }
         archives.push(stored);
     }
-    Ok(Source { store, archives, _fetched: Some(fetched) })
+    Ok(Source { store, archives, fetched: Some(fetched) })
 }
 
 fn fetch(
@@ -167,11 +164,12 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRestore) -> Re
         confirm(session, &question, command.yes)?;
     }
     let job = Work { backups: &backups, source: &source, stored, only: &only, command };
-    let (restored, replaced) = match &destination {
-        Destination::Directory(_) => (job.restore(&destination)?, None),
+    let restored = match &destination {
+        Destination::Directory(_) => job.restore(&destination)?,
         Destination::InPlace => job.in_place(&roots, set.as_ref())?,
     };
     backups.remember()?;
+    let replaced = restored.safety.as_ref().map(ToString::to_string);
     let code = if restored.problems.is_empty() { exit::DONE } else { exit::FAILED };
     if session.terminal.json {
         let problems: Vec<String> = restored.problems.iter().map(show::problem).collect();
@@ -200,6 +198,13 @@ impl Work<'_, '_, '_, '_> {
     fn restore(&self, destination: &Destination) -> Result<Restored> {
         let session = self.backups.session;
         let identities = self.backups.identities();
+        let directory = self.backups.settings.backup.directory.as_path();
+        let own = Store::new(directory);
+        let scratch = scratch(directory)?;
+        let host = host_name(session);
+        let recipients: Vec<String> =
+            self.backups.settings.backup.recipients.iter().map(ToString::to_string).collect();
+        let safety = Safety { store: &own, scratch: &scratch, host: &host, recipients: &recipients };
         let job = Restore {
             store: &self.source.store,
             archive: self.stored,
@@ -208,6 +213,7 @@ impl Work<'_, '_, '_, '_> {
             only: self.only,
             devices: *destination == Destination::InPlace,
             exact: self.command.exact,
+            safety: (*destination == Destination::InPlace && !self.command.no_copy).then_some(safety),
             interrupted: &session.caller.stop,
         };
         let live = &session.terminal.live;
@@ -221,7 +227,7 @@ impl Work<'_, '_, '_, '_> {
     }
 
     /// Restores where it came from: whoever uses the files rests meanwhile, and what is replaced is kept.
-    fn in_place(&self, roots: &[StoredPath], set: Option<&Set>) -> Result<(Restored, Option<String>)> {
+    fn in_place(&self, roots: &[StoredPath], set: Option<&Set>) -> Result<Restored> {
         let session = self.backups.session;
         let paths: Vec<PathBuf> = roots.iter().map(StoredPath::absolute).collect();
         let units: Vec<String> =
@@ -233,8 +239,10 @@ impl Work<'_, '_, '_, '_> {
         if !resting.is_empty() {
             session.terminal.mention(format!("Stopped meanwhile: {resting}."));
         }
-        let done =
-            self.keep_replaced(&paths).and_then(|kept| Ok((self.restore(&Destination::InPlace)?, kept)));
+        let done = self.restore(&Destination::InPlace).and_then(|restored| {
+            self.forget_old()?;
+            Ok(restored)
+        });
         let woken = quiet.end();
         let done = done?;
         if let Err(error) = woken {
@@ -247,48 +255,10 @@ impl Work<'_, '_, '_, '_> {
         Ok(done)
     }
 
-    /// Saves what is about to be replaced, as an archive of its own.
-    fn keep_replaced(&self, paths: &[PathBuf]) -> Result<Option<String>> {
-        let session = self.backups.session;
-        let there = paths.iter().any(|path| path.symlink_metadata().is_ok());
-        if self.command.no_copy || !there {
-            return Ok(None);
-        }
-        let failed = |error: &dyn std::error::Error| {
-            Failure::machine("what is there now cannot be kept; nothing was restored")
-                .because(error)
-                .hint("`--no-copy` restores without keeping it")
-        };
-        let name: SetName = REPLACED.parse().map_err(|error: pitool_backup::Error| failed(&error))?;
-        let mut set = pitool_backup::Set::new(name.clone());
-        set.optional = paths.to_vec();
-        set.recipients = self.backups.settings.backup.recipients.iter().map(ToString::to_string).collect();
-        set.unchanged = pitool_backup::Unchanged::Archive;
-        let directory = self.backups.settings.backup.directory.as_path();
-        let store = Store::new(directory);
-        let scratch = scratch(directory)?;
-        let identities = self.backups.identities();
-        let job = Job {
-            set: &set,
-            store: &store,
-            scratch: &scratch,
-            identities: &identities,
-            host: "",
-            after: 0,
-            interrupted: &session.caller.stop,
-        };
-        let live = &session.terminal.live;
-        live.start(0, "Keeping what is there now");
-        let saved = save(&job, &|_| {});
-        live.finish();
-        let saved = saved.map_err(|error| failed(&error))?;
-        self.forget_old(&store, &name)?;
-        Ok(Some(saved.name.to_string()))
-    }
-
     /// Keeps what the last few restores replaced, not of all.
-    fn forget_old(&self, store: &Store, set: &SetName) -> Result<()> {
-        let mut kept = store.of_set(set)?;
+    fn forget_old(&self) -> Result<()> {
+        let store = Store::new(self.backups.settings.backup.directory.as_path());
+        let mut kept = store.of_set(&Safety::SET.parse()?)?;
         kept.sort_by_key(|stored| stored.name.sequence());
         let old = kept.len().saturating_sub(KEPT);
         for stored in kept.iter().take(old) {

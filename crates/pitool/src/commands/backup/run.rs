@@ -191,14 +191,13 @@ impl One<'_, '_, '_, '_> {
         let store = Store::new(directory);
         let scratch = scratch(directory)?;
         let identities = self.backups.identities();
-        let host = session.inspect().read("/etc/hostname").ok().flatten();
-        let host = host.map(|content| String::from_utf8_lossy(content.bytes()).trim().to_owned());
+        let host = host_name(session);
         let job = Job {
             set,
             store: &store,
             scratch: &scratch,
             identities: &identities,
-            host: host.as_deref().unwrap_or_default(),
+            host: &host,
             after,
             interrupted: &session.caller.stop,
         };
@@ -375,6 +374,12 @@ impl One<'_, '_, '_, '_> {
 
 /// How many problems of a set are told one by one.
 const MOST: usize = 10;
+
+/// The name of this machine, as its archives bear it.
+pub(super) fn host_name(session: &Session<'_, '_>) -> String {
+    let content = session.inspect().read("/etc/hostname").ok().flatten();
+    content.map(|content| String::from_utf8_lossy(content.bytes()).trim().to_owned()).unwrap_or_default()
+}
 
 /// A directory for copies of databases, where there is most room: beside the archives.
 pub(super) fn scratch(directory: &Path) -> pitool_backup::Result<PathBuf> {

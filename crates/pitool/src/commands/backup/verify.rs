@@ -27,7 +27,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupVerify) -> Res
     let places = places(&settings.backup);
     let place = named(&places, command.target.as_deref())?;
     let chosen = chosen(&backups, &command.what);
-    let Source { store, archives, .. } = source(&mut backups, place, &chosen, command.all)?;
+    let Source { store, archives, fetched: _fetched } = source(&mut backups, place, &chosen, command.all)?;
     let depth = if command.full { Depth::Full } else { Depth::Quick };
     let mut bad = 0;
     for stored in &archives {
