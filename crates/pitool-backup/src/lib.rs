@@ -18,6 +18,7 @@ mod database;
 mod drill;
 mod error;
 pub mod manifest;
+pub mod metrics;
 mod name;
 mod owners;
 mod path;

@@ -27,12 +27,12 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use pitool_backup::record::{self, Record};
-use pitool_backup::{Identities, quiet};
+use pitool_backup::{Identities, metrics, quiet};
 use pitool_config::Settings;
 use pitool_config::settings::{Containers, Set};
 use pitool_config::values::{AbsolutePath, BackupName};
 use pitool_host::parse::timedatectl;
-use pitool_host::{Command, Lock, LockHolder};
+use pitool_host::{Access, Command, Lock, LockHolder};
 
 use crate::cli;
 use crate::exit;
@@ -106,7 +106,9 @@ impl<'s, 'h, 't> Backups<'s, 'h, 't> {
 
     /// Writes down what is known now, and the figures for a metrics collector.
     fn remember(&self) -> Result<()> {
-        self.record.write(self.session.host)?;
+        let host = self.session.host;
+        self.record.write(host)?;
+        host.write(metrics::PATH, metrics::render(&self.record).as_bytes(), Access::root(0o644))?;
         Ok(())
     }
 
