@@ -34,7 +34,7 @@ pub struct Policy {
     pub monthly: u16,
     /// The number of years.
     pub yearly: u16,
-    /// The number of archives that always stay; less than one counts as one.
+    /// The number of archives that always stay; one always does.
     pub minimum: u16,
 }
 
@@ -209,7 +209,7 @@ pub fn decide<'a>(archives: &'a [Candidate], policy: Policy, circumstances: &Cir
     {
         keep(newest, Reason::Newest);
     }
-    for one in good.iter().take(usize::from(policy.minimum.max(1))) {
+    for one in good.iter().take(usize::from(policy.minimum)) {
         keep(one, Reason::Minimum);
     }
     if let (true, Some(oldest)) = (unfilled, good.last()) {

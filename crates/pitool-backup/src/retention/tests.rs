@@ -17,11 +17,16 @@ fn fine() -> Circumstances {
     Circumstances { now: now(), clock_synchronized: true, last_run_failed: false }
 }
 
-/// Hours ago to whether it is verified and how large it is: archives as chance makes them.
+/// Archives as chance makes them, over more than two years.
 fn archives() -> impl Strategy<Value = Vec<Candidate>> {
+    within(20_000)
+}
+
+/// Archives of the last so many hours, and of a few that are still to come.
+fn within(hours: i64) -> impl Strategy<Value = Vec<Candidate>> {
     let conditions = [Condition::Whole, Condition::Whole, Condition::Unknown, Condition::Incomplete];
     let condition = prop::sample::select(conditions.to_vec());
-    let one = (-50..20_000i64, condition, prop::sample::select(vec![0u64, 1, 100, 1000, 1001]), 0..6usize);
+    let one = (-50..hours, condition, prop::sample::select(vec![0u64, 1, 100, 1000, 1001]), 0..6usize);
     prop::collection::vec(one, 0..60).prop_map(|made| {
         let mut archives: Vec<Candidate> = made
             .iter()
@@ -46,10 +51,17 @@ fn archives() -> impl Strategy<Value = Vec<Candidate>> {
 
 /// The same without what keeps everything: shrunken sizes.
 fn ordinary() -> impl Strategy<Value = Vec<Candidate>> {
-    archives().prop_map(|mut archives| {
-        archives.iter_mut().for_each(|one| one.size = 1000);
-        archives
-    })
+    archives().prop_map(of_one_size)
+}
+
+/// Two months of them: so few that rules for months and years are not full.
+fn recent() -> impl Strategy<Value = Vec<Candidate>> {
+    within(1500).prop_map(of_one_size)
+}
+
+fn of_one_size(mut archives: Vec<Candidate>) -> Vec<Candidate> {
+    archives.iter_mut().for_each(|one| one.size = 1000);
+    archives
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
@@ -155,7 +167,7 @@ proptest! {
 
     /// 6. The oldest stays while any rule has found fewer than it wants.
     #[test]
-    fn the_oldest_stays_while_a_rule_is_not_full(archives in ordinary(), policy in policies()) {
+    fn the_oldest_stays_while_a_rule_is_not_full(archives in recent(), policy in policies()) {
         let good = good(&archives);
         let days: BTreeSet<String> =
             good.iter().map(|one| one.time.to_zoned(now().time_zone().clone()).date().to_string()).collect();
@@ -269,6 +281,14 @@ fn days_begin_at_midnight_on_the_machines_own_clock() {
     let decisions = decide(&archives, policy, &fine());
     assert_eq!(decisions[0].reasons, [Reason::Daily { number: 1 }, Reason::Newest, Reason::Minimum]);
     assert_eq!(decisions[1].reasons, [Reason::Daily { number: 2 }]);
+}
+
+#[test]
+fn one_week_of_two_years_is_two_weeks() {
+    let archives = [at("a", "2025-11-19T02:00:00Z", 1), at("b", "2026-11-18T02:00:00Z", 2)];
+    let policy = Policy { daily: 0, weekly: 2, monthly: 0, yearly: 0, minimum: 1 };
+    let decisions = decide(&archives, policy, &fine());
+    assert_eq!(decisions[1].reasons, [Reason::Weekly { number: 2 }]);
 }
 
 #[test]
