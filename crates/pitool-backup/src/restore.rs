@@ -381,12 +381,28 @@ impl Filling<'_> {
 
     fn directories(&self) {
         let mut directories = std::mem::take(&mut self.lock_later().directories);
+        let mut others = self.beneath.take_created();
+        for (path, _) in &directories {
+            others.remove(path);
+        }
         directories.sort_by(|a, b| b.0.cmp(&a.0));
         for (path, meta) in directories {
             let told = self.beneath.parent(&path).and_then(|(parent, name)| {
                 let directory =
                     beneath::enter(&parent, name).map_err(|error| beneath::in_the_way(name, error))?;
                 meta.onto(&directory)
+            });
+            if let Err(why) = told {
+                self.say(Some(&path), why);
+            }
+        }
+        // Those that lead to what was saved are not in the archive themselves: as mkdir(1) makes them.
+        for path in others {
+            let opened = self.beneath.parent(&path);
+            let opened = opened
+                .and_then(|(parent, name)| beneath::enter(&parent, name).map_err(|error| error.to_string()));
+            let told = opened.and_then(|directory| {
+                rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o755)).map_err(|error| error.to_string())
             });
             if let Err(why) = told {
                 self.say(Some(&path), why);

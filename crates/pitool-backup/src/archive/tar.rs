@@ -174,9 +174,10 @@ fn text(field: &mut [u8], text: &[u8]) {
 /// An octal number with a NUL, or GNU's base-256 where it does not fit.
 fn number(field: &mut [u8], number: i64) {
     let digits = field.len() - 1;
-    let octal = format!("{number:0digits$o}");
-    if number >= 0 && octal.len() == digits {
-        field[..digits].copy_from_slice(octal.as_bytes());
+    if number >= 0 && number >> (3 * digits) == 0 {
+        for (place, digit) in field[..digits].iter_mut().rev().enumerate() {
+            *digit = b'0' + (number >> (3 * place) & 7) as u8;
+        }
         return;
     }
     let fill = if number < 0 { 0xff } else { 0 };

@@ -3,7 +3,7 @@
 //! Every directory on the way is opened by its name in the one before, without following a link. A link in the way,
 //! whether it came with the archive or was put there by somebody else, is an error and not a way out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +27,8 @@ pub(crate) struct Beneath {
     /// Prefixes of stored paths, and where each leads. The most specific one counts.
     bases: Vec<(Option<StoredPath>, OwnedFd)>,
     open: Mutex<HashMap<StoredPath, Arc<OwnedFd>>>,
+    /// Directories that were created on the way to something.
+    created: Mutex<BTreeSet<StoredPath>>,
     temporary: AtomicU64,
 }
 
@@ -51,7 +53,7 @@ impl Beneath {
     }
 
     fn new(bases: Vec<(Option<StoredPath>, OwnedFd)>) -> Self {
-        Self { bases, open: Mutex::default(), temporary: AtomicU64::new(0) }
+        Self { bases, open: Mutex::default(), created: Mutex::default(), temporary: AtomicU64::new(0) }
     }
 
     /// The directory that a path is in, created where it is missing, and the path's name in it.
@@ -87,11 +89,22 @@ impl Beneath {
         let (prefix, base) = base.ok_or_else(|| outside(path))?;
         let mut directory = base.try_clone().map_err(|error| error.to_string())?;
         let rest = &bytes[length(prefix)..];
+        let mut length = length(prefix);
         for part in rest.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
+            length += part.len() + usize::from(length > 0);
             let part = OsStr::from_bytes(part);
+            if there(&directory, part).is_none() {
+                let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+                created.extend(StoredPath::new(&bytes[..length]));
+            }
             directory = enter(&directory, part).map_err(|error| in_the_way(part, error))?;
         }
         Ok(directory)
+    }
+
+    /// The directories that were created on the way to something, for root alone.
+    pub(crate) fn take_created(&self) -> BTreeSet<StoredPath> {
+        std::mem::take(&mut *self.created.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A name for what is not whole yet.

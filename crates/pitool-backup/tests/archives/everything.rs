@@ -153,6 +153,8 @@ fn parts_come_back_alone_and_links_bring_their_file() {
     let out = place.path("part").join(place.path("source").strip_prefix("/").unwrap());
     let names: Vec<_> = tree(&out).into_keys().map(|path| path.display().to_string()).collect();
     assert_eq!(names, ["", "a", "a/empty", "a/plain", "large-link"]);
+    let parent = out.parent().unwrap().metadata().unwrap().permissions().mode();
+    assert_eq!(parent & 0o777, 0o755, "what leads there can be entered");
     assert_eq!(fs::read(out.join("large-link")).unwrap(), fs::read(place.source("large")).unwrap());
 }
 
