@@ -22,7 +22,7 @@ try-down: ## sudo: remove that box
 	@$(setup) try cargo xtask try --down
 
 bench: ## sudo: what it costs, one table with targets
-	@$(setup) test cargo xtask bench
+	@$(setup) bench cargo xtask bench
 
 test: ## every test that can run here (sudo: with the boxes)
 	@$(setup) test cargo xtask test

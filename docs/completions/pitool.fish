@@ -40,6 +40,7 @@ complete -c pitool -n "__fish_pitool_needs_command" -f -a "rollback" -d 'Go back
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "history" -d 'List the runs on this machine, or tell about one'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "facts" -d 'Show what pitool knows of this machine'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "cert" -d 'Look after this machine\'s certificate'
+complete -c pitool -n "__fish_pitool_needs_command" -f -a "backup" -d 'Save, list, verify and restore backups'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "config" -d 'Write, check and show the config'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c pitool -n "__fish_pitool_using_subcommand plan" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
@@ -156,6 +157,108 @@ complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subc
 complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -s q -l quiet -d 'Say only what matters'
 complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Say more: every package, every promise'
 complete -c pitool -n "__fish_pitool_using_subcommand cert; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -f -a "run" -d 'Save sets, copy the archives to their targets, delete old ones'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -f -a "list" -d 'Show what is saved, where, when next, and what is overdue'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -f -a "verify" -d 'Look whether archives are as they were written'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -f -a "restore" -d 'Bring files back'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -f -a "prune" -d 'Delete archives that no rule wants'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -f -a "drill" -d 'Restore the newest archives on trial, and compare every hash and open every database'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -f -a "stats" -d 'Show sizes, counts and times'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and not __fish_seen_subcommand_from run list verify restore prune drill stats recover" -f -a "recover" -d 'Start what a backup that was cut off had stopped'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from run" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from run" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from run" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from run" -l adopt -d 'Take a target that lost its marker, or has another one: a new disk'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from run" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from list" -l target -d 'Ask this target what it has, instead of what is known of it' -r
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from list" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from list" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from list" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -l target -d 'At this target instead of here' -r
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -l full -d 'Decode everything and compare every entry, not only the whole file'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -l all -d 'Every archive of the sets, not only the newest'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l to -d 'Into this directory instead of where it was' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l target -d 'From this target instead of from here' -r
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l exact -d 'Delete what is in restored directories and not in the archive'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l no-copy -d 'Keep no copy of what is replaced'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -s y -l yes -d 'Do not ask'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -l target -d 'At this target instead of everywhere' -r
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -l dry-run -d 'Only show what would stay and what would go, with the reasons'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -s y -l yes -d 'Do not ask'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from drill" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from drill" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from drill" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from drill" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from drill" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from drill" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from drill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from stats" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from stats" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from stats" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from stats" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from stats" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from stats" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

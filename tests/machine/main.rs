@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a suite tells how far it is")]
 #![expect(clippy::disallowed_methods, reason = "a test of whole machines reads its own surroundings")]
 
+mod backup;
 mod bad_days;
 mod certificates;
 mod contract;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     };
     for suite in Suite::ALL {
         life::cases(&mut runner, &lab, suite, &deb);
+        backup::cases(&mut runner, &lab, suite, &deb);
         bad_days::cases(&mut runner, &lab, suite, &deb);
         certificates::cases(&mut runner, &lab, suite, &deb);
         power::cases(&mut runner, &lab, suite, &deb);

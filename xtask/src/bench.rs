@@ -2,6 +2,8 @@
 //!
 //! Absolute times belong to this machine; what counts is the relation to the floor or the peer measured beside it.
 
+mod backup;
+
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -18,18 +20,33 @@ pub(crate) struct Args {
     /// How often short commands are run; the median counts
     #[arg(long, default_value_t = 25)]
     rounds: u32,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(clap::Subcommand)]
+enum Part {
+    /// Archives, against tar and zstd, the replaced script, restic and borg
+    Backup(backup::Args),
 }
 
 /// A row of the table: what, the figure, its target, and what it is measured against.
 struct Row {
-    what: &'static str,
+    what: String,
     value: String,
-    target: &'static str,
+    target: String,
     beside: String,
     met: bool,
 }
 
 pub(crate) fn task(args: &Args) -> Result<()> {
+    match &args.part {
+        Some(Part::Backup(args)) => backup::task(args),
+        None => boxes(args),
+    }
+}
+
+fn boxes(args: &Args) -> Result<()> {
     let lab = Lab::open()?;
     lab.sweep()?;
     let package = deb::build()?;
@@ -41,9 +58,9 @@ pub(crate) fn task(args: &Args) -> Result<()> {
 
     let plan = median(&fresh, "pitool plan all", args.rounds)?;
     rows.push(Row {
-        what: "`pitool plan all` on a fresh box",
+        what: "`pitool plan all` on a fresh box".into(),
         value: format!("{:.0} ms", plan * 1e3),
-        target: "under 100 ms",
+        target: "under 100 ms".into(),
         beside: String::new(),
         met: plan < 0.1,
     });
@@ -55,9 +72,9 @@ pub(crate) fn task(args: &Args) -> Result<()> {
 
     let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / f64::from(1 << 20));
     rows.push(Row {
-        what: "the .deb / the binary installed",
+        what: "the .deb / the binary installed".into(),
         value: format!("{} / {}", megabytes(package.deb_size), megabytes(package.binary_size)),
-        target: "under 4 MB / under 9 MB",
+        target: "under 4 MB / under 9 MB".into(),
         beside: String::new(),
         met: package.deb_size < PACKAGE_LIMIT && package.binary_size < BINARY_LIMIT,
     });
@@ -108,9 +125,9 @@ fn first_runs(
     }
     let ratio = ours / bare;
     rows.push(Row {
-        what: "first `pitool apply all` against a bare apt-get",
+        what: "first `pitool apply all` against a bare apt-get".into(),
         value: format!("{ratio:.2} ×"),
-        target: "at most 1.15 ×",
+        target: "at most 1.15 ×".into(),
         beside: format!("{ours:.1} s against {bare:.1} s, {} packages named", names.len()),
         met: ratio <= 1.15,
     });
@@ -136,7 +153,13 @@ fn no_change(machine: &Machine, rounds: u32, rows: &mut Vec<Row>) -> Result<()> 
     let measured = machine.measured(["pitool", "apply", "all"])?;
     ensure!(measured.output.ok(), "{}", measured.output);
     let (_, usage) = machine.timed(["pitool", "apply", "all"])?;
-    let row = |what, value: String, target, beside: String, met| Row { what, value, target, beside, met };
+    let row = |what: &str, value: String, target: &str, beside: String, met| Row {
+        what: what.to_owned(),
+        value,
+        target: target.to_owned(),
+        beside,
+        met,
+    };
     rows.push(row(
         "`pitool apply all` with nothing to change: wall",
         format!("{:.0} ms", wall * 1e3),
@@ -174,6 +197,10 @@ fn print(rows: &[Row], suite: Suite, packages: usize) {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     println!("\non a {suite} box with {packages} packages; {cores} cores; each figure from this run\n");
+    table(rows);
+}
+
+fn table(rows: &[Row]) {
     println!("| row | measured | target | beside | |\n|---|---|---|---|---|");
     for row in rows {
         let verdict = if row.met { "met" } else { "MISSED" };

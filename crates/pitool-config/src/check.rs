@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Severity;
 use crate::load::Found;
-use crate::settings::{Challenge, Settings, Site};
+use crate::settings::{Challenge, Retention, Settings, Site};
 use crate::tree::{Node, Origin, Path, Step, Value};
-use crate::values::AppName;
+use crate::values::{AppName, BackupName, nearest};
 
 /// Checks the settings as a whole against the tree that they came from.
 pub(crate) fn check(settings: &Settings, root: &Node, found: &mut Found<'_>) {
@@ -18,6 +18,7 @@ pub(crate) fn check(settings: &Settings, root: &Node, found: &mut Found<'_>) {
     check.daemon();
     check.apps();
     check.ssl();
+    check.backup();
 }
 
 struct Check<'a, 'b> {
@@ -50,7 +51,11 @@ impl Check<'_, '_> {
         let mut counts: Vec<(Vec<String>, u16)> = vec![
             (own(&["security", "fail2ban", "maxretry"]), self.settings.security.fail2ban.maxretry),
             (own(&["docker", "log_max_files"]), self.settings.docker.log_max_files),
+            (own(&["backup", "retention", "minimum"]), self.settings.backup.retention.minimum),
         ];
+        for (keys, retention) in self.retentions() {
+            counts.push(([keys, own(&["retention", "minimum"])].concat(), retention.minimum));
+        }
         for (name, site) in &self.settings.apps {
             counts.push((own(&["apps", name.as_str(), "log_keep"]), site.log_keep));
         }
@@ -217,6 +222,78 @@ impl Check<'_, '_> {
         for (key, message, hint) in errors {
             if let Some(at) = self.written(&["ssl", key]).map(|node| node.at.clone()) {
                 self.found.add(Severity::Error, &at, message, Some(hint.to_owned()));
+            }
+        }
+    }
+
+    /// The targets of backups that have a retention of their own, each with its place.
+    fn retentions(&self) -> Vec<(Vec<String>, Retention)> {
+        let backup = &self.settings.backup;
+        let mut found = Vec::new();
+        let mut add = |kind: &str, name: &BackupName, retention: Option<Retention>| {
+            found.extend(retention.map(|retention| (own(&["backup", kind, name.as_str()]), retention)));
+        };
+        backup.disks.iter().for_each(|(name, target)| add("disks", name, target.retention));
+        backup.ssh.iter().for_each(|(name, target)| add("ssh", name, target.retention));
+        backup.s3.iter().for_each(|(name, target)| add("s3", name, target.retention));
+        found
+    }
+
+    fn backup(&mut self) {
+        let backup = &self.settings.backup;
+        let mut targets: Vec<(&str, &BackupName, &[BackupName])> = Vec::new();
+        targets.extend(backup.disks.iter().map(|(name, target)| ("disks", name, target.sets.as_slice())));
+        targets.extend(backup.ssh.iter().map(|(name, target)| ("ssh", name, target.sets.as_slice())));
+        targets.extend(backup.s3.iter().map(|(name, target)| ("s3", name, target.sets.as_slice())));
+        let sets: Vec<BackupName> =
+            self.settings.backup_sets().into_keys().chain(backup.sets.keys().cloned()).collect();
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::from([("local", "directory")]);
+        for (kind, name, wanted) in targets {
+            let place =
+                self.root.get(&Path::of(&["backup", kind, name.as_str()])).map(|node| node.place().clone());
+            let Some(place) = place else { continue };
+            if let Some(other) = seen.insert(name.as_str(), kind) {
+                let message = match other {
+                    "directory" => "`local` is the name of the archives on this machine".to_owned(),
+                    other => format!("there is a target `{name}` in [backup.{other}] too"),
+                };
+                self.found.add(Severity::Error, &place, message, Some("give it another name".to_owned()));
+            }
+            for (index, set) in wanted.iter().enumerate().filter(|(_, set)| !sets.contains(set)) {
+                let path = Path::of(&["backup", kind, name.as_str(), "sets"]).join(Step::Index(index));
+                let at = self.root.get(&path).map_or(&place, |node| &node.at).clone();
+                let known: Vec<&str> = sets.iter().map(BackupName::as_str).collect();
+                let hint = match nearest(set.as_str(), known.iter().copied()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => "a set is a section [backup.sets.NAME]; `machine` is there by itself".to_owned(),
+                };
+                self.found.add(Severity::Error, &at, format!("there is no set `{set}`"), Some(hint));
+            }
+        }
+        for (name, set) in &backup.sets {
+            let path = Path::of(&["backup", "sets", name.as_str()]);
+            let empty = set.paths.is_empty()
+                && set.optional.is_empty()
+                && set.databases.is_empty()
+                && set.volumes.is_empty();
+            if !empty || !set.enabled || self.found.removed(&path) {
+                continue;
+            }
+            if let Some(at) = self.root.get(&path).map(|node| node.place().clone()) {
+                let message = format!("nothing is saved in the set `{name}`");
+                let hint = "set `paths`, `optional`, `databases` or `volumes`".to_owned();
+                self.found.add(Severity::Error, &at, message, Some(hint));
+            }
+        }
+        for (name, set) in &backup.sets {
+            for (key, command) in [("before", &set.before), ("after", &set.after), ("check", &set.check)] {
+                let absolute = command.first().is_none_or(|program| program.as_str().starts_with('/'));
+                let at = self.written(&["backup", "sets", name.as_str(), key]).map(|node| node.at.clone());
+                if let (false, Some(at)) = (absolute, at) {
+                    let message = "a command begins with the absolute path of its program";
+                    let hint = "no shell reads it; with one it is [\"/bin/sh\", \"-c\", \"…\"]".to_owned();
+                    self.found.add(Severity::Error, &at, message, Some(hint));
+                }
             }
         }
     }

@@ -289,6 +289,7 @@ tables merge, lists and everything else replace. Every key has a default, so tha
 | time of day | `\"04:00\"`, in the machine's time zone |
 | address or network | `\"192.168.1.5\"`, `\"192.168.1.0/24\"`, `\"fd00::/8\"` |
 | port or range | `80`, `\"3000:3010\"` |
+| cron expression | `\"0 2 * * *\"`: minute, hour, day of the month, month, day of the week, in the machine's time zone |
 ";
 
 /// Writes the annotated example from the types; [`example`] is what it wrote last.
@@ -300,8 +301,11 @@ pub fn written_example() -> String {
         if section.kind == Kind::Listed {
             continue;
         }
-        let mark = if section.kind == Kind::Named { "#e.g. " } else { "" };
-        let name = section.name.replace("users.NAME", "users.ada").replace("apps.NAME", "apps.my_app");
+        // A table of a thing that has a name is as little there by itself as the thing.
+        let mark = if section.name.contains("NAME") { "#e.g. " } else { "" };
+        let name = EXAMPLE_NAMES.iter().fold(section.name.clone(), |name, (table, example)| {
+            name.replace(&format!("{table}.NAME"), &format!("{table}.{example}"))
+        });
         file += &format!("\n\n{}\n{mark}[{name}]\n", comment(&section.meaning));
         for key in keys.keys(&section) {
             file +=
@@ -346,6 +350,16 @@ fn comment(text: &str) -> String {
     }
     lines.join("\n")
 }
+
+/// The names that stand for any name in the example.
+const EXAMPLE_NAMES: [(&str, &str); 6] = [
+    ("users", "ada"),
+    ("apps", "my_app"),
+    ("sets", "photos"),
+    ("disks", "usb"),
+    ("backup.ssh", "nas"),
+    ("s3", "offsite"),
+];
 
 const EXAMPLE_HEAD: &str = "\
 # The config of pitool, with every key. No key has to be set: each has a default that is right for a fresh machine.

@@ -9,6 +9,7 @@
 
 mod accounts;
 pub mod app;
+pub mod backup;
 pub mod common;
 pub mod docker;
 pub mod kinds;
@@ -105,6 +106,12 @@ pub const ROLES: &[Role] = &[
         tags: &[],
         about: "certificates by ACME and HTTPS for the sites",
         wishes: ssl::wishes,
+    },
+    Role {
+        name: "backup",
+        tags: &[],
+        about: "backups by timer, restored on trial every month",
+        wishes: backup::wishes,
     },
 ];
 

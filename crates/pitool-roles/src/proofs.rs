@@ -17,6 +17,7 @@ mod logrotate;
 mod nginx;
 mod sshd;
 mod swap;
+mod timer;
 mod unit;
 
 use pitool_engine::{Id, Proof, Verdict};
@@ -38,6 +39,7 @@ pub use logrotate::LogsRotated;
 pub use nginx::{CertificateServed, SiteConfigured, SiteHealthy};
 pub use sshd::{SshdListens, SshdValue};
 pub use swap::SwapSpace;
+pub use timer::TimerSet;
 pub use unit::UnitRunning;
 
 macro_rules! questions {
@@ -89,6 +91,7 @@ questions!(
     SshdValue,
     SwapSpace,
     TimeZoneSet,
+    TimerSet,
     UnitRunning,
     UpdatesComeFrom,
     WatchdogArmed,

@@ -67,7 +67,7 @@ fn line(kind: &Kind) -> String {
     }
     let mut text = format!("{:?} {}{words}\n", kind.stage(), kind.id());
     for content in texts {
-        assert!(content.ends_with('\n'), "{} does not end its last line", kind.id());
+        assert!(content.is_empty() || content.ends_with('\n'), "{} does not end its last line", kind.id());
         content.lines().for_each(|line| writeln!(text, "    | {line}").unwrap());
     }
     text
@@ -270,4 +270,28 @@ fn keys_go_where_the_account_lives() {
     assert_eq!(of_ada, ["directory[/srv/ada/.ssh]", "line[/srv/ada/.ssh/authorized_keys]"]);
     let directory = wishes.resources.iter().find(|kind| kind.id().to_string() == of_ada[0]).unwrap();
     assert!(serde_json::to_string(directory).unwrap().contains("\"group\":\"users\""));
+}
+
+#[test]
+fn backup_by_timer_and_by_cron() {
+    let facts = machine(13, "arm64");
+    insta::assert_snapshot!("backup_default", told("backup", "", &facts));
+    let config = r#"
+        [apps.notes]
+        grist_data_dir = "/srv/grist"
+        [backup]
+        directory = "/mnt/usb/pi"
+        removable = true
+        time = "5 3 13 * fri"
+        [backup.sets.photos]
+        paths = ["/srv/photos"]
+        time = "0 * * * *"
+        [backup.ssh.nas]
+        host = "nas.local"
+        [backup.s3.offsite]
+        bucket = "pi-backups"
+    "#;
+    insta::assert_snapshot!("backup_targets", told("backup", config, &facts));
+    insta::assert_snapshot!("backup_cron", told("backup", "[backup]\nschedule = \"cron\"", &facts));
+    insta::assert_snapshot!("backup_by_hand", told("backup", "[backup]\nenabled = false", &facts));
 }

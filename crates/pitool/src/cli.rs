@@ -108,6 +108,9 @@ pub enum Command {
     /// Look after this machine's certificate
     #[command(subcommand)]
     Cert(Cert),
+    /// Save, list, verify and restore backups
+    #[command(subcommand)]
+    Backup(Backup),
     /// Write, check and show the config
     #[command(subcommand)]
     Config(Config),
@@ -118,7 +121,7 @@ pub enum Command {
 /// Roles on the command line.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Roles {
-    /// Roles: common, security, docker, monitoring, app, ssl; all when none is named
+    /// Roles: common, security, docker, monitoring, app, ssl, backup; all when none is named
     #[arg(value_name = "ROLE")]
     pub roles: Vec<String>,
 }
@@ -221,6 +224,138 @@ pub enum Cert {
         #[arg(long, value_name = "DIR", default_value = "/etc/letsencrypt")]
         from: String,
     },
+}
+
+/// `backup …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Backup {
+    /// Save sets, copy the archives to their targets, delete old ones
+    ///
+    /// Exits with 0 only when everything was saved, verified and copied everywhere. An archive that lacks something is
+    /// kept all the same.
+    Run(BackupRun),
+    /// Show what is saved, where, when next, and what is overdue
+    List(BackupList),
+    /// Look whether archives are as they were written
+    Verify(BackupVerify),
+    /// Bring files back
+    ///
+    /// In their place, with services stopped meanwhile and what is replaced kept aside; or with --to somewhere else.
+    Restore(BackupRestore),
+    /// Delete archives that no rule wants
+    Prune(BackupPrune),
+    /// Restore the newest archives on trial, and compare every hash and open every database
+    Drill(BackupSets),
+    /// Show sizes, counts and times
+    Stats(BackupSets),
+    /// Start what a backup that was cut off had stopped
+    ///
+    /// Done by itself at boot and by the next backup.
+    Recover,
+}
+
+/// Sets on the command line.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BackupSets {
+    /// Sets; all when none is named
+    #[arg(value_name = "SET")]
+    pub sets: Vec<String>,
+}
+
+/// `backup run`.
+#[derive(Clone, Debug, Args)]
+pub struct BackupRun {
+    /// What to save.
+    #[command(flatten)]
+    pub sets: BackupSets,
+
+    /// Take a target that lost its marker, or has another one: a new disk
+    #[arg(long)]
+    pub adopt: bool,
+}
+
+/// `backup list`.
+#[derive(Clone, Debug, Args)]
+pub struct BackupList {
+    /// What to list.
+    #[command(flatten)]
+    pub sets: BackupSets,
+
+    /// Ask this target what it has, instead of what is known of it
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+/// `backup verify`.
+#[derive(Clone, Debug, Args)]
+pub struct BackupVerify {
+    /// Sets, or single archives; the newest of every set when none is named
+    #[arg(value_name = "SET|ARCHIVE")]
+    pub what: Vec<String>,
+
+    /// Decode everything and compare every entry, not only the whole file
+    #[arg(long)]
+    pub full: bool,
+
+    /// Every archive of the sets, not only the newest
+    #[arg(long)]
+    pub all: bool,
+
+    /// At this target instead of here
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+/// `backup restore`.
+#[derive(Clone, Debug, Args)]
+pub struct BackupRestore {
+    /// A set, of which the newest archive is taken, or an archive
+    #[arg(value_name = "SET|ARCHIVE")]
+    pub what: String,
+
+    /// Only these files and directories, as they were saved
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Into this directory instead of where it was
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+
+    /// From this target instead of from here
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+
+    /// Delete what is in restored directories and not in the archive
+    #[arg(long)]
+    pub exact: bool,
+
+    /// Keep no copy of what is replaced
+    #[arg(long, conflicts_with = "to")]
+    pub no_copy: bool,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `backup prune`.
+#[derive(Clone, Debug, Args)]
+pub struct BackupPrune {
+    /// Of which sets.
+    #[command(flatten)]
+    pub sets: BackupSets,
+
+    /// Only show what would stay and what would go, with the reasons
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// At this target instead of everywhere
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// `config …`.

@@ -41,10 +41,15 @@ pub fn start() -> ExitCode {
     let streams = Streams::standard();
     let code = match parse(&arguments, streams) {
         Ok((cli, terminal)) => {
-            let caller = Caller { root: nix::unistd::geteuid().is_root(), command: command_line(&arguments) };
+            let stop = Arc::new(AtomicBool::new(false));
+            let caller = Caller {
+                root: nix::unistd::geteuid().is_root(),
+                command: command_line(&arguments),
+                stop: Arc::clone(&stop),
+            };
             finish(
                 &terminal,
-                open(&cli, &terminal).and_then(|host| dispatch(&cli, &host, &terminal, &caller)),
+                open(&cli, &terminal, stop).and_then(|host| dispatch(&cli, &host, &terminal, &caller)),
             )
         }
         Err(code) => code,
@@ -64,7 +69,7 @@ pub fn run(
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     match parse(&arguments, streams) {
         Ok((cli, terminal)) => {
-            let caller = Caller { root, command: command_line(&arguments) };
+            let caller = Caller { root, command: command_line(&arguments), stop: Arc::default() };
             finish(&terminal, dispatch(&cli, host, &terminal, &caller))
         }
         Err(code) => code,
@@ -105,18 +110,18 @@ fn command_line(arguments: &[OsString]) -> String {
 }
 
 /// Opens the machine and has signals stop a run between two steps.
-fn open(cli: &Cli, terminal: &Terminal<'_>) -> Result<Local> {
+fn open(cli: &Cli, terminal: &Terminal<'_>, stop: Arc<AtomicBool>) -> Result<Local> {
     let root = cli.global.root.as_deref().unwrap_or(std::path::Path::new("/"));
     let root = root
         .to_str()
         .ok_or_else(|| Failure::input(format!("the root {} has a name that is not UTF-8", root.display())))?;
     let local = Local::new(root).map_err(|error| Failure { exit: exit::USAGE, ..Failure::from(error) })?;
     let live = Rc::clone(&terminal.live);
-    let stop = Arc::new(AtomicBool::new(false));
     let changes = match &cli.command {
         Command::Apply(apply) => !apply.check,
         Command::Rollback(rollback) => !rollback.check,
         Command::Cert(cert) => !matches!(cert, cli::Cert::Status { .. } | cli::Cert::List),
+        Command::Backup(_) => true,
         _ => false,
     };
     if changes {
@@ -140,6 +145,7 @@ fn dispatch(cli: &Cli, host: &dyn Host, terminal: &Terminal<'_>, caller: &Caller
         Command::History(command) => commands::history::run(&session, command),
         Command::Facts => commands::facts::run(&session),
         Command::Cert(command) => commands::cert::run(&session, command),
+        Command::Backup(command) => commands::backup::run(&session, command),
         Command::Config(command) => commands::config::run(&session, command),
         Command::Completions(command) => Ok(commands::completions::run(terminal, command)),
     }

@@ -1,6 +1,8 @@
 //! What a command works with: the machine, the person's options, and what both say.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use pitool_config::{Fragment, Loaded, Settings};
 use pitool_engine::{Engine, Journal, Run};
@@ -24,6 +26,8 @@ pub struct Caller {
     pub root: bool,
     /// The command line as it was typed.
     pub command: String,
+    /// Raised when somebody asks us to stop.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// One command at work.

@@ -4,6 +4,7 @@
 //! later version, or named in a [`Note`] that says what becomes of it. Nothing is dropped in silence, and nothing
 //! that is encrypted is decoded.
 
+mod backup;
 mod inventory;
 mod template;
 mod yaml;
@@ -61,8 +62,8 @@ enum Fate {
     Domain,
     /// Something that has no use any more; why.
     Gone(&'static str),
-    /// A line of a section that comes with a later version.
-    Later(&'static str),
+    /// Something about backups that takes more than one variable, or more than a name.
+    Backup,
     /// Something that the fleet will know about this host.
     Fleet,
     /// A setting of Ansible itself, which pitool has no use for.
@@ -79,6 +80,9 @@ enum Form {
     Bool,
     RootLogin,
     TimeZone,
+    /// An age in days after which archives were deleted, as a number of archives: one for each of so many days, and
+    /// so many more, because both ends count and a month's last archive is a day older than the next month's first.
+    Days(u64, u64),
     /// A number of this unit.
     Span(&'static str),
     /// Whether it is Let's Encrypt's directory for trying things out.
@@ -86,7 +90,7 @@ enum Form {
 }
 
 /// The variables of the old deployment whose names are not a family, each with its key.
-const KEYS: [(&str, &str, &str, Form); 12] = [
+const KEYS: [(&str, &str, &str, Form); 16] = [
     ("server_timezone", "common", "timezone", Form::TimeZone),
     ("server_locale", "common", "locale", Form::Text),
     ("ssh_port", "security.ssh", "port", Form::Number),
@@ -99,6 +103,10 @@ const KEYS: [(&str, &str, &str, Form); 12] = [
     ("ssl_hsts_max_age", "ssl", "hsts_max_age", Form::Span("s")),
     ("ssl_hsts_include_subdomains", "ssl", "hsts_subdomains", Form::Bool),
     ("ssl_hsts_preload", "ssl", "hsts_preload", Form::Bool),
+    ("backup_base_dir", "backup", "directory", Form::Text),
+    ("backup_retention_daily", "backup.retention", "daily", Form::Days(1, 1)),
+    ("backup_retention_weekly", "backup.retention", "weekly", Form::Days(7, 1)),
+    ("backup_retention_monthly", "backup.retention", "monthly", Form::Days(28, 2)),
 ];
 
 /// The variables that belong to the app.
@@ -110,14 +118,6 @@ const APP_KEYS: [(&str, &str, Form); 7] = [
     ("app_upstream_port", "upstream_port", Form::Number),
     ("grist_data_dir", "grist_data_dir", Form::Text),
     ("deployment_env", "deployment", Form::Text),
-];
-
-/// The variables, and the beginnings of names of variables, whose sections come later.
-const LATER: [(&str, &str); 4] = [
-    ("backup_", "backup"),
-    ("remote_backup_", "backup"),
-    ("cloud_backup_", "backup"),
-    ("app_config_dir", "backup"),
 ];
 
 /// The variables that have no use any more, each with why.
@@ -140,18 +140,14 @@ fn fate(name: &str) -> Fate {
     if let Some((_, key, form)) = APP_KEYS.iter().find(|(variable, ..)| *variable == name) {
         return Fate::App(key, *form);
     }
-    if let Some((_, section)) = LATER.iter().find(|(start, _)| match start.ends_with('_') {
-        true => name.starts_with(start),
-        false => name == *start,
-    }) {
-        return Fate::Later(section);
-    }
     if let Some((_, why)) = GONE.iter().find(|(variable, _)| *variable == name) {
         return Fate::Gone(why);
     }
     match name {
         "app_name" => Fate::AppName,
         "domain_name" => Fate::Domain,
+        "backup_cron_hour" | "backup_cron_minute" | "app_config_dir" => Fate::Backup,
+        name if name.starts_with("remote_backup_") || name.starts_with("cloud_backup_") => Fate::Backup,
         name if FLEET.contains(&name) => Fate::Fleet,
         name if name.starts_with("ansible_") => Fate::Ansible,
         _ => Fate::Unknown,
@@ -280,13 +276,14 @@ impl Import<'_> {
 
     fn all(&mut self) {
         let app = self.app_name();
+        self.backup(&app);
         for (name, variable) in self.variables {
             match fate(name) {
                 Fate::Key(section, key, form) => self.key(section, key, form, name, variable),
                 Fate::App(key, form) => self.key(&format!("apps.{app}"), key, form, name, variable),
                 Fate::AppName => {}
                 Fate::Domain => self.domain(&format!("apps.{app}"), name, variable),
-                Fate::Later(section) => self.later(section, name, variable),
+                Fate::Backup => {}
                 Fate::Fleet => {}
                 Fate::Gone(why) => self.note(variable, format!("`{name}` is not needed any more: {why}")),
                 Fate::Ansible => {
@@ -385,6 +382,17 @@ impl Import<'_> {
                 (None, "without-password") => quoted("prohibit-password"),
                 (None, text) => quoted(text),
             },
+            Form::Days(each, more) => match text.parse::<u64>() {
+                Ok(days) => {
+                    let number = days / each + more;
+                    let message = format!(
+                        "`{name}` was an age of {days} days: `{key} = {number}` keeps at least what that left"
+                    );
+                    self.note(variable, message);
+                    number.to_string()
+                }
+                Err(_) => quoted(text),
+            },
             Form::TimeZone => match text.parse::<TimeZone>() {
                 Ok(zone) => {
                     if zone.as_str() != text {
@@ -408,22 +416,6 @@ impl Import<'_> {
         };
         self.push(section, "server_name", format!("[{}]", names.join(", ")), name, variable);
         self.push("ssl", "domains", format!("[{}]", names.join(", ")), name, variable);
-    }
-
-    fn later(&mut self, section: &str, name: &str, variable: &Variable) {
-        let secret = ["password", "passphrase", "secret", "token", "access_key", "api_key"];
-        if !variable.value.has_vault() && secret.iter().any(|word| name.contains(word)) {
-            let message =
-                format!("`{name}` is a secret: it is not copied; [{section}] will take it from a file");
-            self.note(variable, message);
-            return;
-        }
-        let Some(value) = self.resolve(name, variable) else { return };
-        let line = format!("{name} = {}  # {}:{}", value.written(), variable.path.display(), variable.line);
-        self.later.entry(section.to_owned()).or_default().push(line);
-        let message =
-            format!("`{name}` belongs to [{section}], which comes with a later version: kept as a comment");
-        self.note(variable, message);
     }
 
     /// Keeps what is known about reaching the hosts.
@@ -534,7 +526,7 @@ impl Import<'_> {
 
 /// Where a section stands in the file.
 fn order(section: &str) -> usize {
-    ["common", "security", "docker", "monitoring", "app", "ssl"]
+    ["common", "security", "docker", "monitoring", "app", "ssl", "backup"]
         .iter()
         .position(|start| section.starts_with(start))
         .unwrap_or(9)

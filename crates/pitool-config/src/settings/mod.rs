@@ -4,6 +4,7 @@
 //! generated from them.
 
 mod app;
+mod backup;
 mod common;
 mod docker;
 mod monitoring;
@@ -17,6 +18,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use app::{App, Site};
+pub use backup::{
+    Backup, Bucket, Containers, Disk, MACHINE, Retention, Scheduler, Set, SshTarget, Unchanged,
+};
 pub use common::{Common, Sysctls, Upgrade, User};
 pub use docker::{Docker, DockerSource};
 pub use monitoring::{Journal, JournalStorage, Monitoring};
@@ -39,6 +43,8 @@ pub struct Settings {
     pub docker: Docker,
     /// Tools to look at the machine, and its logs.
     pub monitoring: Monitoring,
+    /// Backups: what is saved, where to, when, and for how long.
+    pub backup: Backup,
     /// The web server in front of the apps.
     pub app: App,
     /// The apps, by name; each is a site of the web server with a user and a directory of its own.

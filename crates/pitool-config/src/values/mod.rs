@@ -1,12 +1,17 @@
 //! The typed values of the config: each is parsed once, and a value that exists is a good one.
 
+mod backup;
 mod key;
 mod names;
 mod net;
 mod paths;
 mod quantity;
+mod schedule;
 mod system;
 
+pub use backup::{
+    AgeRecipient, BackupName, BucketName, Pattern, RemotePath, SshHost, SshUser, UnitName, VolumeName,
+};
 pub use key::PublicKey;
 pub use names::{
     AppName, Argument, Comment, EnvName, EnvValue, FullName, HostName, KeyId, MailAddress, PackageName,
@@ -15,6 +20,7 @@ pub use names::{
 pub use net::{Cidr, Port, Ports, Source, Url};
 pub use paths::{AbsolutePath, UnixShell};
 pub use quantity::{Duration, Size, TimeOfDay};
+pub use schedule::CronTime;
 pub use system::{Locale, Swap, SysctlKey, SysctlValue, TimeZone};
 
 /// Why a text is not a value of its type: the problem on the first line, and on a second one what to do about it.

@@ -31,7 +31,7 @@ text! {
     EnvValue, "a text", "text", "info", |text| one_line(text, "")
 }
 text! {
-    /// A word of a command: one line.
+    /// A word of a command, which no shell reads: one line.
     Argument, "a text", "text", "/usr/local/bin/hook", argument
 }
 text! {
@@ -71,6 +71,11 @@ impl Word {
     /// The deployment of an app whose config names none.
     pub(crate) fn production() -> Self {
         Self("production".to_owned())
+    }
+
+    /// The region of a bucket whose config names none: what servers other than Amazon's take for "any".
+    pub(crate) fn s3_region() -> Self {
+        Self("us-east-1".to_owned())
     }
 }
 

@@ -19,6 +19,26 @@ impl AbsolutePath {
         Path::new(self.as_str())
     }
 
+    /// The path of something in this directory; the name has no `/`.
+    pub(crate) fn join(&self, name: &str) -> Self {
+        Self(format!("{}/{name}", self.0.trim_end_matches('/')))
+    }
+
+    /// Where archives of backups are kept on the machine.
+    pub(crate) fn backups() -> Self {
+        Self("/var/backups/pitool".to_owned())
+    }
+
+    /// Where the replaced roles had Grist's documents.
+    pub(crate) fn grist() -> Self {
+        Self("/opt/grist/data".to_owned())
+    }
+
+    /// The file with the key of a bucket whose config names none.
+    pub(crate) fn s3_key_of(target: &super::BackupName) -> Self {
+        Self(format!("/etc/pitool/s3-{target}.key"))
+    }
+
     /// The directory of an app whose config names none.
     pub(crate) fn home_of(app: &super::AppName) -> Self {
         Self(format!("/opt/{app}"))

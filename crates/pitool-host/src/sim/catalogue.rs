@@ -49,6 +49,8 @@ const PLAIN: &[(&str, &[&str])] = &[
     ("wget", &[]),
     ("unzip", &[]),
     ("rsync", &[]),
+    ("zstd", &[]),
+    ("openssh-client", &[]),
     ("jq", &["libjq1"]),
     ("libjq1", &[]),
     ("build-essential", &["gcc", "make"]),

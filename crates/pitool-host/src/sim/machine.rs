@@ -51,6 +51,7 @@ pub(super) const DIRECTORIES: &[&str] = &[
     "/etc/apt/keyrings",
     "/etc/apt/preferences.d",
     "/etc/apt/sources.list.d",
+    "/var/backups",
     "/etc/cron.d",
     "/etc/cron.daily",
     "/etc/cron.weekly",

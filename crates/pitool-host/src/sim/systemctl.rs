@@ -119,14 +119,27 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
         (true, false) => "loaded",
         (false, _) => "not-found",
     };
+    let timer = name.strip_suffix(".timer");
     let sub = match status.active {
+        ActiveState::Active if timer.is_some() => "waiting",
         ActiveState::Active => "running",
         ActiveState::Failed => "failed",
         _ => "dead",
     };
     let stale = if status.stale { "yes" } else { "no" };
+    // A timer starts the service that its file names, else the one of its own name.
+    let file = format!("/etc/systemd/system/{name}");
+    let text = shell.world().text(&file).to_owned();
+    let named = text.lines().find_map(|line| line.strip_prefix("Unit=")).map(str::to_owned);
+    let starts = timer.map(|timer| named.unwrap_or(format!("{timer}.service"))).unwrap_or_default();
+    let next = match (timer, status.active) {
+        (Some(_), ActiveState::Active) => "Sun 2026-11-22 02:00:00 UTC",
+        _ => "",
+    };
     let all = [
         ("Id", name),
+        ("Unit", &starts),
+        ("NextElapseUSecRealtime", next),
         ("LoadState", load),
         ("ActiveState", word(status.active)),
         ("SubState", sub),

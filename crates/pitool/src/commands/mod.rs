@@ -1,6 +1,7 @@
 //! The commands, one file each. A command returns its exit code, or a [`Failure`](crate::failure::Failure).
 
 pub(crate) mod apply;
+pub(crate) mod backup;
 pub(crate) mod cert;
 pub(crate) mod completions;
 pub(crate) mod config;

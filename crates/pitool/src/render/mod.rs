@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. Colour never carries meaning: every line reads the same without it. The
 //! commands hand over values; what they look like is decided here, and only [`Terminal`] writes.
 
+pub mod backup;
 pub mod failure;
 pub mod history;
 pub mod json;
@@ -13,6 +14,6 @@ pub mod run;
 mod terminal;
 mod text;
 
-pub use progress::Live;
+pub use progress::{Live, Ticker};
 pub use terminal::{Streams, Terminal};
-pub use text::{Clock, Paint, count, duration, list, wrap};
+pub use text::{Clock, Paint, bytes, count, duration, list, wrap};

@@ -114,6 +114,11 @@ impl Live {
         }
     }
 
+    /// What another thread tells with how it is getting on.
+    pub fn ticker(&self) -> Ticker {
+        Ticker(self.bar.borrow().clone())
+    }
+
     /// Takes the line away.
     pub fn finish(&self) {
         if let Some(bar) = self.bar.borrow_mut().take() {
@@ -126,6 +131,19 @@ impl Live {
         match &*self.bar.borrow() {
             Some(bar) => bar.suspend(work),
             None => work(),
+        }
+    }
+}
+
+/// A part of the line that any thread may write.
+#[derive(Clone, Debug)]
+pub struct Ticker(Option<ProgressBar>);
+
+impl Ticker {
+    /// Says how far it is.
+    pub fn say(&self, text: String) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text);
         }
     }
 }

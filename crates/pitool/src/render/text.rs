@@ -126,6 +126,18 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// A number of bytes in as few digits as make sense: `17 B`, `1.2 MiB`, `340 GiB`.
+pub fn bytes(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let power = bytes.checked_ilog2().map_or(0, |log| log / 10).min(4);
+    let unit = units[usize::try_from(power).unwrap_or(0)];
+    let scale = 1_u64 << (10 * power);
+    match bytes / scale {
+        whole @ 0..=9 if power > 0 => format!("{whole}.{} {unit}", bytes % scale * 10 / scale),
+        whole => format!("{whole} {unit}"),
+    }
+}
+
 /// Times as the machine's own clock shows them.
 #[derive(Clone, Debug)]
 pub struct Clock(TimeZone);
@@ -135,6 +147,11 @@ impl Clock {
     pub fn new(localtime: Option<&[u8]>) -> Self {
         let zone = localtime.and_then(|bytes| TimeZone::tzif("local", bytes).ok());
         Self(zone.unwrap_or(TimeZone::UTC))
+    }
+
+    /// The zone of the clock.
+    pub fn zone(&self) -> &TimeZone {
+        &self.0
     }
 
     /// The same for the middle of a sentence, where no line may break in it.
@@ -168,6 +185,16 @@ mod tests {
         assert_eq!(count(2, "day"), "2 days");
         assert_eq!(list(&["a", "b", "c"], 2), "a, b and 1 more");
         assert_eq!(list(&["a", "b"], 2), "a, b");
+    }
+
+    #[test]
+    fn sizes() {
+        for (number, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), (1_234_567, "1.1 MiB")]
+        {
+            assert_eq!(bytes(number), text);
+        }
+        assert_eq!(bytes(u64::MAX), "16777215 TiB");
     }
 
     #[test]

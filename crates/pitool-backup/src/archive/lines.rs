@@ -1,0 +1,180 @@
+//! A manifest's lines, in frames: written while the run goes on, read one at a time.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use pitool_host::Digest;
+
+use super::file::{ArchiveFile, Bytes, FrameWalk, Reading, Walked};
+use super::frame::{self, Packer, Unpacker};
+use super::seal::Identities;
+use crate::manifest::Line;
+use crate::{Error, Result};
+
+/// Lines are long and alike: larger frames save nothing more, and each costs its size in memory.
+const FRAME: usize = 512 << 10;
+
+/// Digests do not compress, and the rest compresses at any level.
+const LEVEL: i32 = 1;
+
+/// A frame that was written: its length packed and unpacked, and its digest.
+pub(crate) type Written = (u32, u32, Digest);
+
+/// Writes lines as frames.
+pub(crate) struct LineWriter<W> {
+    packer: Packer,
+    plain: Vec<u8>,
+    out: W,
+    frames: Vec<Written>,
+    length: u64,
+}
+
+impl<W: Write> LineWriter<W> {
+    pub(crate) fn new(out: W) -> io::Result<Self> {
+        Ok(Self { packer: Packer::new(LEVEL)?, plain: Vec::new(), out, frames: Vec::new(), length: 0 })
+    }
+
+    pub(crate) fn write(&mut self, line: &Line) -> io::Result<()> {
+        serde_json::to_writer(&mut self.plain, line)?;
+        self.plain.push(b'\n');
+        if self.plain.len() >= FRAME { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.plain.is_empty() {
+            return Ok(());
+        }
+        let packed = self.packer.pack(&self.plain)?;
+        let [packed_length, length] =
+            [packed.len(), self.plain.len()].map(|length| u32::try_from(length).unwrap_or(u32::MAX));
+        self.frames.push((packed_length, length, Digest::of(&packed)));
+        self.length += u64::from(length);
+        self.plain.clear();
+        self.out.write_all(&packed)
+    }
+
+    /// Ends the frame; hands back where it went, its frames and the sum of their lengths unpacked.
+    pub(crate) fn finish(mut self) -> io::Result<(W, Vec<Written>, u64)> {
+        self.flush()?;
+        Ok((self.out, self.frames, self.length))
+    }
+}
+
+/// The frame at the end of a manifest beside its archive: a digest of all before it.
+pub(crate) fn closing(before: &Digest) -> Vec<u8> {
+    frame::skippable(0, before.as_bytes())
+}
+
+/// Reads lines from a manifest beside its archive, or from the one inside.
+pub(crate) struct Lines {
+    from: From,
+    plain: Vec<u8>,
+    at: usize,
+}
+
+enum From {
+    Beside { bytes: Box<Bytes>, at: u64, unpacker: Unpacker },
+    Inside { archive: std::sync::Arc<ArchiveFile>, next: usize, end: usize, reading: Reading },
+}
+
+impl Lines {
+    /// Opens the manifest beside an archive, after looking at every byte of it.
+    pub(crate) fn beside(path: &Path, encrypted: bool, identities: &Identities) -> Result<Self> {
+        let bytes = Bytes::open(path, encrypted, identities)?;
+        check(&bytes).map_err(|what| Error::damaged(path, what))?;
+        let unpacker = Unpacker::new().map_err(Error::path("read", path))?;
+        let from = From::Beside { bytes: Box::new(bytes), at: 0, unpacker };
+        Ok(Self { from, plain: Vec::new(), at: 0 })
+    }
+
+    /// Opens the manifest inside an archive.
+    pub(crate) fn inside(archive: &std::sync::Arc<ArchiveFile>) -> Result<Self> {
+        let manifest =
+            archive.manifest.ok_or_else(|| Error::damaged(archive.path(), "its manifest is lost"))?;
+        let reading = Reading::new().map_err(Error::path("read", archive.path()))?;
+        let (next, end) = (manifest.first, manifest.first + manifest.frames);
+        let from = From::Inside { archive: archive.clone(), next, end, reading };
+        Ok(Self { from, plain: Vec::new(), at: 0 })
+    }
+
+    fn path(&self) -> &Path {
+        match &self.from {
+            From::Beside { bytes, .. } => bytes.path(),
+            From::Inside { archive, .. } => archive.path(),
+        }
+    }
+
+    /// Unpacks the next frame; `false` at the end.
+    fn more(&mut self) -> Result<bool, String> {
+        self.at = 0;
+        match &mut self.from {
+            From::Beside { bytes, at, unpacker } => {
+                let mut walk = FrameWalk::starting(bytes, *at);
+                let Some(Walked::Data { packed, plain }) = walk.next()? else {
+                    self.plain.clear();
+                    return Ok(false);
+                };
+                unpacker.unpack(packed, plain, &mut self.plain)?;
+                *at += packed.len() as u64;
+            }
+            From::Inside { archive, next, end, reading } => {
+                if next == end {
+                    self.plain.clear();
+                    return Ok(false);
+                }
+                let frame = archive.frames.get(*next).ok_or("its manifest is lost")?;
+                archive.plain(frame, reading)?;
+                std::mem::swap(&mut self.plain, &mut reading.plain);
+                *next += 1;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Iterator for Lines {
+    type Item = Result<Line>;
+
+    fn next(&mut self) -> Option<Result<Line>> {
+        if self.at >= self.plain.len() {
+            match self.more() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(what) => return Some(Err(Error::damaged(self.path(), format!("its manifest: {what}")))),
+            }
+        }
+        let rest = &self.plain[self.at..];
+        // Frames end where lines end.
+        let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        self.at += end + 1;
+        let line = serde_json::from_slice(&rest[..end]);
+        Some(
+            line.map_err(|error| {
+                Error::damaged(self.path(), format!("its manifest is not understood: {error}"))
+            }),
+        )
+    }
+}
+
+/// Whether a manifest is as it was written, by the digest at its end.
+fn check(bytes: &Bytes) -> Result<(), String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut walk = FrameWalk::new(bytes);
+    let mut closed = false;
+    while let Some(walked) = walk.next()? {
+        match walked {
+            _ if closed => return Err("something follows its end".to_owned()),
+            Walked::Data { packed, .. } => {
+                hasher.update(packed);
+            }
+            Walked::Skippable(packed) => {
+                let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
+                if packed != closing(&digest) {
+                    return Err("it is not as it was written".to_owned());
+                }
+                closed = true;
+            }
+        }
+    }
+    if closed { Ok(()) } else { Err("its end is missing".to_owned()) }
+}

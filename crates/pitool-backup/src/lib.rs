@@ -1,0 +1,44 @@
+//! Saves sets of files and databases into archives that open without us, and proves them by restoring.
+//!
+//! An archive is a plain tar in independent zstd frames with a seek table (`archive/`), saved by a walker of our own
+//! (`save/`), read back by `restore/`, `verify.rs` and `drill.rs`. What it holds is told by its manifest
+//! ([`manifest`]), the last entry of the archive and a file beside it. Start reading at [`save::save`].
+//!
+//! Everything here is a function of a [`Set`] and a directory; who runs it, when, and where its archives go from
+//! there is decided elsewhere.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this crate is the door to the data that it saves and restores"
+)]
+
+mod archive;
+mod contents;
+mod database;
+mod drill;
+mod error;
+pub mod manifest;
+pub mod metrics;
+mod name;
+mod owners;
+mod path;
+pub mod quiet;
+pub mod record;
+pub mod restore;
+pub mod retention;
+pub mod save;
+mod set;
+mod store;
+pub mod target;
+mod verify;
+
+pub use archive::seal::{Identities, check_recipients};
+pub use drill::{Drill, Drilled, drill};
+pub use error::{Error, Result};
+pub use name::{ArchiveName, Part, SetName};
+pub use path::StoredPath;
+pub use restore::restore;
+pub use save::save;
+pub use set::{Set, Unchanged};
+pub use store::{Store, StoreLock, Stored, Summary};
+pub use verify::{Depth, Verified, verify};

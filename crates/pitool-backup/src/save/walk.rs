@@ -1,0 +1,262 @@
+//! Everything below the paths of a set, in order, without following a link.
+//!
+//! Names are looked up in directories that are held open, so that nobody who may rename a directory while we walk
+//! can lead us out of it. A directory's names are sorted in memory; nothing else of the tree is held.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::io::Errno;
+
+use super::exclude::Excludes;
+use crate::StoredPath;
+use crate::manifest::{Note, Time, What};
+
+/// What stat(2) says of a thing, in types that are the same on all machines.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Meta {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) file_type: FileType,
+    pub(crate) mode: u32,
+    pub(crate) links: u64,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) special: (u32, u32),
+    pub(crate) size: u64,
+    pub(crate) blocks: u64,
+    pub(crate) mtime: Time,
+    pub(crate) ctime: Time,
+}
+
+impl Meta {
+    #[expect(clippy::unnecessary_cast, reason = "the fields of stat have other types on other architectures")]
+    pub(crate) fn of(stat: &Stat) -> Self {
+        let time = |seconds, nanoseconds| Time { seconds, nanoseconds };
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            file_type: FileType::from_raw_mode(stat.st_mode),
+            mode: stat.st_mode & 0o7777,
+            links: stat.st_nlink as u64,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            special: (rustix::fs::major(stat.st_rdev as u64), rustix::fs::minor(stat.st_rdev as u64)),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            blocks: stat.st_blocks as u64,
+            mtime: time(stat.st_mtime as i64, stat.st_mtime_nsec as u32),
+            ctime: time(stat.st_ctime as i64, stat.st_ctime_nsec as u32),
+        }
+    }
+}
+
+/// A thing that the walk came to.
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub(crate) path: StoredPath,
+    /// The directory that it is in, and its name there.
+    pub(crate) parent: Arc<OwnedFd>,
+    pub(crate) name: CString,
+    pub(crate) meta: Meta,
+    /// A write-ahead log or a journal seems to lie beside it.
+    pub(crate) has_log: bool,
+}
+
+/// A root of the walk.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    pub(crate) path: StoredPath,
+    /// Whether it is a problem when it is not there.
+    pub(crate) required: bool,
+}
+
+/// How the walk goes.
+pub(crate) struct Rules {
+    pub(crate) excludes: Excludes,
+    pub(crate) one_file_system: bool,
+    /// Directories of ours, by device and inode.
+    pub(crate) own: HashSet<(u64, u64)>,
+}
+
+/// A walk: an iterator over what is found, and notes on what is not.
+pub(crate) struct Walk<'a> {
+    rules: &'a Rules,
+    roots: std::vec::IntoIter<Root>,
+    root_device: u64,
+    stack: Vec<Level>,
+    pub(crate) notes: Vec<Note>,
+}
+
+struct Level {
+    path: StoredPath,
+    directory: Arc<OwnedFd>,
+    names: std::vec::IntoIter<CString>,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins a walk; roots inside of other roots are dropped.
+    pub(crate) fn new(mut roots: Vec<Root>, rules: &'a Rules) -> Self {
+        roots.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut kept: Vec<Root> = Vec::new();
+        let mut notes = Vec::new();
+        for root in roots {
+            match kept.last_mut() {
+                Some(last) if last.path == root.path => last.required |= root.required,
+                Some(last) if root.path.is_within(&last.path) => {
+                    // It is come to by the way, and missed only here.
+                    if root.required && root.path.absolute().symlink_metadata().is_err() {
+                        notes.push(Note {
+                            path: root.path.as_bytes().to_vec(),
+                            what: What::Missing,
+                            detail: String::new(),
+                        });
+                    }
+                }
+                _ => kept.push(root),
+            }
+        }
+        Self { rules, roots: kept.into_iter(), root_device: 0, stack: Vec::new(), notes }
+    }
+
+    fn note(&mut self, path: &StoredPath, what: What, detail: impl ToString) {
+        self.notes.push(Note { path: path.as_bytes().to_vec(), what, detail: detail.to_string() });
+    }
+
+    fn failed(&mut self, path: &StoredPath, error: Errno) {
+        match error {
+            Errno::NOENT | Errno::NOTDIR => self.note(path, What::Vanished, ""),
+            error => self.note(path, What::Unreadable, error),
+        }
+    }
+
+    /// The next root that is there.
+    fn root(&mut self) -> Option<Found> {
+        loop {
+            let root = self.roots.next()?;
+            let (parent, name) = root.path.split();
+            let parent = parent.map_or_else(|| "/".into(), |parent| parent.absolute());
+            // What leads to a root is the person's own choice, and may be a link.
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let found = openat(CWD, &parent, flags, Mode::empty()).and_then(|directory| {
+                let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
+                let meta = Meta::of(&statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?);
+                Ok(Found { path: root.path.clone(), parent: Arc::new(directory), name, meta, has_log: true })
+            });
+            match found {
+                Ok(found) => {
+                    if found.meta.file_type == FileType::Symlink {
+                        self.note(&root.path, What::RootIsLink, "name what it points to");
+                    }
+                    self.root_device = found.meta.device;
+                    return Some(found);
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) if !root.required => {}
+                Err(Errno::NOENT | Errno::NOTDIR) => self.note(&root.path, What::Missing, ""),
+                Err(error) => self.failed(&root.path, error),
+            }
+        }
+    }
+
+    /// Goes into a directory; `false` when it cannot be opened.
+    fn enter(&mut self, found: &Found) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = openat(&*found.parent, &found.name, flags, Mode::empty())?;
+        let mut names: Vec<CString> = Vec::new();
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        names.shrink_to_fit();
+        self.stack.push(Level {
+            path: found.path.clone(),
+            directory: Arc::new(directory),
+            names: names.into_iter(),
+        });
+        Ok(())
+    }
+
+    fn skipped(&mut self, found: &Found) -> bool {
+        let meta = &found.meta;
+        if meta.file_type == FileType::Directory && self.rules.own.contains(&(meta.device, meta.inode)) {
+            self.note(&found.path, What::OwnOutput, "");
+            return true;
+        }
+        if meta.file_type == FileType::Socket {
+            self.note(&found.path, What::Socket, "");
+            return true;
+        }
+        false
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        loop {
+            let found = match self.stack.last_mut() {
+                None => self.root()?,
+                Some(level) => {
+                    let Some(name) = level.names.next() else {
+                        self.stack.pop();
+                        continue;
+                    };
+                    let path = level.path.child(name.to_bytes());
+                    if self.rules.excludes.exclude(&path) || is_sidecar_of_database(level, &name) {
+                        continue;
+                    }
+                    let parent = level.directory.clone();
+                    let beside = level.names.as_slice();
+                    let has_log = [b"-wal", &b"-journal"[..]].iter().any(|end| {
+                        let log = [name.to_bytes(), *end].concat();
+                        beside.binary_search_by(|other| other.to_bytes().cmp(&log)).is_ok()
+                    });
+                    match statat(&*parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(stat) => Found { path, parent, name, meta: Meta::of(&stat), has_log },
+                        Err(error) => {
+                            self.failed(&path, error);
+                            continue;
+                        }
+                    }
+                }
+            };
+            if self.skipped(&found) {
+                continue;
+            }
+            if found.meta.file_type == FileType::Directory {
+                if self.rules.one_file_system && found.meta.device != self.root_device {
+                    // The place itself is saved, so that there is somewhere to mount to.
+                    self.note(&found.path, What::OtherFileSystem, "");
+                } else if let Err(error) = self.enter(&found) {
+                    self.failed(&found.path, error);
+                    if matches!(error, Errno::NOENT | Errno::NOTDIR) {
+                        continue;
+                    }
+                }
+            }
+            return Some(found);
+        }
+    }
+}
+
+/// Whether a file is what SQLite keeps beside a database that it has open: it belongs to that moment and not to the
+/// copy, and would spoil it.
+fn is_sidecar_of_database(level: &Level, name: &CStr) -> bool {
+    let Some(base) =
+        [&b"-wal"[..], b"-shm", b"-journal"].iter().find_map(|end| name.to_bytes().strip_suffix(*end))
+    else {
+        return false;
+    };
+    let Ok(base) = CString::new(base) else { return false };
+    let _alone = crate::database::lock();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = openat(&*level.directory, &base, flags, Mode::empty()) else { return false };
+    crate::database::has_magic(&file)
+}

@@ -1,0 +1,87 @@
+//! Killing runs at random moments. `PITOOL_BACKUP_KILLS` says how often (20; 200 before a release).
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pitool_backup::Depth;
+
+use crate::place::{Place, Random, whys};
+
+const CHILD: &str = "PITOOL_BACKUP_CHILD";
+
+/// The run that is killed: this very program, called again by the test below.
+#[test]
+fn a_run_in_a_process_of_its_own() {
+    let Some(folder) = std::env::var_os(CHILD) else { return };
+    let mut place = Place::new();
+    let folder = std::path::PathBuf::from(folder);
+    place.set.paths = vec![folder.join("source")];
+    let job = pitool_backup::save::Job {
+        set: &place.set,
+        store: &pitool_backup::Store::new(folder.join("store")),
+        scratch: &folder.join("scratch"),
+        identities: &place.identities,
+        host: "pi",
+        after: 0,
+        interrupted: &std::sync::atomic::AtomicBool::new(false),
+    };
+    pitool_backup::save(&job, &|_| {}).unwrap();
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_what_was_there_and_nothing_half() {
+    let kills: u64 = std::env::var("PITOOL_BACKUP_KILLS").map_or(20, |text| text.parse().unwrap());
+    let place = Place::new();
+    let mut random = Random(5);
+    for file in 0..400 {
+        place.write(&format!("d{}/f{file}", file % 7), random.bytes(20_000));
+    }
+    place.write("large", random.bytes(20_000_000));
+    let database = rusqlite::Connection::open(place.source("data.db")).unwrap();
+    database.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (randomblob(3000000))").unwrap();
+    let child = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "killed::a_run_in_a_process_of_its_own"]).env(CHILD, place.folder.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    // How long a run takes here, so that the kills fall all over it.
+    let begun = Instant::now();
+    assert!(child().status().unwrap().success());
+    let whole = begun.elapsed() + Duration::from_millis(20);
+    let (mut ended, mut killed) = (1, 0);
+    for kill in 0..kills {
+        // Something to do each time: now a little, now much.
+        place.write(&format!("d1/f{}", random.below(400)), random.bytes(30_000));
+        if kill % 5 == 0 {
+            place.write("large", random.bytes(20_000_000));
+        }
+        let before = place.store().list().unwrap();
+        let mut running = child().spawn().unwrap();
+        std::thread::sleep(Duration::from_nanos(random.below(whole.as_nanos() as u64)));
+        running.kill().unwrap();
+        if running.wait().unwrap().success() {
+            ended += 1;
+        } else {
+            killed += 1;
+        }
+        let after = place.store().list().unwrap();
+        assert_eq!(after[..before.len()], before[..], "what was there is there");
+        let verified = place.verify(Depth::Full);
+        assert_eq!(whys(&verified.problems), [""; 0], "what exists is whole");
+        // Old ones make no difference to the next kill.
+        for old in &after[..after.len().saturating_sub(2)] {
+            place.store().remove(&old.name).unwrap();
+        }
+    }
+    assert!(
+        killed > 0 && kills < 10 || killed >= kills / 4,
+        "{killed} killed, {ended} ended: the kills come too late"
+    );
+    place.save();
+    assert_eq!(place.leftovers(), [""; 0].map(std::path::PathBuf::from), "the next run cleans up");
+    let (out, restored) = place.restore("out");
+    assert_eq!(whys(&restored.problems), [""; 0]);
+    assert_eq!(fs::read(out.join("large")).unwrap(), fs::read(place.source("large")).unwrap());
+}

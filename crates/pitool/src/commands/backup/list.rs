@@ -1,0 +1,221 @@
+//! `pitool backup list`: what is saved, where, when next, and what is overdue.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use pitool_backup::ArchiveName;
+use pitool_backup::record::{Deed, LOCAL, TargetRecord};
+use pitool_backup::target::Stored;
+use pitool_host::{FileType, Inspect};
+use serde_json::json;
+
+use super::copy::reach;
+use super::due::{Due, due};
+use super::inventory::{Inventory, inventory};
+use super::places::places;
+use super::verify::named;
+use super::{Backups, not_root};
+use crate::cli;
+use crate::exit;
+use crate::failure::{Failure, Result};
+use crate::render::{backup as show, json as json_out};
+use crate::session::Session;
+
+/// What is known of one set.
+pub(crate) struct Listed {
+    /// The set.
+    pub(crate) set: String,
+    /// When it is saved.
+    pub(crate) due: Due,
+    /// When it is drilled.
+    pub(crate) drill_due: Due,
+    /// The last run.
+    pub(crate) run: Option<Deed>,
+    /// The last success.
+    pub(crate) success: Option<Timestamp>,
+    /// The last drill.
+    pub(crate) drill: Option<Deed>,
+    /// Its archives, newest first.
+    pub(crate) archives: Vec<Row>,
+}
+
+/// One archive, wherever it is.
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) name: ArchiveName,
+    /// How many bytes it has where it is; 0 for a note.
+    pub(crate) size: u64,
+    /// How many bytes it restores, where that is known.
+    pub(crate) bytes: Option<u64>,
+    /// The archive that it is a note about.
+    pub(crate) refers_to: Option<String>,
+    /// The targets that have it, each with what is known of it there.
+    pub(crate) targets: BTreeMap<String, Known>,
+}
+
+/// What is known of an archive at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Known {
+    /// It was verified.
+    Verified,
+    /// Nobody has looked.
+    Unverified,
+    /// It was found damaged.
+    Damaged,
+}
+
+/// Lists.
+pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupList) -> Result<u8> {
+    let mut backups = Backups::new(session, &command.sets.sets)?;
+    let settings = backups.settings.clone();
+    let places = places(&settings.backup);
+    let mut asked: BTreeMap<String, Inventory> = BTreeMap::new();
+    let local = settings.backup.directory.as_str();
+    asked.insert(LOCAL.to_owned(), here(session.inspect(), local).map_err(|error| not_root(session, error))?);
+    if command.target.is_some() {
+        let place = named(&places, command.target.as_deref())?;
+        let identities = backups.identities();
+        let there = reach(session.host, place, &mut backups.record, &identities, false)
+            .map_err(|why| Failure::machine(format!("{} cannot be used: {why}", place.name)))?;
+        asked.insert(place.name.clone(), there.inventory);
+    }
+    let names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
+    let listed: Vec<Listed> =
+        backups.sets.keys().map(|set| one(&backups, set.as_str(), &names, &asked)).collect();
+    let others = others(&backups, &asked, command);
+    let problems: Vec<(String, String)> = names
+        .iter()
+        .filter_map(|name| {
+            let problem = backups.record.targets.get(name)?.problem.clone()?;
+            Some((name.clone(), problem))
+        })
+        .collect();
+    if session.terminal.json {
+        let sets: Vec<_> = listed.iter().map(document).collect();
+        let document = json!({ "command": "backup list", "clock_synchronized": backups.synchronized, "sets": sets,
+            "schedule": settings.backup.schedule, "enabled": settings.backup.enabled,
+            "others": others.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "targets": names, "problems": problems.iter().map(|(target, why)| json!({ "target": target, "problem": why }))
+                .collect::<Vec<_>>() });
+        json_out::document(session.terminal, &document);
+    } else {
+        show::listed(
+            session.terminal,
+            &listed,
+            &session.clock(),
+            backups.synchronized,
+            settings.backup.enabled,
+        );
+        show::others(session.terminal, &others);
+        for (target, why) in problems {
+            session.terminal.say(format!("{} {why}", session.terminal.talk.bad(&format!("{target}:"))));
+        }
+    }
+    Ok(exit::DONE)
+}
+
+/// Archives here of sets that the config does not have: what restores replaced, and what once was a set.
+fn others(
+    backups: &Backups<'_, '_, '_>,
+    asked: &BTreeMap<String, Inventory>,
+    command: &cli::BackupList,
+) -> Vec<ArchiveName> {
+    let known = backups.settings.backup_sets();
+    let local = asked.get(LOCAL).into_iter().flatten().filter(|(_, files)| files.manifest.is_some());
+    let mut others: Vec<ArchiveName> = local
+        .map(|(name, _)| name.clone())
+        .filter(|name| !known.keys().any(|set| set.as_str() == name.set().as_str()))
+        .collect();
+    others.retain(|_| command.sets.sets.is_empty());
+    others.reverse();
+    others
+}
+
+/// The archives in a directory of this machine, by names and sizes alone.
+pub(super) fn here(host: &dyn Inspect, directory: &str) -> pitool_host::Result<Inventory> {
+    let mut files = Vec::new();
+    for name in host.list(directory)?.unwrap_or_default() {
+        let found = host.stat(&format!("{directory}/{name}"))?;
+        if let Some(stat) = found.filter(|stat| stat.file_type == FileType::File) {
+            files.push(Stored { name, size: stat.size });
+        }
+    }
+    Ok(inventory(&files))
+}
+
+fn one(
+    backups: &Backups<'_, '_, '_>,
+    set: &str,
+    names: &[String],
+    asked: &BTreeMap<String, Inventory>,
+) -> Listed {
+    let known = backups.record.sets.get(set).cloned().unwrap_or_default();
+    let own = backups.sets.iter().find(|(name, _)| name.as_str() == set);
+    let time =
+        own.and_then(|(_, set)| set.time.clone()).unwrap_or_else(|| backups.settings.backup.time.clone());
+    let success = known.success.as_ref().map(|deed| deed.time);
+    let last = success.or(known.since);
+    let due = due(&time, last, &backups.now, backups.synchronized);
+    let drilled = known.drill_success.as_ref().map(|deed| deed.time).or(known.since);
+    let drill_due =
+        super::due::due(&backups.settings.backup.drill_time, drilled, &backups.now, backups.synchronized);
+    let mut rows: BTreeMap<ArchiveName, Row> = BTreeMap::new();
+    for target in names {
+        let record = backups.record.targets.get(target).cloned().unwrap_or_default();
+        for name in archives(set, asked.get(target), &record) {
+            let detail = record.archives.get(&name.to_string());
+            let files = asked.get(target).and_then(|there| there.get(&name)).copied().unwrap_or_default();
+            let size = files.data.map(|(_, size)| size).or(detail.map(|detail| detail.size)).unwrap_or(0);
+            let row = rows.entry(name.clone()).or_insert_with(|| Row {
+                name,
+                size,
+                bytes: None,
+                refers_to: None,
+                targets: BTreeMap::new(),
+            });
+            row.bytes = row.bytes.or(detail.map(|detail| detail.bytes));
+            row.refers_to = row.refers_to.clone().or(detail.and_then(|detail| detail.refers_to.clone()));
+            let known = match detail {
+                None => Known::Unverified,
+                Some(detail) if detail.damaged => Known::Damaged,
+                Some(_) => Known::Verified,
+            };
+            row.targets.insert(target.clone(), known);
+        }
+    }
+    let archives = rows.into_values().rev().collect();
+    Listed { set: set.to_owned(), due, drill_due, run: known.run, success, drill: known.drill, archives }
+}
+
+/// The names of the archives of a set at a target: those that are there, where it was asked, else those that are known.
+fn archives(set: &str, there: Option<&Inventory>, known: &TargetRecord) -> BTreeSet<ArchiveName> {
+    match there {
+        Some(inventory) => {
+            let complete = inventory.iter().filter(|(_, files)| files.manifest.is_some());
+            complete.map(|(name, _)| name).filter(|name| name.set().as_str() == set).cloned().collect()
+        }
+        None => known
+            .archives
+            .keys()
+            .filter_map(|name| name.parse().ok())
+            .filter(|name: &ArchiveName| name.set().as_str() == set)
+            .collect(),
+    }
+}
+
+fn document(listed: &Listed) -> serde_json::Value {
+    let moment = |time: &Option<jiff::Zoned>| time.as_ref().map(|time| time.timestamp().to_string());
+    let archives: Vec<_> = listed
+        .archives
+        .iter()
+        .map(|row| {
+            json!({ "name": row.name, "time": row.name.time().to_string(), "size": row.size, "bytes": row.bytes,
+                "unchanged_since": row.refers_to, "targets": row.targets })
+        })
+        .collect();
+    json!({ "name": listed.set, "next": moment(&listed.due.next), "overdue_since": moment(&listed.due.overdue),
+        "missed": listed.due.missed, "drill_overdue_since": moment(&listed.drill_due.overdue),
+        "last_run": listed.run, "last_success": listed.success.map(|time| time.to_string()),
+        "last_drill": listed.drill, "archives": archives })
+}

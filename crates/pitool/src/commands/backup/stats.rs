@@ -1,0 +1,74 @@
+//! `pitool backup stats`: sizes, counts and times.
+
+use pitool_backup::ArchiveName;
+use serde_json::json;
+
+use super::Backups;
+use super::list::here;
+use crate::cli;
+use crate::exit;
+use crate::failure::Result;
+use crate::render::{backup as show, json as json_out};
+use crate::session::Session;
+
+/// The figures of one set.
+pub(crate) struct Figures {
+    /// The set.
+    pub(crate) set: String,
+    /// How many archives there are here, and how many of them are notes.
+    pub(crate) archives: usize,
+    /// How many of them are notes about another one.
+    pub(crate) notes: usize,
+    /// How many bytes they have on the disk.
+    pub(crate) size: u64,
+    /// How many bytes the newest one restores.
+    pub(crate) bytes: u64,
+    /// How many files it has.
+    pub(crate) files: u64,
+    /// How long the last run took, in seconds.
+    pub(crate) run_seconds: Option<f64>,
+    /// How long the last drill took: what a restore will take.
+    pub(crate) drill_seconds: Option<f64>,
+}
+
+/// Shows.
+pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupSets) -> Result<u8> {
+    let backups = Backups::new(session, &command.sets)?;
+    let directory = backups.settings.backup.directory.as_str();
+    let inventory = here(session.inspect(), directory)?;
+    let figures: Vec<Figures> = backups
+        .sets
+        .keys()
+        .map(|set| {
+            let of_set = |name: &ArchiveName| name.set().as_str() == set.as_str();
+            let there: Vec<_> =
+                inventory.iter().filter(|(name, files)| of_set(name) && files.manifest.is_some()).collect();
+            let size = there.iter().flat_map(|(_, files)| [files.data, files.manifest]).flatten();
+            let known = backups.record.sets.get(set.as_str()).cloned().unwrap_or_default();
+            Figures {
+                set: set.to_string(),
+                archives: there.len(),
+                notes: there.iter().filter(|(_, files)| files.data.is_none()).count(),
+                size: size.map(|(_, size)| size).sum(),
+                bytes: known.success.as_ref().map_or(0, |deed| deed.bytes),
+                files: known.success.as_ref().map_or(0, |deed| deed.files),
+                run_seconds: known.run.as_ref().map(|deed| deed.seconds),
+                drill_seconds: known.drill.as_ref().map(|deed| deed.seconds),
+            }
+        })
+        .collect();
+    if session.terminal.json {
+        let sets: Vec<_> = figures
+            .iter()
+            .map(|one| {
+                json!({ "name": one.set, "archives": one.archives, "notes": one.notes, "size": one.size,
+                    "bytes": one.bytes, "files": one.files, "run_seconds": one.run_seconds,
+                    "drill_seconds": one.drill_seconds })
+            })
+            .collect();
+        json_out::document(session.terminal, &json!({ "command": "backup stats", "sets": sets }));
+    } else {
+        show::figures(session.terminal, &figures);
+    }
+    Ok(exit::DONE)
+}
