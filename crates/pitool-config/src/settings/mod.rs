@@ -8,6 +8,7 @@ mod common;
 mod docker;
 mod monitoring;
 mod security;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -22,6 +23,10 @@ pub use monitoring::{Journal, JournalStorage, Monitoring};
 pub use security::{
     Fail2ban, Firewall, Policy, Protocol, PublishedPorts, RootLogin, Rule, RulePolicy, Security, Ssh, Updates,
 };
+pub use watch::{
+    AlertLevel, AlertRule, Alerts, Limits, Mail, MailSecurity, MonitorService, Ntfy, Pings, Slack,
+    StatusPage, Webhook,
+};
 
 use crate::values::AppName;
 
@@ -35,7 +40,7 @@ pub struct Settings {
     pub security: Security,
     /// The container engine.
     pub docker: Docker,
-    /// Tools to look at the machine, and its logs.
+    /// What looks at the machine: tools, logs, the service that watches it and tells you.
     pub monitoring: Monitoring,
     /// The web server in front of the apps.
     pub app: App,

@@ -9,10 +9,10 @@ mod system;
 
 pub use key::PublicKey;
 pub use names::{
-    AppName, Comment, EnvName, EnvValue, FullName, HostName, MailAddress, PackageName, ServerName, UserName,
-    Word,
+    AppName, Comment, EnvName, EnvValue, FullName, HostName, MailAddress, PackageName, ServerName, Template,
+    UserName, Word,
 };
-pub use net::{Cidr, Port, Ports, Source, Url};
+pub use net::{Address, Cidr, Port, Ports, Source, Url};
 pub use paths::{AbsolutePath, UnixShell};
 pub use quantity::{Duration, Size, TimeOfDay};
 pub use system::{Locale, Swap, SysctlKey, SysctlValue, TimeZone};

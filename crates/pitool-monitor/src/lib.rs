@@ -1,0 +1,23 @@
+//! Watches the machine and tells: checks, metrics, alerts, the status page.
+//!
+//! One way: [`sample`] looks (files through [`pitool_host::Inspect`], the rest through [`system`]), [`check`] judges, and what was
+//! judged is shown by `pitool health`, served by [`service`] as metrics and as a page, and told by [`alert`]. Only looking and
+//! telling touch the world; judging, deciding whom to tell and rendering are pure.
+//!
+//! Start reading at [`sample`], then [`check`], then [`service`].
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a service has sockets, threads and a clock of its own; what it reads of the machine goes through Inspect"
+)]
+
+pub mod check;
+pub mod checks;
+pub mod docker;
+pub mod http;
+pub mod kernel;
+pub mod records;
+pub mod sample;
+pub mod setup;
+pub mod system;
+pub mod units;
