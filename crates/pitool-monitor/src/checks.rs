@@ -5,7 +5,7 @@ pub(crate) mod machine;
 pub(crate) mod services;
 pub(crate) mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// A share as people read it.
 pub(crate) fn percent(share: f64) -> f64 {

@@ -11,13 +11,24 @@
     reason = "a service has sockets, threads and a clock of its own; what it reads of the machine goes through Inspect"
 )]
 
+pub mod alert;
 pub mod check;
 pub mod checks;
 pub mod docker;
+pub mod event;
+pub mod history;
 pub mod http;
 pub mod kernel;
+pub mod metrics;
+pub mod ping;
 pub mod records;
 pub mod sample;
+pub mod server;
 pub mod setup;
+pub mod sink;
+pub mod state;
+pub mod status;
 pub mod system;
+mod tls;
 pub mod units;
+mod web;
