@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::checks::percent;
 use crate::kernel::cpu::Times;
 use crate::sample::Sample;
+use crate::status::Lines;
 
 /// Between two points.
 pub const STEP: Duration = Duration::from_secs(300);
@@ -95,9 +96,16 @@ impl History {
         }
     }
 
-    /// One line of the history, oldest first.
-    pub fn line(&self, of: fn(&Point) -> Option<f32>) -> Vec<Option<f32>> {
-        self.points.iter().map(of).collect()
+    /// The lines to be drawn.
+    pub fn lines(&self) -> Lines {
+        let line = |of: fn(&Point) -> Option<f32>| self.points.iter().map(of).collect();
+        Lines {
+            temperature: line(|point| point.temperature),
+            memory: line(|point| point.memory),
+            disk: line(|point| point.disk),
+            cpu: line(|point| point.cpu),
+            load: line(|point| point.load),
+        }
     }
 
     /// Bytes written in the time that is known, and that time.

@@ -3,11 +3,14 @@
 //! What could not be found out is an `Err` with the reason, so that no check takes silence for health.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use pitool_host::{Command, Inspect};
 use serde::{Deserialize, Serialize};
 
+use crate::check::{Report, judge};
 use crate::docker::{self, Docker};
 use crate::kernel::cpu::{self, Times};
 use crate::kernel::disk::{self, Emmc, Ext4};
@@ -70,7 +73,7 @@ pub struct Sample {
     /// When.
     pub taken: Timestamp,
     /// Time that never goes back, for rates.
-    pub monotonic: std::time::Duration,
+    pub monotonic: Duration,
     /// Processor time since boot.
     pub cpu: Reading<Times>,
     /// How many processors there are.
@@ -121,6 +124,32 @@ pub struct Sample {
     pub reboot: Option<String>,
     /// What the caller knows.
     pub known: Known,
+}
+
+/// Looks at the machine on its own: for rates it looks at the processors twice, a tenth of a second apart or more.
+pub fn look(host: &dyn Inspect, system: &dyn System, setup: &Setup, known: Known) -> (Sample, Report) {
+    let times = || required(host, "/proc/stat").map(|text| cpu::stat(&text).all);
+    let (started, first) = (system.monotonic(), times());
+    let mut sample = Sample::take(host, system, setup, known);
+    std::thread::sleep(BETWEEN.saturating_sub(system.monotonic().saturating_sub(started)));
+    sample.cpu = times();
+    let before = Sample { cpu: first, ..sample.clone() };
+    let report = judge(&sample, Some(&before), setup);
+    (sample, report)
+}
+
+/// Processor time is counted in hundredths of a second: ten of them are the least that says something.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// Whether a pitool is changing the machine right now: somebody holds the lock of runs, as /proc/locks tells without touching it.
+pub fn run_at_work(host: &dyn Inspect) -> bool {
+    let Ok(file) = std::fs::metadata("/run/pitool/lock") else { return false };
+    let inode = format!(":{}", file.ino());
+    let locks = text(host, "/proc/locks").unwrap_or_default();
+    locks.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        words.next() == Some("FLOCK") && words.nth(3).is_some_and(|place| place.ends_with(&inode))
+    })
 }
 
 /// The kernel's ways to ask for mounts: pid 1's, because a service's own view is made read-only by its hardening.

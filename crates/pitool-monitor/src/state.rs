@@ -90,6 +90,12 @@ impl State {
         start
     }
 
+    /// The service is told to stop.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.changed = true;
+    }
+
     /// Counts one event.
     pub fn count(&mut self, event: Event, now: Timestamp) {
         let count = self.events.entry(event).or_default();

@@ -11,7 +11,7 @@ use crate::docker::{Container, Docker};
 use crate::event::Event;
 use crate::kernel::pi::Throttled;
 use crate::records::{BackupSet, Certificate};
-use crate::sample::{Sample, Updates};
+use crate::sample::{Drift, Sample, Updates};
 use crate::state::{Count, State};
 
 /// The version of what is written as JSON; fields may be added within one.
@@ -84,6 +84,21 @@ pub struct Job {
     pub next: Timestamp,
 }
 
+/// The last 24 hours, a value every five minutes, oldest first; what was not known then is null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lines {
+    /// Degrees Celsius.
+    pub temperature: Vec<Option<f32>>,
+    /// Percent of memory.
+    pub memory: Vec<Option<f32>>,
+    /// Percent of the root disk.
+    pub disk: Vec<Option<f32>>,
+    /// Percent of processor time.
+    pub cpu: Vec<Option<f32>>,
+    /// Load of five minutes.
+    pub load: Vec<Option<f32>>,
+}
+
 /// Alerts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AlertStatus {
@@ -132,7 +147,7 @@ pub struct Status {
     pub disks: Vec<DiskStatus>,
     /// eMMC, by device: percent of its life used.
     pub emmc: BTreeMap<String, u8>,
-    /// Bytes written to all disks each day, as far as the last 24 hours tell.
+    /// Bytes written to all disks in a day, as far as the last 24 hours tell.
     pub written_daily: Option<u64>,
     /// Containers.
     pub containers: Vec<ContainerStatus>,
@@ -142,12 +157,18 @@ pub struct Status {
     pub backups: BTreeMap<String, BackupSet>,
     /// Updates.
     pub updates: Option<Updates>,
+    /// How the machine differs from its config, where it does.
+    #[serde(default)]
+    pub drift: Option<Drift>,
     /// Runs, newest first.
     pub runs: Vec<Run>,
     /// What is due, soonest first.
     pub jobs: Vec<Job>,
     /// Alerts.
     pub alerts: AlertStatus,
+    /// The last 24 hours.
+    #[serde(default)]
+    pub history: Lines,
 }
 
 impl Status {
@@ -203,9 +224,11 @@ impl Status {
             certificates: sample.certificates.clone().ok().flatten().unwrap_or_default(),
             backups: sample.backups.clone().ok().flatten().unwrap_or_default(),
             updates: sample.known.updates.clone().and_then(Result::ok),
+            drift: sample.known.drift.clone().and_then(Result::ok).flatten(),
             runs: Vec::new(),
             jobs: Vec::new(),
             alerts: AlertStatus { told: state.told.clone(), ..AlertStatus::default() },
+            history: Lines::default(),
         }
     }
 }

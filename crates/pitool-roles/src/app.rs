@@ -23,6 +23,7 @@ use pitool_host::Facts;
 use pitool_resources::{Check, Directory, File, Link, Package, Seed, Unit};
 
 use crate::accounts;
+use crate::monitoring;
 use crate::proofs::{SiteConfigured, SiteHealthy, UnitRunning};
 use crate::templates::text;
 use crate::{Kind, Wishes};
@@ -129,6 +130,7 @@ fn quoted(value: &str) -> String {
 struct SiteConf<'a> {
     server_name: String,
     default: bool,
+    status: bool,
     upstream: Option<String>,
     root: Option<&'a str>,
     body_size: u64,
@@ -137,10 +139,12 @@ struct SiteConf<'a> {
 }
 
 impl<'a> SiteConf<'a> {
-    fn of(site: &'a Site) -> Self {
+    fn of(site: &'a Site, status: bool) -> Self {
         let names: Vec<&str> = site.server_name.iter().map(AsRef::as_ref).collect();
         Self {
             default: names.is_empty(),
+            // On the bare address only, which needs no name of anybody's.
+            status: status && names.is_empty(),
             server_name: if names.is_empty() { "_".to_owned() } else { names.join(" ") },
             upstream: site.upstream.then(|| format!("http://127.0.0.1:{}", site.upstream_port)),
             root: site.root.as_ref().map(|root| root.as_str()),
@@ -149,6 +153,12 @@ impl<'a> SiteConf<'a> {
             websocket: site.websocket,
         }
     }
+}
+
+#[derive(Template)]
+#[template(path = "app/bare.conf", escape = "none")]
+struct BareConf {
+    status: bool,
 }
 
 fn web_server(settings: &Settings, wishes: &mut Wishes) {
@@ -163,6 +173,11 @@ fn web_server(settings: &Settings, wishes: &mut Wishes) {
     let common = include_str!("../templates/app/pitool.conf");
     let common = File::new("/etc/nginx/conf.d/pitool.conf", common).checked_by(Check::Nginx);
     go_live(common.into(), wishes);
+    let status = settings.monitoring.page.enabled && settings.monitoring.service.enabled;
+    if status {
+        // Before the site that includes it; nginx is told of it with that site.
+        go_live(monitoring::status_snippet(&settings.monitoring).into(), wishes);
+    }
     // nginx-common makes this link when it is first installed.
     let shipped = Link::absent(format!("{ENABLED}/default"))
         .shipped_by("nginx", &format!("{SITES}/default"))
@@ -174,19 +189,19 @@ fn web_server(settings: &Settings, wishes: &mut Wishes) {
     let (default, named): (Vec<_>, Vec<_>) =
         settings.apps.iter().partition(|(_, site)| site.server_name.is_empty());
     for (name, site) in named {
-        for part in site_of(name.as_str(), text(&SiteConf::of(site))) {
+        for part in site_of(name.as_str(), text(&SiteConf::of(site, status))) {
             go_live(part, wishes);
         }
     }
     if default.is_empty() {
-        for part in site_of(BARE, include_str!("../templates/app/bare.conf").to_owned()) {
+        for part in site_of(BARE, text(&BareConf { status })) {
             go_live(part, wishes);
         }
     } else {
         go_live(Link::absent(format!("{ENABLED}/{BARE}")).checked_by(Check::Nginx).into(), wishes);
     }
     for (name, site) in default {
-        for part in site_of(name.as_str(), text(&SiteConf::of(site))) {
+        for part in site_of(name.as_str(), text(&SiteConf::of(site, status))) {
             go_live(part, wishes);
         }
     }

@@ -14,6 +14,7 @@ mod journal;
 mod kernel;
 mod locale;
 mod logrotate;
+mod monitor;
 mod nginx;
 mod sshd;
 mod swap;
@@ -35,6 +36,7 @@ pub use journal::JournalKept;
 pub use kernel::{KernelValue, KernelValueAtBoot};
 pub use locale::LocaleUsable;
 pub use logrotate::LogsRotated;
+pub use monitor::MonitorAnswers;
 pub use nginx::{SiteConfigured, SiteHealthy};
 pub use sshd::{SshdListens, SshdValue};
 pub use swap::SwapSpace;
@@ -81,6 +83,7 @@ questions!(
     LocaleUsable,
     LogsRotated,
     MemoryCgroup,
+    MonitorAnswers,
     PublishedPortsGuarded,
     SiteConfigured,
     SiteHealthy,

@@ -103,7 +103,7 @@ fn backups(sample: &Sample, setup: &Setup, report: &mut Report) {
                 let seconds = seconds_since(sample.taken, *success);
                 let failed = last_failure.is_some_and(|failure| failure > *success);
                 let words = format!(
-                    "the last good one is {} old{}",
+                    "last good one {} old{}",
                     age(seconds),
                     if failed { ", and the last try failed" } else { "" }
                 );
@@ -127,7 +127,7 @@ fn backups(sample: &Sample, setup: &Setup, report: &mut Report) {
                 Finding::high(
                     "drill",
                     seconds as f64,
-                    format!("the last rehearsed restore is {} ago", age(seconds)),
+                    format!("last rehearsed {} ago", age(seconds)),
                     warn,
                     None,
                 )
@@ -171,7 +171,10 @@ fn updates(sample: &Sample, setup: &Setup, report: &mut Report) {
         Some(Ok(updates)) => {
             let words = match updates.pending {
                 0 => "none is pending".to_owned(),
-                pending => format!("{pending} pending, {} of them for security", updates.security),
+                pending => format!(
+                    "{pending} pending, {} for security",
+                    if updates.security == 0 { "none".to_owned() } else { updates.security.to_string() }
+                ),
             };
             let finding = Finding::high("updates", f64::from(updates.pending), words, f64::from(warn), None);
             // Security updates come by themselves within a day; where nothing installs them, one is one too many.

@@ -107,12 +107,12 @@ impl Mount {
         ];
         const PLACES: [&str; 6] =
             ["/dev", "/proc", "/sys", "/var/lib/docker", "/var/lib/containers/storage", "/run/credentials"];
-        let under = |place: &&str| {
-            let below = self.point.strip_prefix(*place).is_some_and(|rest| rest.starts_with('/'));
+        let under = |place: &str| {
+            let below = self.point.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
             // Docker's own data may be a disk of its own: only what is below it is a container's.
-            below || (self.point == **place && !place.starts_with("/var") && !place.starts_with("/run"))
+            below || (self.point == place && !place.starts_with("/var") && !place.starts_with("/run"))
         };
-        !KINDS.contains(&self.kind.as_str()) && !PLACES.iter().any(|place| under(&place))
+        !KINDS.contains(&self.kind.as_str()) && !PLACES.iter().any(|place| under(place))
     }
 
     /// Whether another machine holds it: asking it how full it is can take for ever.

@@ -53,7 +53,7 @@ pub fn write(status: &Status, text: &mut Exposition) {
             "What the Pi's firmware says of power and heat, now and since boot.",
         );
         for power in Power::ALL {
-            let name = power.words().replace(' ', "_").replace('-', "_");
+            let name = power.words().replace([' ', '-'], "_");
             metric.value(&[("state", &name), ("when", "now")], flag(bits.now(power)));
             metric.value(&[("state", &name), ("when", "boot")], flag(bits.since_boot(power)));
         }

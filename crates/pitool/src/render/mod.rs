@@ -4,6 +4,7 @@
 //! commands hand over values; what they look like is decided here, and only [`Terminal`] writes.
 
 pub mod failure;
+pub mod health;
 pub mod history;
 pub mod json;
 pub mod plan;

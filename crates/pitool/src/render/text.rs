@@ -137,6 +137,11 @@ impl Clock {
         Self(zone.unwrap_or(TimeZone::UTC))
     }
 
+    /// The zone.
+    pub fn zone(&self) -> TimeZone {
+        self.0.clone()
+    }
+
     /// The same for the middle of a sentence, where no line may break in it.
     pub fn tell(&self, time: &str) -> String {
         self.show(time).replace(' ', &GLUE.to_string())
