@@ -16,6 +16,9 @@ _pitool() {
             ",$1")
                 cmd="pitool"
                 ;;
+            pitool,alert)
+                cmd="pitool__subcmd__alert"
+                ;;
             pitool,apply)
                 cmd="pitool__subcmd__apply"
                 ;;
@@ -25,11 +28,20 @@ _pitool() {
             pitool,config)
                 cmd="pitool__subcmd__config"
                 ;;
+            pitool,doctor)
+                cmd="pitool__subcmd__doctor"
+                ;;
             pitool,facts)
                 cmd="pitool__subcmd__facts"
                 ;;
+            pitool,health)
+                cmd="pitool__subcmd__health"
+                ;;
             pitool,history)
                 cmd="pitool__subcmd__history"
+                ;;
+            pitool,monitor)
+                cmd="pitool__subcmd__monitor"
                 ;;
             pitool,plan)
                 cmd="pitool__subcmd__plan"
@@ -37,8 +49,20 @@ _pitool() {
             pitool,rollback)
                 cmd="pitool__subcmd__rollback"
                 ;;
+            pitool,status)
+                cmd="pitool__subcmd__status"
+                ;;
+            pitool__subcmd__alert,ping)
+                cmd="pitool__subcmd__alert__subcmd__ping"
+                ;;
+            pitool__subcmd__alert,test)
+                cmd="pitool__subcmd__alert__subcmd__test"
+                ;;
             pitool__subcmd__config,check)
                 cmd="pitool__subcmd__config__subcmd__check"
+                ;;
+            pitool__subcmd__config,forward)
+                cmd="pitool__subcmd__config__subcmd__forward"
                 ;;
             pitool__subcmd__config,import)
                 cmd="pitool__subcmd__config__subcmd__import"
@@ -59,8 +83,86 @@ _pitool() {
 
     case "${cmd}" in
         pitool)
-            opts="-q -v -h -V --config --root --json --color --quiet --verbose --help --version plan apply rollback history facts config completions"
+            opts="-q -v -h -V --config --root --json --color --quiet --verbose --help --version plan apply rollback history facts health status monitor alert doctor config completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__alert)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help test ping"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__alert__subcmd__ping)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help heartbeat backup drill renewal start success fail"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__alert__subcmd__test)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -137,7 +239,7 @@ _pitool() {
             return 0
             ;;
         pitool__subcmd__config)
-            opts="-q -v -h --config --root --json --color --quiet --verbose --help init check show schema import"
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help init check show schema forward import"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -164,6 +266,32 @@ _pitool() {
             ;;
         pitool__subcmd__config__subcmd__check)
             opts="-q -v -h --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__config__subcmd__forward)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help alloy fluent-bit"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -300,7 +428,59 @@ _pitool() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pitool__subcmd__doctor)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pitool__subcmd__facts)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__health)
             opts="-q -v -h --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -352,6 +532,36 @@ _pitool() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pitool__subcmd__monitor)
+            opts="-q -v -h --setup --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --setup)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pitool__subcmd__plan)
             opts="-q -v -h --diff --prune --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -380,6 +590,32 @@ _pitool() {
             ;;
         pitool__subcmd__rollback)
             opts="-q -v -h --check --diff --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__status)
+            opts="-q -v -h --html --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

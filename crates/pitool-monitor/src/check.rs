@@ -188,35 +188,6 @@ impl Report {
     }
 }
 
-/// Names of every check, for the config.
-pub const NAMES: [&str; 25] = [
-    "cpu",
-    "load",
-    "memory",
-    "swap",
-    "disk",
-    "inodes",
-    "filesystem",
-    "card",
-    "temperature",
-    "power",
-    "clock",
-    "units",
-    "service",
-    "docker",
-    "container",
-    "memory-limit",
-    "ports",
-    "web",
-    "app",
-    "certificate",
-    "backup",
-    "drill",
-    "reboot",
-    "updates",
-    "config",
-];
-
 /// Judges a sample. `before` is an earlier one, for what is a rate.
 pub fn judge(sample: &Sample, before: Option<&Sample>, setup: &Setup) -> Report {
     let mut report = Report { taken: sample.taken, findings: Vec::new(), absent: Vec::new() };

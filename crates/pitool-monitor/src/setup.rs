@@ -106,7 +106,6 @@ impl Expected {
         let security = &settings.security;
         let mut units = vec!["ssh.service".to_owned()];
         let mut expect = |wanted: bool, unit: &str| units.extend(wanted.then(|| unit.to_owned()));
-        expect(security.firewall.enabled, "ufw.service");
         expect(security.fail2ban.enabled, "fail2ban.service");
         expect(settings.docker.enabled, "docker.service");
         expect(settings.app.enabled, "nginx.service");

@@ -30,12 +30,14 @@ pub enum Sink {
 impl Sink {
     /// Every sink of the config.
     pub fn all(alerts: &Alerts) -> Vec<Self> {
-        let mut sinks = Vec::new();
-        sinks.extend(alerts.ntfy.clone().map(Self::Ntfy));
-        sinks.extend(alerts.webhook.clone().map(Self::Webhook));
-        sinks.extend(alerts.slack.clone().map(Self::Slack));
-        sinks.extend(alerts.mail.clone().map(Self::Mail));
-        sinks
+        let sink = |name: &str| match name {
+            "ntfy" => Some(Self::Ntfy(alerts.ntfy.clone())),
+            "webhook" => Some(Self::Webhook(alerts.webhook.clone())),
+            "slack" => Some(Self::Slack(alerts.slack.clone())),
+            "mail" => Some(Self::Mail(alerts.mail.clone())),
+            _ => None,
+        };
+        alerts.sinks().into_iter().filter_map(sink).collect()
     }
 
     /// Its name, as in the config.

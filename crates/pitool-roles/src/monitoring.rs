@@ -53,9 +53,8 @@ struct MonitorUnit {
 fn service(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     let monitoring = &settings.monitoring;
     let setup = Setup::of(settings, facts);
-    let told = &monitoring.alerts;
     let pings = monitoring.pings.heartbeat_file.is_some();
-    let sinks = told.ntfy.is_some() || told.webhook.is_some() || told.slack.is_some() || told.mail.is_some();
+    let sinks = !monitoring.alerts.sinks().is_empty();
     let unit = MonitorUnit {
         textfile: monitoring.service.textfile.as_ref().map(ToString::to_string),
         local: monitoring.service.listen.ip().is_loopback() && !pings && !sinks,
@@ -63,8 +62,8 @@ fn service(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     wishes.want(Directory::new("/etc/pitool"));
     // What came from a config can be written as one; the snapshots would show an empty file.
     let setup = format!(
-        "# Managed by pitool (role monitoring): what the service pitool-monitor watches. Edits are replaced; change\n\
-         # /etc/pitool/pitool.toml instead.\n{}",
+        "# Managed by pitool (role monitoring). Edits are replaced; change /etc/pitool/pitool.toml instead.\n\
+         # What the service pitool-monitor watches.\n{}",
         setup.to_toml().unwrap_or_default()
     );
     let setup = File::new(setup::PATH, setup);

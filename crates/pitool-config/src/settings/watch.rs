@@ -22,7 +22,8 @@ pub struct MonitorService {
     /// Who may ask besides this machine itself, where `listen` is an address that others reach.
     #[schemars(example = serde_json::json!(["192.168.1.0/24"]))]
     pub allow: Vec<Cidr>,
-    /// A file with a token that everybody who asks must send (`Authorization: Bearer …`). None is asked for where unset.
+    /// A file with a token that whoever asks from another machine must send (`Authorization: Bearer …`). None is asked for
+    /// where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/etc/pitool/metrics-token")]
     pub token_file: Option<AbsolutePath>,
@@ -121,18 +122,14 @@ pub struct Alerts {
     pub level: AlertLevel,
     /// Checks that are told otherwise, by their names.
     pub checks: BTreeMap<Word, AlertRule>,
-    /// A push message through ntfy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ntfy: Option<Ntfy>,
-    /// A request to an address of yours.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<Webhook>,
-    /// A message in a Slack channel, or in whatever takes Slack's incoming webhooks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub slack: Option<Slack>,
-    /// A mail.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mail: Option<Mail>,
+    /// A push message through ntfy, where `url` or `url_file` is set.
+    pub ntfy: Ntfy,
+    /// A request to an address of yours, where `url` or `url_file` is set.
+    pub webhook: Webhook,
+    /// A message in a Slack channel, or in whatever takes Slack's incoming webhooks, where `url_file` is set.
+    pub slack: Slack,
+    /// A mail, where `server` is set.
+    pub mail: Mail,
 }
 
 impl Default for Alerts {
@@ -142,11 +139,24 @@ impl Default for Alerts {
             repeat: Duration::from_hours(12),
             level: AlertLevel::default(),
             checks: BTreeMap::new(),
-            ntfy: None,
-            webhook: None,
-            slack: None,
-            mail: None,
+            ntfy: Ntfy::default(),
+            webhook: Webhook::default(),
+            slack: Slack::default(),
+            mail: Mail::default(),
         }
+    }
+}
+
+impl Alerts {
+    /// The names of the sinks that are set.
+    pub fn sinks(&self) -> Vec<&'static str> {
+        let set = [
+            ("ntfy", self.ntfy.url.is_some() || self.ntfy.url_file.is_some()),
+            ("webhook", self.webhook.url.is_some() || self.webhook.url_file.is_some()),
+            ("slack", self.slack.url_file.is_some()),
+            ("mail", self.mail.server.is_some()),
+        ];
+        set.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect()
     }
 }
 

@@ -209,18 +209,18 @@ fn units_that_do_not_run() {
             (unit.active, unit.sub) = ((*active).to_owned(), (*sub).to_owned());
         }
     }
-    units.retain(|unit| unit.unit != "ufw.service" && unit.unit != "cron.service");
+    units.retain(|unit| unit.unit != "fail2ban.service" && unit.unit != "cron.service");
     units.push(Unit {
         unit: "mnt.mount".into(),
         load: "loaded".into(),
         active: "failed".into(),
         ..Unit::default()
     });
-    sample.unit_files = vec!["ufw.service".into()];
+    sample.unit_files = vec!["fail2ban.service".into()];
     let report = judge(&sample, None, &setup);
     assert_eq!(of(&report, "service[nginx]").value, "stopped");
     assert_eq!(of(&report, "service[docker]").value, "it ends and is started again and again");
-    assert_eq!(of(&report, "service[ufw]").level, Level::Fail);
+    assert_eq!(of(&report, "service[fail2ban]").level, Level::Fail);
     assert!(report.absent.iter().any(|absent| absent.why.starts_with("cron.service is not installed")));
     assert_eq!(of(&report, "units").value, "failed: mnt.mount");
     assert_eq!(of(&report, "web").needs.as_deref(), Some("service[nginx]"));
@@ -359,4 +359,17 @@ fn the_setup_survives_its_file() {
         "[monitoring.alerts.ntfy]\nurl = \"https://ntfy.sh/x\"\n[monitoring.alerts.checks.disk]\nwait = \"15m\"\n[apps.notes]\n",
     );
     assert_eq!(Setup::from_toml(&setup.to_toml().unwrap()).unwrap(), setup);
+}
+
+#[test]
+fn the_config_knows_every_check() {
+    let found = report("pi4", &Made::default(), "[apps.notes]\nserver_name = [\"x.org\"]\n");
+    let mut names: Vec<&str> = found.findings.iter().map(|finding| finding.check.as_str()).collect();
+    names.extend(found.absent.iter().map(|absent| absent.check.as_str()));
+    names.push("memory-limit");
+    names.sort_unstable();
+    names.dedup();
+    let mut known = pitool_config::CHECKS.to_vec();
+    known.sort_unstable();
+    assert_eq!(names, known);
 }

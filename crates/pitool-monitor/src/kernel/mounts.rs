@@ -70,7 +70,7 @@ fn unescaped(text: &str) -> String {
 }
 
 impl Mount {
-    /// Whether node_exporter counts it: not the kernel's own trees, nor containers' (its default filters).
+    /// Whether node_exporter counts it: not the kernel's own trees, nor containers' (Debian's filters).
     pub fn counts(&self) -> bool {
         const KINDS: [&str; 31] = [
             "autofs",
@@ -106,11 +106,11 @@ impl Mount {
             "nullfs",
         ];
         const PLACES: [&str; 6] =
-            ["/dev", "/proc", "/sys", "/var/lib/docker", "/var/lib/containers/storage", "/run/credentials"];
+            ["/dev", "/proc", "/run", "/sys", "/var/lib/docker", "/var/lib/containers/storage"];
         let under = |place: &str| {
             let below = self.point.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
             // Docker's own data may be a disk of its own: only what is below it is a container's.
-            below || (self.point == place && !place.starts_with("/var") && !place.starts_with("/run"))
+            below || (self.point == place && !place.starts_with("/var"))
         };
         !KINDS.contains(&self.kind.as_str()) && !PLACES.iter().any(|place| under(place))
     }
@@ -159,7 +159,8 @@ mod tests {
         assert!(mount("/var/lib/docker", "ext4", "/dev/sda1").is_disk());
         assert!(!mount("/var/lib/docker/overlay2/x/merged", "overlay", "overlay").counts());
         assert!(!mount("/dev/shm", "tmpfs", "tmpfs").counts());
-        assert!(mount("/run", "tmpfs", "tmpfs").counts() && !mount("/run", "tmpfs", "tmpfs").is_disk());
+        assert!(!mount("/run", "tmpfs", "tmpfs").counts());
+        assert!(mount("/tmp", "tmpfs", "tmpfs").counts() && !mount("/tmp", "tmpfs", "tmpfs").is_disk());
         assert!(!mount("/mnt", "nfs4", "nas:/x").is_disk(), "it could hang");
         assert!(mount("/devices", "ext4", "/dev/sda1").counts());
     }

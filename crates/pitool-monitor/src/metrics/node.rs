@@ -52,7 +52,7 @@ pub fn write(host: &dyn Inspect, system: &dyn System, units: Option<&[Unit]>, te
     if let Some(units) = units {
         let metric = text.metric("node_systemd_units", Kind::Gauge, "Summary of systemd unit states");
         for state in ["activating", "active", "deactivating", "failed", "inactive"] {
-            let count = units.iter().filter(|unit| unit.active == state && unit.load == "loaded").count();
+            let count = units.iter().filter(|unit| unit.active == state).count();
             metric.value(&[("state", state)], count as f64);
         }
     }
