@@ -8,6 +8,7 @@
 mod bad_days;
 mod contract;
 mod life;
+mod monitor;
 mod power;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     for suite in Suite::ALL {
         life::cases(&mut runner, &lab, suite, &deb);
         bad_days::cases(&mut runner, &lab, suite, &deb);
+        monitor::cases(&mut runner, &lab, suite, &deb);
         power::cases(&mut runner, &lab, suite, &deb);
     }
     runner.finish()

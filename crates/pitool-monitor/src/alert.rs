@@ -142,7 +142,9 @@ impl Watch {
         let mut messages = Vec::new();
         self.tracks.retain(|id, track| {
             let check = id.split('[').next().unwrap_or_default();
-            if present.contains(id) || silent(check) {
+            // These are not found out at the first look after a start; they do not go away.
+            let late = ["cpu", "config", "updates"].contains(&check);
+            if present.contains(id) || late || silent(check) {
                 return true;
             }
             if let Some((told, _)) = &track.told {

@@ -77,11 +77,6 @@ fn service(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     wishes.want(Unit::new("pitool-monitor.service").reads(reads));
     wishes.prove(UnitRunning { name: "pitool-monitor.service".into() });
     wishes.prove(MonitorAnswers { address: address(monitoring) });
-    if !sinks {
-        wishes.note(
-            "nobody is told when something breaks: name a sink in [monitoring.alerts], then `pitool alert test`",
-        );
-    }
 }
 
 /// Where this machine itself reaches the service.
