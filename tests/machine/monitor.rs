@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use pitool_testkit::machine::{Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
-use crate::{expect, installed};
+use crate::{expect, install, installed};
 
 /// Quick, so that a test need not wait; and the load of the machine that the box runs on is not the box's.
 const CONFIG: &str = r#"
@@ -84,7 +84,8 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         told_and_cleared(&machine, "systemctl stop nginx", "systemctl start nginx", "service[nginx]")
     });
     runner.case(&name("a disk fills: told, and its all-clear"), || {
-        machine.check("apt-get -qq install -y e2fsprogs >/dev/null 2>&1; truncate -s 64M /root/disk; mkfs.ext4 -qF /root/disk; \
+        install(&machine, "e2fsprogs")?;
+        machine.check("truncate -s 64M /root/disk && mkfs.ext4 -qF /root/disk && \
             test -e /dev/loop9 || mknod /dev/loop9 b 7 9; losetup /dev/loop9 /root/disk; mkdir -p /mnt/small; mount /dev/loop9 /mnt/small")?;
         let result = told_and_cleared(
             &machine,
@@ -253,7 +254,7 @@ fn page(machine: &Machine) -> Result<()> {
 }
 
 fn prometheus(machine: &Machine) -> Result<()> {
-    machine.check("apt-get -qq install -y prometheus >/dev/null 2>&1")?;
+    install(machine, "prometheus")?;
     let dir = "/usr/share/doc/pitool/prometheus";
     machine.check(&format!(
         "promtool check rules {dir}/rules.yml && cd {dir} && promtool test rules rules_test.yml"

@@ -66,7 +66,8 @@ const NEEDED: [&str; 18] = [
 const OWN: [&str; 2] = ["node_scrape_collector_duration_seconds", "node_scrape_collector_success"];
 
 pub(super) fn compare(machine: &Machine) -> Result<()> {
-    machine.check("apt-get -qq install -y prometheus-node-exporter prometheus >/dev/null 2>&1; systemctl stop prometheus; systemctl start prometheus-node-exporter; sleep 2")?;
+    crate::install(machine, "prometheus-node-exporter prometheus")?;
+    machine.check("systemctl stop prometheus; systemctl start prometheus-node-exporter; sleep 2")?;
     let text = machine.check("curl -s 127.0.0.1:9101/metrics")?.stdout;
     let lint = machine.sh("curl -s 127.0.0.1:9101/metrics | promtool check metrics 2>&1")?.stdout;
     // node_exporter's own names for memory are what promtool calls camelCase; they are the point.

@@ -222,11 +222,15 @@ fn rendering_is_quick() {
     assert!(started.elapsed().as_millis() < 1000, "{:?}", started.elapsed());
 }
 
-/// Writes the pages for a browser to look at: `PITOOL_PAGES=DIR cargo test -p pitool-monitor pages_for_a_browser`.
+/// Writes the pages, and what they are made from, for a browser to look at (tests/machine/page.rs):
+/// `PITOOL_PAGES=DIR cargo test -p pitool-monitor pages_for_a_browser`.
 #[test]
 fn pages_for_a_browser() {
     let Some(dir) = std::env::var_os("PITOOL_PAGES") else { return };
     let dir = std::path::PathBuf::from(dir);
-    std::fs::write(dir.join("well.html"), render(&status(false), &TimeZone::UTC)).unwrap();
-    std::fs::write(dir.join("ill.html"), render(&status(true), &TimeZone::UTC)).unwrap();
+    for (name, ill) in [("well", false), ("ill", true)] {
+        let status = status(ill);
+        std::fs::write(dir.join(format!("{name}.html")), render(&status, &TimeZone::UTC)).unwrap();
+        std::fs::write(dir.join(format!("{name}.json")), serde_json::to_vec(&status).unwrap()).unwrap();
+    }
 }
