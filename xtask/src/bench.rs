@@ -2,6 +2,8 @@
 //!
 //! Absolute times belong to this machine; what counts is the relation to the floor or the peer measured beside it.
 
+mod monitor;
+
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +14,9 @@ use crate::deb::{self, PACKAGE_LIMIT};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Only this part: `monitor`
+    #[arg(value_parser = ["monitor"])]
+    part: Option<String>,
     /// The Debian release of the boxes
     #[arg(long, default_value = "trixie")]
     suite: Suite,
@@ -34,6 +39,12 @@ pub(crate) fn task(args: &Args) -> Result<()> {
     lab.sweep()?;
     let package = deb::build()?;
     let mut rows = Vec::new();
+    if args.part.as_deref() == Some("monitor") {
+        monitor::rows(&lab, args.suite, &package.deb, args.rounds, &mut rows)?;
+        print(&rows, args.suite, 0);
+        ensure!(rows.iter().all(|row| row.met), "a target was missed");
+        return Ok(());
+    }
 
     let fresh = Machine::up(&lab, args.suite, &BoxOptions::named("bench"))?;
     fresh.copy_in(&package.deb, "/root/pitool.deb", 0o644)?;
@@ -52,6 +63,7 @@ pub(crate) fn task(args: &Args) -> Result<()> {
     let (first, packages) = first_runs(&lab, args.suite, &package.deb, fresh, &mut rows)?;
     no_change(&first, args.rounds, &mut rows)?;
     first.down()?;
+    monitor::rows(&lab, args.suite, &package.deb, args.rounds, &mut rows)?;
 
     let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / f64::from(1 << 20));
     rows.push(Row {

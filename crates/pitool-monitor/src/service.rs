@@ -113,8 +113,7 @@ pub fn run(
     let address = SocketAddr::new(setup.service.listen.ip(), setup.service.port.number());
     let listener = server::bind(address).map_err(|source| Error::Listen { address, source })?;
     let mut state = State::read(&host);
-    let boot = crate::kernel::text(&host, "/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let start = state.start(boot.trim(), host.now());
+    let start = state.start(&boot(&host), host.now());
     let sinks: Vec<String> = Sink::all(&setup.alerts).iter().map(|sink| sink.name().to_owned()).collect();
     let mut queue = Queue::read(&host, &sinks);
     if let Some(why) = back(start, &queue, &host, &zone) {
@@ -160,10 +159,24 @@ fn spawn(
     })?)
 }
 
+/// When pid 1 started, in hundredths of a second since the kernel did: soon after on a machine, at any time in a container.
+fn first_process(host: &dyn Inspect) -> Option<u64> {
+    let stat = crate::kernel::text(host, "/proc/1/stat")?;
+    // The name in brackets may hold anything; the start is the twentieth word after it, proc_pid_stat(5).
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// What tells this boot from every other: the kernel's, and pid 1's start, because a container has its own boots.
+fn boot(host: &dyn Inspect) -> String {
+    let kernel = crate::kernel::text(host, "/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{} {}", kernel.trim(), first_process(host).unwrap_or_default())
+}
+
 /// What to tell first after a boot, where there is something to tell.
 fn back(start: Start, queue: &Queue, host: &dyn Inspect, zone: &TimeZone) -> Option<String> {
     let booted = crate::kernel::text(host, "/proc/stat")
         .and_then(|text| crate::kernel::cpu::stat(&text).boot_time)
+        .map(|seconds| seconds + first_process(host).unwrap_or_default() / 100)
         .and_then(|seconds| jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok());
     let at = |time: jiff::Timestamp| crate::alert::message::clock(time, zone);
     let since = booted.map(|booted| format!(", back since {}", at(booted))).unwrap_or_default();
