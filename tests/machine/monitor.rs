@@ -85,8 +85,12 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     });
     runner.case(&name("a disk fills: told, and its all-clear"), || {
         install(&machine, "e2fsprogs")?;
-        machine.check("truncate -s 64M /root/disk && mkfs.ext4 -qF /root/disk && \
-            test -e /dev/loop9 || mknod /dev/loop9 b 7 9; losetup /dev/loop9 /root/disk; mkdir -p /mnt/small; mount /dev/loop9 /mnt/small")?;
+        // Loop devices are the host's: a free one is asked for, and its node made, which a box has not.
+        machine.check(
+            "truncate -s 64M /root/disk && mkfs.ext4 -qF /root/disk && loop=$(losetup -f) && \
+            { test -e $loop || mknod $loop b 7 ${loop#/dev/loop}; } && losetup $loop /root/disk && \
+            mkdir -p /mnt/small && mount $loop /mnt/small",
+        )?;
         let result = told_and_cleared(
             &machine,
             "dd if=/dev/zero of=/mnt/small/x bs=1M >/dev/null 2>&1; true",
@@ -99,7 +103,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
             ensure!(told.contains("read-only"), "{told}");
             Ok(())
         });
-        machine.check("umount /mnt/small; losetup -d /dev/loop9")?;
+        machine.check("loop=$(findmnt -no SOURCE /mnt/small); umount /mnt/small; losetup -d $loop")?;
         read_only
     });
     runner.case(&name("a container is unhealthy: told, and its all-clear"), || {
