@@ -87,7 +87,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         install(&machine, "e2fsprogs")?;
         // Loop devices are the host's: a free one is asked for, and its node made, which a box has not.
         machine.check(
-            "truncate -s 64M /root/disk && mkfs.ext4 -qF /root/disk && loop=$(losetup -f) && \
+            "truncate -s 64M /root/disk && mkfs.ext4 -qF /root/disk && loop=$(losetup -f | cut -d' ' -f1) && \
             { test -e $loop || mknod $loop b 7 ${loop#/dev/loop}; } && losetup $loop /root/disk && \
             mkdir -p /mnt/small && mount $loop /mnt/small",
         )?;

@@ -163,12 +163,9 @@ impl<'h> Engine<'h> {
         let (goals, managed, _) = Self::goals(desired, prune, &self.journal, inspect)?;
         let plan = plan(&goals, inspect, &managed)?;
         if let Some(shown) = shown {
-            let ids = |plan: &Plan<R>| plan.steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>();
-            let (was, is) = (ids(shown), ids(&plan));
-            if was != is {
-                let moved =
-                    is.iter().filter(|id| !was.contains(id)).chain(was.iter().filter(|id| !is.contains(id)));
-                return Err(Error::Moved(moved.cloned().collect()));
+            let moved = plan.moved_since(shown);
+            if !moved.is_empty() {
+                return Err(Error::Moved(moved));
             }
         }
         if plan.steps.is_empty() {
@@ -286,6 +283,9 @@ impl<'h> Engine<'h> {
 
         let mut settled = Settled { run: Some(run), ending: Ending::Done, changed: vec![], failures: vec![] };
         let mut work = Work { engine: self, run, plan: &plan, settled: &mut settled, tell };
+        let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
+        // The preflight may have run a command, after which nothing that was read before counts.
+        R::warm(&resources, host.inspect()).ok();
         let adopted = goals.iter().zip(&plan.observed).find_map(|(goal, observed)| {
             goal.resource.adopt(host, observed, false).err().map(|error| (goal.resource.id(), error))
         });
@@ -294,15 +294,10 @@ impl<'h> Engine<'h> {
             None => work.walk(goals)?,
         }
 
-        for goal in goals {
-            if let Ok(now) = goal.resource.observe(host.inspect()) {
-                // What the run left is what the next one starts from; a step that fails here only costs a restart.
-                if let Err(error @ pitool_host::Error::PowerCut) = goal.resource.adopt(host, &now, true) {
-                    return Err(Error::PowerCut(error));
-                }
-                managed.settle(goal, &now, &self.journal, host.inspect())?;
-            }
-        }
+        // What the run left is what the next one starts from.
+        Work::adopt(goals, host, true, |goal, now| {
+            Ok(managed.settle(goal, now, &self.journal, host.inspect())?)
+        })?;
         let changed = settled.changed.len();
         let recorded = managed
             .write(&self.journal, host)
@@ -356,6 +351,26 @@ impl<R: Resource> Work<'_, '_, R> {
         Ok(())
     }
 
+    /// Looks at each goal and lets it write down what it runs with; one that cannot only costs a restart.
+    fn adopt(
+        goals: &[Goal<R>],
+        host: &dyn Host,
+        settled: bool,
+        mut seen: impl FnMut(&Goal<R>, &R::State) -> Result<()>,
+    ) -> Result<()> {
+        let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
+        // What this cannot answer, each resource asks for itself.
+        R::warm(&resources, host.inspect()).ok();
+        for goal in goals {
+            let Ok(now) = goal.resource.observe(host.inspect()) else { continue };
+            if let Err(error @ pitool_host::Error::PowerCut) = goal.resource.adopt(host, &now, settled) {
+                return Err(Error::PowerCut(error));
+            }
+            seen(goal, &now)?;
+        }
+        Ok(())
+    }
+
     /// Enacts neighbouring goals together; false when the run must stop.
     fn steps(&mut self, goals: &[Goal<R>], offset: usize, rest: &[Goal<R>]) -> Result<bool> {
         let host = self.engine.host;
@@ -393,6 +408,10 @@ impl<R: Resource> Work<'_, '_, R> {
         }
         let noted = self.engine.journal.steps_begin(host, self.run, &begun);
         self.noted(noted)?;
+        if moves.iter().any(|(goal, _)| goal.resource.group().is_some()) {
+            // What a group does may start units by itself, with what is there by now.
+            Self::adopt(rest, host, false, |_, _| Ok(()))?;
+        }
         let bare: Vec<Move<R>> = moves.iter().map(|(_, step)| step.clone()).collect();
         let enacted = match bare.as_slice() {
             [one] if one.resource.group().is_none() => one.resource.enact(host, &one.from, &one.to),

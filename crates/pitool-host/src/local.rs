@@ -35,6 +35,9 @@ const STATUS: &str = "/var/lib/dpkg/status";
 const UPDATES: &str = "/var/lib/dpkg/updates";
 const EXTENDED_STATES: &str = "/var/lib/apt/extended_states";
 
+/// Where pitool writes about itself: the journal, the lock, the marks of units.
+const OWN_RECORDS: [&str; 2] = ["/var/lib/pitool/", "/run/pitool/"];
+
 /// The real machine.
 ///
 /// With `/` it is the running system. With another root every path is inside it, links included, and programs run
@@ -80,6 +83,14 @@ impl Local {
     pub fn forget(&self) {
         self.packages.take();
         self.units.take();
+    }
+
+    /// Forgets it after a change at this path, unless the path is one of pitool's own records: no answer about packages
+    /// or units depends on those, and a run writes them between any two steps.
+    fn changed(&self, path: &str) {
+        if !OWN_RECORDS.iter().any(|dir| path.starts_with(dir)) {
+            self.forget();
+        }
     }
 
     /// Reads a file that must be text, if it is there; a byte that is not UTF-8 spoils its character only.
@@ -248,12 +259,12 @@ impl Inspect for Local {
 
 impl Host for Local {
     fn write(&self, path: &str, content: &[u8], access: Access) -> Result<()> {
-        self.forget();
+        self.changed(path);
         files::write(&self.tree, path, content, access)
     }
 
     fn write_in_place(&self, path: &str, content: &[u8]) -> Result<()> {
-        self.forget();
+        self.changed(path);
         files::write_in_place(&self.tree, path, content)
     }
 
@@ -263,27 +274,27 @@ impl Host for Local {
     }
 
     fn set_access(&self, path: &str, access: Access) -> Result<()> {
-        self.forget();
+        self.changed(path);
         files::set_access(&self.tree, path, access)
     }
 
     fn link(&self, path: &str, target: &str) -> Result<()> {
-        self.forget();
+        self.changed(path);
         files::link(&self.tree, path, target)
     }
 
     fn make_dir(&self, path: &str, access: Access) -> Result<()> {
-        self.forget();
+        self.changed(path);
         files::make_dir(&self.tree, path, access)
     }
 
     fn remove(&self, path: &str) -> Result<()> {
-        self.forget();
+        self.changed(path);
         files::remove(&self.tree, path)
     }
 
     fn remove_dir(&self, path: &str) -> Result<bool> {
-        self.forget();
+        self.changed(path);
         files::remove_dir(&self.tree, path)
     }
 

@@ -1,6 +1,6 @@
 //! A whole file that pitool owns.
 
-use pitool_engine::{Change, Id, Resource, Risk, Stage};
+use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
 use pitool_host::{Candidate, Content, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ pub struct File {
     secret: bool,
     check: Option<Check>,
     guard: Option<LoginGuard>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lifted_by: Vec<Id>,
     #[serde(default)]
     absent: bool,
 }
@@ -45,6 +47,7 @@ impl File {
             secret: false,
             check: None,
             guard: None,
+            lifted_by: vec![],
             absent: false,
         }
     }
@@ -94,6 +97,14 @@ impl File {
     #[must_use]
     pub fn guarded_by(mut self, guard: LoginGuard) -> Self {
         self.guard = Some(guard);
+        self
+    }
+
+    /// Names resources that take away the guard's reason when they come: somebody's first key. The plan counts on
+    /// them; when the file's turn comes the guard is asked all the same.
+    #[must_use]
+    pub fn lifted_by(mut self, ids: impl IntoIterator<Item = Id>) -> Self {
+        self.lifted_by.extend(ids);
         self
     }
 
@@ -160,6 +171,11 @@ impl Resource for File {
         } else {
             Risk::None
         }
+    }
+
+    fn foresee(&self, observed: &FileState, upcoming: &Upcoming) -> FileState {
+        let lifted = self.lifted_by.iter().any(|id| upcoming.contains(id));
+        FileState { held_back: observed.held_back.clone().filter(|_| !lifted), ..observed.clone() }
     }
 
     fn refusal(&self, observed: &FileState) -> Option<String> {

@@ -118,6 +118,9 @@ pub struct FirewallState {
     rules: BTreeMap<Rule, String>,
     /// Ports on which sshd's configuration lets it listen.
     ssh: BTreeSet<u16>,
+    /// The same without the file that moves sshd to a port, where the config does not want that file.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    ssh_unmoved: BTreeSet<u16>,
     /// Rules of the config that ufw has behind one that the config has after them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     misplaced: BTreeSet<Rule>,
@@ -155,19 +158,19 @@ impl Firewall {
         Self { incoming, outgoing, rules, ssh, only_opens: false, moved_by: None }
     }
 
-    /// Only the rule that opens a new port for sshd, before sshd moves there. Printed `firewall[ssh]`.
-    pub fn opening(port: u16) -> Self {
+    /// Only the rule that opens a port for sshd, before sshd moves there. Printed `firewall[ssh]`.
+    pub fn opening(port: Option<u16>) -> Self {
         Self {
             incoming: Policy::Deny,
             outgoing: Policy::Allow,
             rules: vec![],
-            ssh: Some(port),
+            ssh: port,
             only_opens: true,
             moved_by: None,
         }
     }
 
-    /// Names the file that moves sshd to the port. Until it is there, the port in use stays open too.
+    /// Names the file that moves sshd to the port, or back when it goes. Until then the port in use stays open too.
     #[must_use]
     pub fn moved_by(mut self, file: Id) -> Self {
         self.moved_by = Some(file);
@@ -176,7 +179,7 @@ impl Firewall {
 
     fn wanted(&self, observed: &FirewallState) -> Vec<Rule> {
         let mut ports: BTreeSet<u16> = self.ssh.into_iter().collect();
-        if !self.only_opens {
+        if !self.only_opens || ports.is_empty() {
             ports.extend(&observed.ssh);
         }
         let ssh: Vec<Rule> = ports.into_iter().map(|port| Rule::new(Policy::Limit, "tcp", port)).collect();
@@ -246,8 +249,13 @@ impl Resource for Firewall {
                 .unwrap_or_default())
         };
         let ssh = crate::sshd::ports(host)?;
+        let moved_by = self.moved_by.as_ref().filter(|_| self.ssh.is_none()).map(Id::name);
+        let ssh_unmoved = match moved_by {
+            Some(file) if host.stat(file)?.is_some() => crate::sshd::ports_without(host, Some(file))?,
+            _ => BTreeSet::new(),
+        };
         if !host.packages()?.installed("ufw") {
-            return Ok(FirewallState { ssh, ..FirewallState::default() });
+            return Ok(FirewallState { ssh, ssh_unmoved, ..FirewallState::default() });
         }
         let settings = ufw_rules::settings(&text("/etc/ufw/ufw.conf")?, &text("/etc/default/ufw")?);
         let mut rules = BTreeMap::new();
@@ -287,6 +295,7 @@ impl Resource for Firewall {
             outgoing: policy_word(&settings.output),
             rules,
             ssh,
+            ssh_unmoved,
             misplaced,
         })
     }
@@ -426,7 +435,8 @@ impl Resource for Firewall {
     fn foresee(&self, observed: &FirewallState, upcoming: &Upcoming) -> FirewallState {
         let mut state = observed.clone();
         if self.moved_by.as_ref().is_some_and(|file| upcoming.contains(file)) {
-            state.ssh = self.ssh.into_iter().collect();
+            state.ssh = self.ssh.map_or_else(|| state.ssh_unmoved.clone(), |port| [port].into());
+            state.ssh_unmoved.clear();
         }
         state
     }
@@ -437,7 +447,8 @@ impl Resource for Firewall {
             return now.clone();
         }
         let misplaced = now.misplaced.clone();
-        let mut state = FirewallState { ssh: now.ssh.clone(), installed: true, misplaced, ..before.clone() };
+        let (ssh, ssh_unmoved) = (now.ssh.clone(), now.ssh_unmoved.clone());
+        let mut state = FirewallState { ssh, ssh_unmoved, installed: true, misplaced, ..before.clone() };
         if !self.only_opens {
             // sshd has not moved back yet: its port closes after it has, with what opened it.
             let listens = |rule: &Rule| {

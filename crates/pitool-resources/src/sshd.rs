@@ -8,6 +8,11 @@ use pitool_host::{Inspect, Result};
 /// The ports that sshd listens on by its configuration, or that systemd listens on for it: with ssh.socket active,
 /// sshd's own `Port` has no effect (trap T15). A machine without sshd has none.
 pub(crate) fn ports(host: &dyn Inspect) -> Result<BTreeSet<u16>> {
+    ports_without(host, None)
+}
+
+/// The same as it would be without one of sshd's files.
+pub(crate) fn ports_without(host: &dyn Inspect, file: Option<&str>) -> Result<BTreeSet<u16>> {
     if host.stat("/usr/sbin/sshd")?.is_none() {
         return Ok(BTreeSet::new());
     }
@@ -17,7 +22,9 @@ pub(crate) fn ports(host: &dyn Inspect) -> Result<BTreeSet<u16>> {
             return Ok(ports);
         }
     }
-    Ok(sshd_config::read(host)?.ports().into_iter().collect())
+    let mut config = sshd_config::read(host)?;
+    config.settings.retain(|setting| Some(setting.file.as_str()) != file);
+    Ok(config.ports().into_iter().collect())
 }
 
 /// `ListenStream=` of ssh.socket and its drop-ins (systemd.socket(5)): an empty one forgets those before it.

@@ -105,14 +105,10 @@ impl Unit {
         format!("{MARKS}/{}", self.name)
     }
 
-    fn on_disk(&self, host: &dyn Inspect) -> Result<Fingerprints> {
-        self.reads
-            .iter()
-            .map(|id| {
-                let path = path_of(id);
-                Ok((path.to_owned(), fingerprint_at(host, path)?))
-            })
-            .collect()
+    /// What is there of the files that it reads, and of others that it was once started with.
+    fn on_disk(&self, host: &(impl Inspect + ?Sized), others: &Fingerprints) -> Result<Fingerprints> {
+        let paths = self.reads.iter().map(path_of).chain(others.keys().map(String::as_str));
+        paths.map(|path| Ok((path.to_owned(), fingerprint_at(host, path)?))).collect()
     }
 
     fn mark(&self, host: &dyn Inspect) -> Result<Option<Mark>> {
@@ -131,7 +127,7 @@ impl Unit {
         host.write(&self.mark_path(), &text, Access::root(0o600))
     }
 
-    fn status(&self, host: &dyn Inspect) -> Result<UnitStatus> {
+    fn status(&self, host: &(impl Inspect + ?Sized)) -> Result<UnitStatus> {
         Ok(host.units(&[&self.name])?.pop().unwrap_or_default())
     }
 
@@ -176,26 +172,20 @@ impl Resource for Unit {
         let active = live && status.active == ActiveState::Active;
         let mark = if active { self.mark(host)? } else { None };
         let mark = mark.filter(|mark| mark.invocation.is_empty() || mark.invocation == status.invocation);
-        let mut on_disk = self.on_disk(host)?;
+        // Files that it was started with and that are no longer on the list count until it starts anew; of files that
+        // are new on the list it has what is there.
+        let known = mark.as_ref().map(|mark| mark.with.clone()).unwrap_or_default();
+        let on_disk = self.on_disk(host, &known)?;
         let running_with = active.then(|| match mark {
             // Nobody knows: a reload was cut off.
-            Some(mark) if mark.with.is_empty() => Ok(mark.with),
+            Some(mark) if mark.with.is_empty() => mark.with,
             Some(mark) => {
-                // Files that it was started with and that are no longer on the list count until it starts anew;
-                // of files that are new on the list it has what is there.
-                for path in
-                    mark.with.keys().filter(|path| !on_disk.contains_key(*path)).cloned().collect::<Vec<_>>()
-                {
-                    let fingerprint = fingerprint_at(host, &path)?;
-                    on_disk.insert(path, fingerprint);
-                }
                 let mut with = on_disk.clone();
                 with.extend(mark.with);
-                Ok(with)
+                with
             }
-            None => Ok(on_disk.clone()),
+            None => on_disk.clone(),
         });
-        let running_with = running_with.transpose()?;
         let (exists, enabled, masked) = (status.exists, status.enabled(), status.masked());
         Ok(UnitState { live, exists, enabled, masked, active, on_disk, running_with })
     }
@@ -237,7 +227,7 @@ impl Resource for Unit {
         if !to.active {
             host.remove(&self.mark_path())?;
         }
-        let now_on_disk = self.on_disk(host)?;
+        let now_on_disk = self.on_disk(host, &to.on_disk)?;
         if to.active && from.running_with != to.running_with {
             // A reload keeps the invocation id: should this process die between the reload and its mark, the old
             // mark would lie. Until the new one is there, nobody knows what the unit runs with.
@@ -324,18 +314,28 @@ impl Resource for Unit {
         }
         // Files that it was started with and that are no longer on the list.
         for (path, fingerprint) in &mut state.on_disk {
-            if let Some(upcoming) = upcoming.fingerprint(&Id::new("file", path)) {
-                *fingerprint = upcoming;
+            for kind in ["file", "link"] {
+                if let Some(upcoming) = upcoming.fingerprint(&Id::new(kind, path)) {
+                    *fingerprint = upcoming;
+                }
             }
         }
         state
     }
 
     fn restored(&self, before: &UnitState, now: &UnitState) -> UnitState {
-        // Its files are back by now: it should run with them, whatever it ran with when the run began.
+        // Its files are back by now: it should run with them, whatever it ran with when the run began. Among them may
+        // be some that it read then and that the run took off its list.
+        let mut on_disk = now.on_disk.clone();
+        if before.active {
+            for (path, fingerprint) in before.on_disk.iter().filter(|(_, fingerprint)| fingerprint.is_some())
+            {
+                on_disk.entry(path.clone()).or_insert(*fingerprint);
+            }
+        }
         UnitState {
-            on_disk: now.on_disk.clone(),
-            running_with: before.active.then(|| now.on_disk.clone()),
+            running_with: before.active.then(|| on_disk.clone()),
+            on_disk,
             // A unit file goes with its package or its own step; here it only stops.
             exists: before.exists || now.exists,
             ..before.clone()

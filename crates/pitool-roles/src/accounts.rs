@@ -5,9 +5,21 @@
 
 use std::collections::BTreeSet;
 
+use askama::Template;
 use pitool_config::Settings;
+use pitool_config::settings;
 use pitool_config::values::UserName;
-use pitool_resources::User;
+use pitool_engine::{Id, Resource};
+use pitool_host::Facts;
+use pitool_resources::{Check, Directory, Edit, File, Part, User};
+
+use crate::templates::text;
+
+#[derive(Template)]
+#[template(path = "common/sudoers", escape = "none")]
+struct Sudoers<'a> {
+    name: &'a UserName,
+}
 
 /// The account of this name.
 ///
@@ -48,4 +60,39 @@ pub(crate) fn known(name: &UserName, settings: &Settings) -> Option<User> {
 pub(crate) fn of_apps(settings: &Settings) -> Vec<User> {
     let names: BTreeSet<&UserName> = settings.apps.values().map(|site| &site.user).collect();
     names.into_iter().map(|name| account(name, settings)).collect()
+}
+
+/// What lets a person of the settings log in: the directory of their keys, and the keys.
+pub(crate) fn keys(name: &UserName, person: &settings::User, facts: &Facts) -> Option<(Directory, Part)> {
+    if person.authorized_keys.is_empty() {
+        return None;
+    }
+    // sshd looks where the account says, which somebody may have made elsewhere.
+    let known = facts.people.get(name.as_str());
+    let home = known.map_or_else(|| format!("/home/{name}"), |person| person.home.clone());
+    let directory = format!("{}/.ssh", home.trim_end_matches('/'));
+    let (owner, group) = (name.as_str(), known.map_or(name.as_str(), |person| person.group.as_str()));
+    let lines = person.authorized_keys.iter().map(ToString::to_string).collect();
+    let keys = Part::new(format!("{directory}/authorized_keys"), Edit::Lines(lines));
+    Some((Directory::new(directory).mode(0o700).owner(owner, group), keys.created_as(0o600, owner, group)))
+}
+
+/// What lets a person of the settings become root without a password, which an account that pitool makes has not.
+pub(crate) fn sudoers(name: &UserName) -> File {
+    File::new(format!("/etc/sudoers.d/pitool-{name}"), text(&Sudoers { name }))
+        .mode(0o440)
+        .checked_by(Check::Sudoers)
+}
+
+/// What makes an administrator of each person who is to be one and has a key: once all of it is there, nobody else's
+/// way in is needed. Each with the ids of the account, the keys and the right to use sudo.
+pub(crate) fn administrators<'a>(settings: &'a Settings, facts: &Facts) -> Vec<(&'a UserName, [Id; 3])> {
+    let mut found = Vec::new();
+    for (name, person) in &settings.common.users {
+        let shut_out = ["/nologin", "/false"].iter().any(|end| person.shell.as_str().ends_with(end));
+        if let (true, false, Some((_, keys))) = (person.sudo, shut_out, keys(name, person, facts)) {
+            found.push((name, [account(name, settings).id(), keys.id(), sudoers(name).id()]));
+        }
+    }
+    found
 }

@@ -15,16 +15,16 @@
 use askama::Template;
 use pitool_config::Settings;
 use pitool_config::settings::{Common, Upgrade as Upgrades};
-use pitool_config::values::{HostName, Locale as Language, Swap, TimeZone, UserName};
+use pitool_config::values::{HostName, Locale as Language, Swap, TimeZone};
 use pitool_engine::Resource;
 use pitool_host::parse::{glob, sysctl_d};
 use pitool_host::{Facts, SwapMechanism};
 use pitool_resources::{
-    Check, Directory, Edit, File, Hostname, Link, Locale, Package, Part, SwapFile, Sysctl, Unit, Upgrade,
+    Directory, Edit, File, Hostname, Link, Locale, Package, Part, SwapFile, Sysctl, Unit, Upgrade,
 };
 
 use crate::Wishes;
-use crate::accounts::account;
+use crate::accounts::{account, keys, sudoers};
 use crate::proofs::{
     ClockSynchronized, KernelValue, KernelValueAtBoot, LocaleUsable, MemoryCgroup, SwapSpace, TimeZoneSet,
     UnitRunning, WatchdogArmed,
@@ -239,35 +239,16 @@ fn time_sync(facts: &Facts, wishes: &mut Wishes) {
     wishes.prove(ClockSynchronized);
 }
 
-#[derive(Template)]
-#[template(path = "common/sudoers", escape = "none")]
-struct Sudoers<'a> {
-    name: &'a UserName,
-}
-
 fn users(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     for (name, person) in &settings.common.users {
         wishes.want(account(name, settings));
-        if !person.authorized_keys.is_empty() {
-            // sshd looks where the account says, which somebody may have made elsewhere.
-            let known = facts.people.get(name.as_str());
-            let home = known.map_or_else(|| format!("/home/{name}"), |person| person.home.clone());
-            let ssh = format!("{}/.ssh", home.trim_end_matches('/'));
-            let (owner, group) = (name.as_str(), known.map_or(name.as_str(), |person| person.group.as_str()));
-            wishes.want(Directory::new(&ssh).mode(0o700).owner(owner, group));
-            let keys = person.authorized_keys.iter().map(ToString::to_string).collect();
-            wishes.want(
-                Part::new(format!("{ssh}/authorized_keys"), Edit::Lines(keys))
-                    .created_as(0o600, owner, group),
-            );
+        if let Some((directory, keys)) = keys(name, person, facts) {
+            wishes.want(directory);
+            wishes.want(keys);
         }
         if person.sudo {
             wishes.want(Package::new("sudo"));
-            wishes.want(
-                File::new(format!("/etc/sudoers.d/pitool-{name}"), text(&Sudoers { name }))
-                    .mode(0o440)
-                    .checked_by(Check::Sudoers),
-            );
+            wishes.want(sudoers(name));
         }
     }
 }

@@ -23,6 +23,7 @@ use pitool_engine::{Id, Stage};
 use pitool_host::Facts;
 use pitool_resources::{Check, Directory, File, Firewall, LoginGuard, Package, Policy, Rule, Sysctl, Unit};
 
+use crate::accounts::administrators;
 use crate::proofs::{
     FirewallActive, JailRuns, KernelHardened, SshdListens, SshdValue, UnitRunning, UpdatesComeFrom,
 };
@@ -55,9 +56,10 @@ fn sshd_and_firewall(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
         wishes.want(Package::new("ufw"));
     }
 
-    let files = sshd_files(settings, wishes);
-    if let (Some(port), true) = (port, firewall) {
-        wishes.want(Firewall::opening(port));
+    let files = sshd_files(settings, facts, wishes);
+    let moved_by = Id::new("file", &path("-port"));
+    if firewall {
+        wishes.want(Firewall::opening(port).moved_by(moved_by.clone()));
     }
     wishes.want(Unit::new("ssh.service").reads(files).risky());
     wishes.prove(UnitRunning { name: "ssh.service".into() });
@@ -68,11 +70,8 @@ fn sshd_and_firewall(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     if firewall {
         let rules = &settings.security.firewall;
         let (incoming, outgoing) = (policy(rules.incoming), policy(rules.outgoing));
-        let mut wall = Firewall::new(incoming, outgoing, port, rules.rules.iter().flat_map(rule).collect());
-        if port.is_some() {
-            wall = wall.moved_by(Id::new("file", &path("-port")));
-        }
-        wishes.want(wall);
+        let wall = Firewall::new(incoming, outgoing, port, rules.rules.iter().flat_map(rule).collect());
+        wishes.want(wall.moved_by(moved_by));
         wishes.prove(FirewallActive);
     } else if settings.security.firewall.enabled {
         wishes.note(
@@ -95,7 +94,7 @@ struct SshdConf {
 }
 
 /// The drop-ins of sshd; gives their ids.
-fn sshd_files(settings: &Settings, wishes: &mut Wishes) -> Vec<Id> {
+fn sshd_files(settings: &Settings, facts: &Facts, wishes: &mut Wishes) -> Vec<Id> {
     let ssh = &settings.security.ssh;
     let root = match ssh.permit_root_login {
         RootLogin::No => "no",
@@ -103,6 +102,8 @@ fn sshd_files(settings: &Settings, wishes: &mut Wishes) -> Vec<Id> {
         RootLogin::Yes => "yes",
     };
     let passwords = ssh.password_authentication;
+    let administrators = administrators(settings, facts);
+    let their = || administrators.iter().flat_map(|(_, ids)| ids.clone());
     let mut files = Vec::new();
 
     files.push(drop_in("", text(&SshdConf { hardening: settings.security.hardening })));
@@ -114,9 +115,11 @@ fn sshd_files(settings: &Settings, wishes: &mut Wishes) -> Vec<Id> {
 
     let mut root_file = drop_in("-root", keyword("PermitRootLogin", root));
     root_file = match ssh.permit_root_login {
-        RootLogin::No => root_file.guarded_by(LoginGuard::OtherThanRoot { passwords }),
+        RootLogin::No => root_file.guarded_by(LoginGuard::OtherThanRoot { passwords }).lifted_by(their()),
         // Only root's password is refused: a key of root's own is enough.
-        RootLogin::ProhibitPassword if !passwords => root_file.guarded_by(LoginGuard::Key { root: true }),
+        RootLogin::ProhibitPassword if !passwords => {
+            root_file.guarded_by(LoginGuard::Key { root: true }).lifted_by(their())
+        }
         RootLogin::ProhibitPassword | RootLogin::Yes => root_file,
     };
     wishes.prove(SshdValue::new("permitrootlogin", root, &path("-root")));
@@ -128,7 +131,7 @@ fn sshd_files(settings: &Settings, wishes: &mut Wishes) -> Vec<Id> {
         // Without this, PAM asks for the password by the other door.
         let both = keyword("PasswordAuthentication", "no") + "KbdInteractiveAuthentication no\n";
         let root = ssh.permit_root_login != RootLogin::No;
-        drop_in("-passwords", both).guarded_by(LoginGuard::Key { root })
+        drop_in("-passwords", both).guarded_by(LoginGuard::Key { root }).lifted_by(their())
     };
     let word = if passwords { "yes" } else { "no" };
     wishes.prove(SshdValue::new("passwordauthentication", word, &path("-passwords")));
@@ -137,11 +140,10 @@ fn sshd_files(settings: &Settings, wishes: &mut Wishes) -> Vec<Id> {
     if !ssh.allow_users.is_empty() {
         let users: Vec<String> = ssh.allow_users.iter().map(ToString::to_string).collect();
         let file = drop_in("-users", keyword("AllowUsers", &users.join(" ")));
-        files.push(file.guarded_by(LoginGuard::Among {
-            users,
-            passwords,
-            root: ssh.permit_root_login != RootLogin::No,
-        }));
+        let allowed = administrators.iter().filter(|(name, _)| ssh.allow_users.contains(name));
+        let lifting: Vec<Id> = allowed.flat_map(|(_, ids)| ids.clone()).collect();
+        let root = ssh.permit_root_login != RootLogin::No;
+        files.push(file.guarded_by(LoginGuard::Among { users, passwords, root }).lifted_by(lifting));
     }
 
     let ids = files.iter().map(pitool_engine::Resource::id).collect();
@@ -288,6 +290,9 @@ fn updates(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
         mail: updates.mail.as_ref().map(ToString::to_string),
     });
     wishes.want(File::new("/etc/apt/apt.conf.d/52pitool-unattended-upgrades", conf));
+    // It waits for the machine to go down, so that no upgrade is cut in half. Its package starts it and, when it goes,
+    // leaves it running.
+    wishes.want(Unit::new("unattended-upgrades.service"));
     for timer in ["apt-daily.timer", "apt-daily-upgrade.timer"] {
         wishes.want(Unit::new(timer));
         wishes.prove(UnitRunning { name: timer.into() });

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what a failing law was about")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, RunId, Stage};
+use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Resource, RunId, Stage};
 use pitool_host::sim::{Cut, Sim, World};
 use pitool_host::{Content, Inspect};
 use pitool_resources::{
@@ -359,6 +359,26 @@ fn a_hand_edit_is_drift_and_its_text_is_kept() {
 }
 
 #[test]
+fn a_plan_that_no_longer_fits_is_not_carried_out() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let path = "/etc/fail2ban/jail.d/pitool.local";
+    sim.arrange().put(path, "# mine\n");
+    let shown = plan(&first(), &sim);
+    // The same step, on another text than the one that was shown; and a step more.
+    for (edited, text) in
+        [(path, "# not what you saw\n"), ("/etc/ssh/sshd_config.d/01-pitool.conf", "# mine too\n")]
+    {
+        sim.arrange().put(path, "# mine\n").put(edited, text);
+        let before = sim.mutations();
+        let result = engine(&sim).apply(&first(), false, Some(&shown), &mut |_| {});
+        let Err(Error::Moved(moved)) = result else { panic!("{result:?}") };
+        assert_eq!(moved[0], id("file", edited));
+        assert_eq!(sim.mutations(), before, "nothing was done");
+    }
+}
+
+#[test]
 fn what_the_config_no_longer_wants_is_told_and_pruned_on_request() {
     let (_, world) = machines().remove(1);
     let sim = Sim::of(world.clone());
@@ -483,6 +503,19 @@ fn a_file_put_right_does_not_restart_a_service_that_never_read_the_edit() {
     sim.arrange().put(path, "# mine\n");
     assert_eq!(ids(&plan(&first(), &sim)), [id("file", path)]);
     assert_eq!(apply(&first(), &sim).unwrap(), [id("file", path)]);
+    settled(&first(), &sim);
+}
+
+#[test]
+fn a_service_that_its_package_starts_with_our_files_is_not_restarted() {
+    let sim = Sim::debian(13);
+    assert!(apply(&first(), &sim).unwrap().contains(&id("unit", "fail2ban.service")));
+    let commands = sim.commands();
+    let jobs = |unit: &str| {
+        commands.iter().filter(|run| run.starts_with("systemctl") && run.ends_with(unit)).count()
+    };
+    // Its jails were there before its package came; nginx's site was not.
+    assert_eq!((jobs("fail2ban.service"), jobs("nginx.service")), (0, 1), "{commands:#?}");
     settled(&first(), &sim);
 }
 
@@ -706,6 +739,34 @@ fn a_file_that_a_service_no_longer_reads_is_no_news_to_it() {
     );
 }
 
+/// Going back from a run that took a file away restarts what reads the file again, although that run's own resource
+/// does not name it any more.
+#[test]
+fn back_from_pruning_a_service_runs_with_the_file_again() {
+    let unit = |paths: &[&str]| {
+        let ids = paths.iter().map(|path| id("file", path)).collect::<Vec<_>>();
+        Kind::from(Unit::new("ssh.service").reads(ids))
+    };
+    let (path, main) = ("/etc/ssh/sshd_config.d/01-one.conf", "/etc/ssh/sshd_config");
+    let want = |kinds: Vec<Kind>| Desired::new([("ssh".to_owned(), kinds)]).unwrap();
+    for reboot in [false, true] {
+        let sim = Sim::debian(13);
+        apply(&want(vec![File::new(path, "X11Forwarding no\n").into(), unit(&[path, main])]), &sim).unwrap();
+        let before = sim.snapshot();
+        let outcome = engine(&sim).apply(&want(vec![unit(&[main])]), true, None, &mut |_| {}).unwrap();
+        assert_eq!((outcome.settled.ending, outcome.settled.changed.len()), (Ending::Done, 2));
+        if reboot {
+            sim.reboot();
+        }
+        let plan = Engine::plan_rollback::<Kind>(None, &Journal::default(), &sim).unwrap().1;
+        rollback(None, &sim).unwrap();
+        assert_eq!(ids(&plan), [id("file", path), id("unit", "ssh.service")], "after a reboot: {reboot}");
+        back(&sim, &before, "back from pruning");
+        rollback(None, &sim).unwrap();
+        assert!(!sim.world().units["ssh.service"].running_with.contains_key(path));
+    }
+}
+
 #[test]
 fn pruned_things_go_children_first_and_users_last() {
     let sim = Sim::debian(13);
@@ -759,4 +820,59 @@ fn a_key_without_a_way_to_become_root_does_not_shut_root_out() {
         .put_dir("/etc/sudoers.d")
         .put("/etc/sudoers.d/010_pi-nopasswd", "pi ALL=(ALL) NOPASSWD: ALL\n");
     assert!(plan(&want, &sim).refused.is_empty(), "{:?}", plan(&want, &sim).refused);
+}
+
+#[test]
+fn the_plan_counts_on_the_key_that_the_same_run_brings() {
+    let sim = Sim::debian(13);
+    sim.arrange().put_dir("/home/pi").put_dir("/home/pi/.ssh");
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi";
+    let keys = Part::new("/home/pi/.ssh/authorized_keys", Edit::Lines(vec![key.into()]));
+    let path = "/etc/ssh/sshd_config.d/01-pitool-passwords.conf";
+    let file = File::new(path, "PasswordAuthentication no\n")
+        .guarded_by(LoginGuard::Key { root: false })
+        .lifted_by([keys.id()]);
+    let alone = Desired::new([("security".to_owned(), vec![Kind::from(file.clone())])]).unwrap();
+    let refused = plan(&alone, &sim);
+    assert_eq!((refused.refused.len(), refused.steps.len()), (1, 0), "nobody brings a key");
+    let both = Desired::new([("both".to_owned(), vec![Kind::from(keys), Kind::from(file)])]).unwrap();
+    let planned = plan(&both, &sim);
+    assert!(planned.refused.is_empty(), "{:?}", planned.refused);
+    assert_eq!(apply(&both, &sim).unwrap(), ids(&planned));
+    assert_eq!(ids(&plan(&both, &sim)), []);
+}
+
+#[test]
+fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi\n";
+    let path = "/etc/ssh/sshd_config.d/01-pitool-passwords.conf";
+    let file = File::new(path, "PasswordAuthentication no\n").guarded_by(LoginGuard::Key { root: false });
+    let want = Desired::new([("ssh".to_owned(), vec![Kind::from(file)])]).unwrap();
+    let refused = |keys: &str, sshd: &str, at: &str| {
+        let sim = Sim::debian(13);
+        sim.arrange()
+            .put_dir("/home/pi")
+            .put_dir("/home/pi/.ssh")
+            .put_dir("/etc/keys")
+            .put(at, keys)
+            .put("/etc/ssh/sshd_config.d/50-mine.conf", sshd);
+        !plan(&want, &sim).refused.is_empty()
+    };
+    let usual = "/home/pi/.ssh/authorized_keys";
+    assert!(!refused(key, "", usual));
+    for options in ["from=\"10.0.0.1\"", "command=\"/bin/backup\",no-pty", "expiry-time=\"20200101\""] {
+        assert!(refused(&format!("{options} {key}"), "", usual), "{options}");
+    }
+    assert!(!refused(&format!("no-agent-forwarding {key}"), "", usual));
+    for lists in
+        ["AllowUsers ada", "AllowUsers pi@10.0.0.1", "DenyUsers p?", "DenyGroups sudo", "AllowGroups staff"]
+    {
+        assert!(refused(key, &format!("{lists}\n"), usual), "{lists}");
+    }
+    for lists in ["AllowUsers ada p*", "AllowGroups staff sudo", "DenyUsers ada"] {
+        assert!(!refused(key, &format!("{lists}\n"), usual), "{lists}");
+    }
+    let elsewhere = "AuthorizedKeysFile /etc/keys/%u\n";
+    assert!(refused(key, elsewhere, usual));
+    assert!(!refused(key, elsewhere, "/etc/keys/pi"));
 }

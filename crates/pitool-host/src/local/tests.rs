@@ -457,6 +457,9 @@ fn packages_are_read_once_until_a_write() {
     assert!(Rc::ptr_eq(&packages, &host.packages().unwrap()));
     host.append("/journal", b"x", false).unwrap();
     assert!(Rc::ptr_eq(&packages, &host.packages().unwrap()));
+    scratch.put("run/pitool/mark", "");
+    host.write("/run/pitool/mark", b"x", mine(0o644)).unwrap();
+    assert!(Rc::ptr_eq(&packages, &host.packages().unwrap()));
     host.write("/file", b"x", mine(0o644)).unwrap();
     assert!(host.packages().unwrap().installed("ufw"));
     scratch.put("var/lib/dpkg/status", "");
