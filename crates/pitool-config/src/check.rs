@@ -203,12 +203,12 @@ impl Check<'_, '_> {
         let mut problems: Vec<(Vec<&str>, Severity, String, String)> = Vec::new();
         let monitoring = &self.settings.monitoring;
         let mail = &monitoring.alerts.mail;
-        if mail.server.is_some() && (mail.from.is_none() || mail.to.is_empty()) {
+        if mail.server.is_some() && mail.from.is_none() {
             problems.push((
                 vec!["monitoring", "alerts", "mail", "server"],
                 Severity::Error,
-                "a mail needs a sender and somebody who gets it".to_owned(),
-                "set `from` and `to` beside it".to_owned(),
+                "a mail needs a sender".to_owned(),
+                "set `from` beside it".to_owned(),
             ));
         }
         for name in monitoring.alerts.checks.keys() {

@@ -279,7 +279,7 @@ pub struct Mail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "pi@example.org")]
     pub from: Option<MailAddress>,
-    /// Who gets it.
+    /// Who gets it. The sender, where the list is empty.
     #[schemars(example = serde_json::json!(["ada@example.org"]))]
     pub to: Vec<MailAddress>,
 }

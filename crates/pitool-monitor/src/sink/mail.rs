@@ -30,9 +30,7 @@ impl<S: Read + Write> Stream for S {}
 pub(super) fn send(mail: &Mail, message: &Message, body: &str, now: Timestamp) -> Result<(), String> {
     let Some(server) = &mail.server else { return Err("`server` is not set".to_owned()) };
     let Some(from) = &mail.from else { return Err("`from` is not set".to_owned()) };
-    if mail.to.is_empty() {
-        return Err("`to` is empty".to_owned());
-    }
+    let to = if mail.to.is_empty() { std::slice::from_ref(from) } else { mail.to.as_slice() };
     let password = mail.password_file.as_ref().map(secret).transpose()?;
     let port = mail.port.map_or(
         match mail.security {
@@ -81,13 +79,13 @@ pub(super) fn send(mail: &Mail, message: &Message, body: &str, now: Timestamp) -
     }
     talk.say(&format!("MAIL FROM:<{from}>"))?;
     talk.expect(250)?;
-    for to in &mail.to {
+    for to in to {
         talk.say(&format!("RCPT TO:<{to}>"))?;
         talk.expect(250)?;
     }
     talk.say("DATA")?;
     talk.expect(354)?;
-    talk.say(&letter(from.as_str(), &mail.to, message, body, now))?;
+    talk.say(&letter(from.as_str(), to, message, body, now))?;
     talk.expect(250)?;
     // It has the message; how it says goodbye does not matter.
     let _ = talk.say("QUIT");
