@@ -16,6 +16,9 @@ _pitool() {
             ",$1")
                 cmd="pitool"
                 ;;
+            pitool,alert)
+                cmd="pitool__subcmd__alert"
+                ;;
             pitool,apply)
                 cmd="pitool__subcmd__apply"
                 ;;
@@ -31,17 +34,35 @@ _pitool() {
             pitool,config)
                 cmd="pitool__subcmd__config"
                 ;;
+            pitool,doctor)
+                cmd="pitool__subcmd__doctor"
+                ;;
             pitool,facts)
                 cmd="pitool__subcmd__facts"
                 ;;
+            pitool,health)
+                cmd="pitool__subcmd__health"
+                ;;
             pitool,history)
                 cmd="pitool__subcmd__history"
+                ;;
+            pitool,monitor)
+                cmd="pitool__subcmd__monitor"
                 ;;
             pitool,plan)
                 cmd="pitool__subcmd__plan"
                 ;;
             pitool,rollback)
                 cmd="pitool__subcmd__rollback"
+                ;;
+            pitool,status)
+                cmd="pitool__subcmd__status"
+                ;;
+            pitool__subcmd__alert,ping)
+                cmd="pitool__subcmd__alert__subcmd__ping"
+                ;;
+            pitool__subcmd__alert,test)
+                cmd="pitool__subcmd__alert__subcmd__test"
                 ;;
             pitool__subcmd__backup,drill)
                 cmd="pitool__subcmd__backup__subcmd__drill"
@@ -85,6 +106,9 @@ _pitool() {
             pitool__subcmd__config,check)
                 cmd="pitool__subcmd__config__subcmd__check"
                 ;;
+            pitool__subcmd__config,forward)
+                cmd="pitool__subcmd__config__subcmd__forward"
+                ;;
             pitool__subcmd__config,import)
                 cmd="pitool__subcmd__config__subcmd__import"
                 ;;
@@ -104,8 +128,86 @@ _pitool() {
 
     case "${cmd}" in
         pitool)
-            opts="-q -v -h -V --config --root --json --color --quiet --verbose --help --version plan apply rollback history facts cert backup config completions"
+            opts="-q -v -h -V --config --root --json --color --quiet --verbose --help --version plan apply rollback history facts cert backup health status monitor alert doctor config completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__alert)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help test ping"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__alert__subcmd__ping)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help heartbeat backup drill renewal start success fail"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__alert__subcmd__test)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -596,7 +698,7 @@ _pitool() {
             return 0
             ;;
         pitool__subcmd__config)
-            opts="-q -v -h --config --root --json --color --quiet --verbose --help init check show schema import"
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help init check show schema forward import"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -623,6 +725,32 @@ _pitool() {
             ;;
         pitool__subcmd__config__subcmd__check)
             opts="-q -v -h --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__config__subcmd__forward)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help alloy fluent-bit"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -759,7 +887,59 @@ _pitool() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pitool__subcmd__doctor)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pitool__subcmd__facts)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__health)
             opts="-q -v -h --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -811,6 +991,36 @@ _pitool() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pitool__subcmd__monitor)
+            opts="-q -v -h --setup --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --setup)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pitool__subcmd__plan)
             opts="-q -v -h --diff --prune --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -839,6 +1049,32 @@ _pitool() {
             ;;
         pitool__subcmd__rollback)
             opts="-q -v -h --check --diff --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__status)
+            opts="-q -v -h --html --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

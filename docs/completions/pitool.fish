@@ -41,6 +41,11 @@ complete -c pitool -n "__fish_pitool_needs_command" -f -a "history" -d 'List the
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "facts" -d 'Show what pitool knows of this machine'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "cert" -d 'Look after this machine\'s certificate'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "backup" -d 'Save, list, verify and restore backups'
+complete -c pitool -n "__fish_pitool_needs_command" -f -a "health" -d 'Say how the machine is'
+complete -c pitool -n "__fish_pitool_needs_command" -f -a "status" -d 'Show what the monitor knows: state, alerts, runs, what comes next'
+complete -c pitool -n "__fish_pitool_needs_command" -f -a "monitor" -d 'Watch the machine, serve metrics and the status page, send alerts (the service pitool-monitor runs this)'
+complete -c pitool -n "__fish_pitool_needs_command" -f -a "alert" -d 'Try out whether alerts arrive; ping for a job'
+complete -c pitool -n "__fish_pitool_needs_command" -f -a "doctor" -d 'Show every signal with its source, and the known traps of this machine'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "config" -d 'Write, check and show the config'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c pitool -n "__fish_pitool_using_subcommand plan" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
@@ -259,20 +264,88 @@ complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_su
 complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Say only what matters'
 complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -s v -l verbose -d 'Say more: every package, every promise'
 complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c pitool -n "__fish_pitool_using_subcommand health" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand health" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand health" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -l json -d 'Print JSON for programs'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -s q -l quiet -d 'Say only what matters'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -s v -l verbose -d 'Say more: every package, every promise'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -f -a "init" -d 'Write an annotated config to /etc/pitool/pitool.toml'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -f -a "check" -d 'Say what is wrong with the config'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -f -a "show" -d 'Show the config in effect, defaults included'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -f -a "schema" -d 'Print the JSON schema of the config'
-complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema import" -f -a "import" -d 'Turn an Ansible inventory or vars files into a config'
+complete -c pitool -n "__fish_pitool_using_subcommand health" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand health" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand health" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand health" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand status" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand status" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand status" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand status" -l html -d 'Print the status page instead'
+complete -c pitool -n "__fish_pitool_using_subcommand status" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand status" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand status" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand monitor" -l setup -d 'Watch what this file says, instead of what the config says' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand monitor" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand monitor" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand monitor" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand monitor" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand monitor" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand monitor" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand monitor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -f -a "test" -d 'Send a test message through every sink, or through one'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and not __fish_seen_subcommand_from test ping" -f -a "ping" -d 'Ping the dead-man switch of a job'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from test" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from test" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from test" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from test" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from test" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from test" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from ping" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from ping" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from ping" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from ping" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from ping" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from ping" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand alert; and __fish_seen_subcommand_from ping" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand doctor" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand doctor" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand doctor" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand doctor" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand doctor" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand doctor" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -f -a "init" -d 'Write an annotated config to /etc/pitool/pitool.toml'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -f -a "check" -d 'Say what is wrong with the config'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -f -a "show" -d 'Show the config in effect, defaults included'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -f -a "schema" -d 'Print the JSON schema of the config'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -f -a "forward" -d 'Print a config for a program that sends this machine\'s logs to Loki'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and not __fish_seen_subcommand_from init check show schema forward import" -f -a "import" -d 'Turn an Ansible inventory or vars files into a config'
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from init" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from init" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from init" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -310,6 +383,15 @@ complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_su
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from schema" -s q -l quiet -d 'Say only what matters'
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from schema" -s v -l verbose -d 'Say more: every package, every promise'
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from forward" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from forward" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from forward" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from forward" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from forward" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from forward" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from forward" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from import" -l host -d 'The host whose variables count' -r
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from import" -l output -d 'Write the config here instead of printing it' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from import" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F

@@ -10,6 +10,8 @@ mod bad_days;
 mod certificates;
 mod contract;
 mod life;
+mod monitor;
+mod page;
 mod power;
 
 use std::path::PathBuf;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         backup::cases(&mut runner, &lab, suite, &deb);
         bad_days::cases(&mut runner, &lab, suite, &deb);
         certificates::cases(&mut runner, &lab, suite, &deb);
+        monitor::cases(&mut runner, &lab, suite, &deb);
+        page::cases(&mut runner, &lab, suite, &deb);
         power::cases(&mut runner, &lab, suite, &deb);
     }
     runner.finish()
@@ -68,6 +72,16 @@ fn installed(lab: &Lab, suite: Suite, name: &str, deb: &std::path::Path) -> Resu
     // Boxes share their downloads and so the lock on them; another suite may run beside this one.
     machine.check("apt-get -qq update; for try in $(seq 30); do apt-get -qq install -y /root/pitool.deb && exit 0; sleep 2; done; exit 1")?;
     Ok(machine)
+}
+
+/// Installs packages of Debian's that a case needs. Boxes share their downloads and so the lock on them.
+fn install(machine: &Machine, packages: &str) -> Result<()> {
+    let script = format!(
+        "export DEBIAN_FRONTEND=noninteractive; for try in $(seq 60); do \
+         apt-get -qq install -y --no-install-recommends {packages} >/root/apt.log 2>&1 && exit 0; sleep 2; done; cat /root/apt.log; exit 1"
+    );
+    machine.check(&script)?;
+    Ok(())
 }
 
 /// Runs a command that must end with this status.

@@ -3,6 +3,7 @@
 //! Absolute times belong to this machine; what counts is the relation to the floor or the peer measured beside it.
 
 mod backup;
+mod monitor;
 
 use std::fs;
 
@@ -28,6 +29,8 @@ pub(crate) struct Args {
 enum Part {
     /// Archives, against tar and zstd, the replaced script, restic and borg
     Backup(backup::Args),
+    /// The service that watches the machine, against node_exporter
+    Monitor,
 }
 
 /// A row of the table: what, the figure, its target, and what it is measured against.
@@ -42,8 +45,20 @@ struct Row {
 pub(crate) fn task(args: &Args) -> Result<()> {
     match &args.part {
         Some(Part::Backup(args)) => backup::task(args),
+        Some(Part::Monitor) => watching(args),
         None => boxes(args),
     }
+}
+
+fn watching(args: &Args) -> Result<()> {
+    let lab = Lab::open()?;
+    lab.sweep()?;
+    let package = deb::build()?;
+    let mut rows = Vec::new();
+    monitor::rows(&lab, args.suite, &package.deb, args.rounds, &mut rows)?;
+    print(&rows, args.suite, 0);
+    ensure!(rows.iter().all(|row| row.met), "a target was missed");
+    Ok(())
 }
 
 fn boxes(args: &Args) -> Result<()> {
@@ -51,7 +66,6 @@ fn boxes(args: &Args) -> Result<()> {
     lab.sweep()?;
     let package = deb::build()?;
     let mut rows = Vec::new();
-
     let fresh = Machine::up(&lab, args.suite, &BoxOptions::named("bench"))?;
     fresh.copy_in(&package.deb, "/root/pitool.deb", 0o644)?;
     fresh.check("apt-get -qq update && apt-get -qq install -y /root/pitool.deb")?;
@@ -69,6 +83,7 @@ fn boxes(args: &Args) -> Result<()> {
     let (first, packages) = first_runs(&lab, args.suite, &package.deb, fresh, &mut rows)?;
     no_change(&first, args.rounds, &mut rows)?;
     first.down()?;
+    monitor::rows(&lab, args.suite, &package.deb, args.rounds, &mut rows)?;
 
     let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / f64::from(1 << 20));
     rows.push(Row {

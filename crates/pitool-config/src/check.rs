@@ -8,6 +8,35 @@ use crate::settings::{Challenge, Retention, Settings, Site};
 use crate::tree::{Node, Origin, Path, Step, Value};
 use crate::values::{AppName, BackupName, nearest};
 
+/// The names of the checks that alerts can be told otherwise of; pitool-monitor has a test that these are all of its own.
+pub const CHECKS: [&str; 25] = [
+    "cpu",
+    "load",
+    "memory",
+    "swap",
+    "disk",
+    "inodes",
+    "filesystem",
+    "card",
+    "temperature",
+    "power",
+    "clock",
+    "units",
+    "service",
+    "docker",
+    "container",
+    "memory-limit",
+    "ports",
+    "web",
+    "app",
+    "certificate",
+    "backup",
+    "drill",
+    "reboot",
+    "updates",
+    "config",
+];
+
 /// Checks the settings as a whole against the tree that they came from.
 pub(crate) fn check(settings: &Settings, root: &Node, found: &mut Found<'_>) {
     let mut check = Check { settings, root, found };
@@ -19,6 +48,7 @@ pub(crate) fn check(settings: &Settings, root: &Node, found: &mut Found<'_>) {
     check.apps();
     check.ssl();
     check.backup();
+    check.monitoring();
 }
 
 struct Check<'a, 'b> {
@@ -298,6 +328,59 @@ impl Check<'_, '_> {
         }
     }
 
+    fn monitoring(&mut self) {
+        let mut problems: Vec<(Vec<&str>, Severity, String, String)> = Vec::new();
+        let monitoring = &self.settings.monitoring;
+        let mail = &monitoring.alerts.mail;
+        if mail.server.is_some() && mail.from.is_none() {
+            problems.push((
+                vec!["monitoring", "alerts", "mail", "server"],
+                Severity::Error,
+                "a mail needs a sender".to_owned(),
+                "set `from` beside it".to_owned(),
+            ));
+        }
+        for name in monitoring.alerts.checks.keys() {
+            // The example stands for any name.
+            if name.as_str() != "NAME" && !CHECKS.contains(&name.as_str()) {
+                let near = crate::values::nearest(name.as_str(), CHECKS.into_iter());
+                let hint = near.map_or_else(
+                    || format!("the checks are {}", CHECKS.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                let path = vec!["monitoring", "alerts", "checks", name.as_str()];
+                problems.push((path, Severity::Warning, format!("there is no check `{name}`"), hint));
+            }
+        }
+        let service = &monitoring.service;
+        if !service.listen.ip().is_loopback() && service.allow.is_empty() {
+            problems.push((
+                vec!["monitoring", "service", "listen"],
+                Severity::Warning,
+                "others reach this address, and nobody but this machine is allowed to ask".to_owned(),
+                "name them in `allow`, such as [\"192.168.1.0/24\"]".to_owned(),
+            ));
+        }
+        let (limits, below) = (&monitoring.limits, "the warning comes after the failure");
+        for (key, wrong) in [
+            ("memory_warn", limits.memory_warn > limits.memory_fail),
+            ("disk_warn", limits.disk_warn > limits.disk_fail),
+            ("temperature_warn", limits.temperature_warn > limits.temperature_fail),
+            ("certificate_warn", limits.certificate_warn < limits.certificate_fail),
+            ("backup_warn", limits.backup_warn > limits.backup_fail),
+        ] {
+            if wrong {
+                let hint = format!("set `{}` too", key.replace("_warn", "_fail"));
+                problems.push((vec!["monitoring", "limits", key], Severity::Warning, below.to_owned(), hint));
+            }
+        }
+        for (path, severity, message, hint) in problems {
+            if let Some(at) = self.written(&path).map(|node| node.place().clone()) {
+                self.found.add(severity, &at, message, Some(hint));
+            }
+        }
+    }
+
     /// Says which apps claim the same thing; `claims` gives each app's claims: to compare, and in words.
     fn unique(&mut self, key: &str, claims: impl Fn(&AppName, &Site) -> Vec<(String, String)>) {
         let mut owners: BTreeMap<String, &AppName> = BTreeMap::new();
@@ -330,5 +413,31 @@ fn not_finite(node: &Node, places: &mut Vec<Origin>) {
         Value::List(items) => items.iter().for_each(|item| not_finite(item, places)),
         Value::Table(entries) => entries.values().for_each(|entry| not_finite(entry, places)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Fragment, Severity, load};
+
+    fn problems(text: &str) -> Vec<(Severity, String)> {
+        let found = match load(&[Fragment::new("t", text)]) {
+            Ok(loaded) => loaded.warnings,
+            Err(problems) => problems,
+        };
+        found.into_iter().map(|problem| (problem.severity, problem.message)).collect()
+    }
+
+    #[test]
+    fn what_does_not_go_together_in_monitoring() {
+        assert!(problems("[monitoring.alerts.checks.disk]\nwait = \"15m\"\n").is_empty());
+        let unknown = problems("[monitoring.alerts.checks.disc]\nwait = \"15m\"\n");
+        assert_eq!(unknown, [(Severity::Warning, "there is no check `disc`".to_owned())]);
+        assert_eq!(
+            problems("[monitoring.alerts.mail]\nserver = \"mail.example.org\"\n")[0].0,
+            Severity::Error
+        );
+        assert_eq!(problems("[monitoring.service]\nlisten = \"0.0.0.0\"\n")[0].0, Severity::Warning);
+        assert_eq!(problems("[monitoring.limits]\ndisk_warn = 97\n")[0].0, Severity::Warning);
     }
 }

@@ -16,6 +16,7 @@ mod tree;
 pub mod values;
 mod zones;
 
+pub use check::CHECKS;
 pub use diagnostic::{Diagnostic, Severity};
 pub use fragment::Fragment;
 pub use load::{Loaded, load};

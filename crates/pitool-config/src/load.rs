@@ -23,7 +23,7 @@ pub struct Loaded {
 }
 
 /// The sections that come with their roles in a later version.
-pub(crate) const LATER: [&str; 3] = ["alert", "fleet", "monitor"];
+pub(crate) const LATER: [&str; 1] = ["fleet"];
 
 /// Merges fragments, of which later ones win key by key, and reads the result.
 ///

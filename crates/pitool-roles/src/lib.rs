@@ -92,7 +92,7 @@ pub const ROLES: &[Role] = &[
     Role {
         name: "monitoring",
         tags: &[],
-        about: "tools, sysstat, the journal, log rotation",
+        about: "tools, logs, the service that watches the machine and tells you",
         wishes: monitoring::wishes,
     },
     Role {

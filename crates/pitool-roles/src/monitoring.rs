@@ -1,26 +1,29 @@
 //! Role monitoring, which replaces the Ansible role `monitoring`: tools, sysstat, the journal, log rotation.
 //!
 //! Where it differs on purpose:
-//! - The script health_check.sh is gone: `pitool apply --verify` asks the daemons. Alerts are not there yet.
+//! - The script health_check.sh, which a person had to run and read, is a service that watches and tells, and `pitool health`.
 //! - sysstat's timers run; the old role wrote the setting and left the service as it was.
 //! - The journal has a place and a size (trap T28); the old role left it to the image, which keeps it in memory.
 //! - Logs are rotated for every app, as the app's user, and logrotate has checked the rule.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use pitool_config::Settings;
-use pitool_config::settings::{Journal, JournalStorage, Site};
+use pitool_config::settings::{Journal, JournalStorage, Monitoring, Site};
 use pitool_config::values::{AppName, Size};
 use pitool_engine::Resource;
 use pitool_host::Facts;
-use pitool_resources::{Check, Directory, Edit, File, Package, Part, Unit};
+use pitool_monitor::setup::{self, Setup};
+use pitool_resources::{Check, Directory, Edit, File, Package, Part, Seed, Unit};
 
 use crate::Wishes;
 use crate::accounts;
-use crate::proofs::{JournalKept, LogsRotated, UnitRunning};
+use crate::proofs::{JournalKept, LogsRotated, MonitorAnswers, UnitRunning};
 use crate::templates::text;
 
 /// What the role wants.
-pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
+pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
     let monitoring = &settings.monitoring;
     let mut wishes = Wishes::default();
     for package in &monitoring.packages {
@@ -31,7 +34,91 @@ pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
     }
     journal(&monitoring.journal, &mut wishes);
     rotation(settings, &mut wishes);
+    if monitoring.service.enabled {
+        service(settings, facts, &mut wishes);
+    }
     wishes
+}
+
+/// The service's unit.
+const UNIT: &str = "/etc/systemd/system/pitool-monitor.service";
+
+#[derive(Template)]
+#[template(path = "monitoring/pitool-monitor.service", escape = "none")]
+struct MonitorUnit {
+    textfile: Option<String>,
+    local: bool,
+}
+
+fn service(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
+    let monitoring = &settings.monitoring;
+    let setup = Setup::of(settings, facts);
+    let pings = monitoring.pings.heartbeat_file.is_some();
+    let sinks = !monitoring.alerts.sinks().is_empty();
+    let unit = MonitorUnit {
+        textfile: monitoring.service.textfile.as_ref().map(ToString::to_string),
+        local: monitoring.service.listen.ip().is_loopback() && !pings && !sinks,
+    };
+    wishes.want(Directory::new("/etc/pitool"));
+    // What came from a config can be written as one; the snapshots would show an empty file.
+    let setup = format!(
+        "# Managed by pitool (role monitoring). Edits are replaced; change /etc/pitool/pitool.toml instead.\n\
+         # What the service pitool-monitor watches.\n{}",
+        setup.to_toml().unwrap_or_default()
+    );
+    let setup = File::new(setup::PATH, setup);
+    let file = File::new(UNIT, text(&unit));
+    let reads = [setup.id(), file.id()];
+    wishes.want(setup);
+    wishes.want(file);
+    if monitoring.page.enabled && settings.app.enabled {
+        page(settings, wishes);
+    }
+    wishes.want(Unit::new("pitool-monitor.service").reads(reads));
+    wishes.prove(UnitRunning { name: "pitool-monitor.service".into() });
+    wishes.prove(MonitorAnswers { address: address(monitoring) });
+}
+
+/// Where this machine itself reaches the service.
+fn address(monitoring: &Monitoring) -> String {
+    let ip = monitoring.service.listen.ip();
+    let port = monitoring.service.port;
+    match ip {
+        IpAddr::V4(v4) if v4.is_unspecified() => format!("127.0.0.1:{port}"),
+        IpAddr::V6(v6) if v6.is_unspecified() => format!("[::1]:{port}"),
+        IpAddr::V4(v4) => format!("{v4}:{port}"),
+        IpAddr::V6(v6) => format!("[{v6}]:{port}"),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "monitoring/pitool-status.conf", escape = "none")]
+struct StatusConf {
+    address: String,
+}
+
+/// What the sites of the role app include where the status page is switched on.
+pub(crate) const STATUS_SNIPPET: &str = "/etc/nginx/snippets/pitool-status.conf";
+
+/// The snippet for nginx.
+pub(crate) fn status_snippet(monitoring: &Monitoring) -> File {
+    File::new(STATUS_SNIPPET, text(&StatusConf { address: address(monitoring) }))
+}
+
+fn page(settings: &Settings, wishes: &mut Wishes) {
+    // nginx's workers read it, and nobody else. `{PLAIN}` is nginx's own word for a password that is not hashed: whoever may
+    // read this file may read its log, too.
+    let password = format!("pitool:{{PLAIN}}{}\n", Seed::RANDOM);
+    wishes.want(Package::new("nginx").keeping("/etc/nginx"));
+    wishes.want(Seed::new("/etc/nginx/pitool-status.htpasswd", password.into_bytes(), "root", "www-data"));
+    let place = match settings.ssl.name() {
+        Some(name) => format!("https://{name}/status/"),
+        None => "/status/ of the bare address".to_owned(),
+    };
+    wishes.note(format!(
+        "the status page is at {place}, user pitool; the password is in \
+         /etc/nginx/pitool-status.htpasswd after `{{PLAIN}}`"
+    ));
 }
 
 fn sysstat(wishes: &mut Wishes) {

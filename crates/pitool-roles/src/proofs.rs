@@ -14,6 +14,7 @@ mod journal;
 mod kernel;
 mod locale;
 mod logrotate;
+mod monitor;
 mod nginx;
 mod sshd;
 mod swap;
@@ -36,6 +37,7 @@ pub use journal::JournalKept;
 pub use kernel::{KernelValue, KernelValueAtBoot};
 pub use locale::LocaleUsable;
 pub use logrotate::LogsRotated;
+pub use monitor::MonitorAnswers;
 pub use nginx::{CertificateServed, SiteConfigured, SiteHealthy};
 pub use sshd::{SshdListens, SshdValue};
 pub use swap::SwapSpace;
@@ -84,6 +86,7 @@ questions!(
     LocaleUsable,
     LogsRotated,
     MemoryCgroup,
+    MonitorAnswers,
     PublishedPortsGuarded,
     SiteConfigured,
     SiteHealthy,

@@ -16,6 +16,7 @@ use pitool_engine::{Id, Resource};
 use pitool_host::Facts;
 use pitool_resources::{Check, Directory, File, Link, Package, Unit};
 
+use crate::monitoring;
 use crate::proofs::{SiteConfigured, SiteHealthy, UnitRunning};
 use crate::templates::text;
 use crate::{Kind, Wishes};
@@ -27,8 +28,13 @@ const ENABLED: &str = "/etc/nginx/sites-enabled";
 const BARE: &str = "pitool";
 
 /// Files of ours below /etc/nginx besides the sites.
-pub(crate) const SNIPPETS: [&str; 4] =
-    ["pitool-acme.conf", "pitool-default.conf", "pitool-headers.conf", "pitool-tls.conf"];
+pub(crate) const SNIPPETS: [&str; 5] = [
+    "pitool-acme.conf",
+    "pitool-default.conf",
+    "pitool-headers.conf",
+    "pitool-status.conf",
+    "pitool-tls.conf",
+];
 
 /// What a site's server block for HTTPS has besides the site's own.
 struct SiteTls {
@@ -36,6 +42,7 @@ struct SiteTls {
     certificate: String,
     key: String,
     http2_directive: bool,
+    status: bool,
 }
 
 /// What decides which words nginx understands.
@@ -73,6 +80,7 @@ struct SiteConf<'a> {
     plain: Option<String>,
     default: bool,
     challenge: bool,
+    status: bool,
     tls: Option<SiteTls>,
     upstream: Option<String>,
     root: Option<&'a str>,
@@ -85,6 +93,7 @@ struct SiteConf<'a> {
 #[template(path = "app/bare.conf", escape = "none")]
 struct BareConf {
     challenge: bool,
+    status: bool,
     tls: Option<SiteTls>,
 }
 
@@ -100,13 +109,21 @@ impl Sites<'_> {
         !self.settings.ssl.domains.is_empty()
     }
 
+    /// Whether some site shows the status page: over HTTPS under the certificate's first name, because a password
+    /// comes with it, and on the bare address where there is no certificate.
+    fn status(&self) -> bool {
+        self.settings.monitoring.page.enabled && self.settings.monitoring.service.enabled
+    }
+
     fn tls(&self, names: Vec<&str>) -> Option<SiteTls> {
         let name = self.settings.ssl.name()?;
+        let first = self.settings.ssl.domains.first()?.as_str();
         (!names.is_empty()).then(|| SiteTls {
             names: names.join(" "),
             certificate: self.store.live(name, "fullchain.pem"),
             key: self.store.live(name, "privkey.pem"),
             http2_directive: self.software.http2_directive,
+            status: self.status() && names.contains(&first),
         })
     }
 
@@ -130,6 +147,7 @@ impl Sites<'_> {
             plain: if default { Some("_".to_owned()) } else { Some(open).filter(|open| !open.is_empty()) },
             default,
             challenge: self.secured(),
+            status: default && self.status() && !self.secured(),
             tls: self.tls(secured),
             upstream: site.upstream.then(|| format!("http://127.0.0.1:{}", site.upstream_port)),
             root: site.root.as_ref().map(|root| root.as_str()),
@@ -140,7 +158,11 @@ impl Sites<'_> {
     }
 
     fn bare(&self) -> String {
-        text(&BareConf { challenge: self.secured(), tls: self.tls(self.left_over()) })
+        text(&BareConf {
+            challenge: self.secured(),
+            status: self.status() && !self.secured(),
+            tls: self.tls(self.left_over()),
+        })
     }
 }
 
@@ -168,6 +190,10 @@ pub(crate) fn server(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     let common = include_str!("../templates/app/pitool.conf");
     let common = File::new("/etc/nginx/conf.d/pitool.conf", common).checked_by(Check::Nginx);
     go_live(common.into(), wishes);
+    if sites.status() {
+        // Before the site that includes it; nginx is told of it with that site.
+        go_live(monitoring::status_snippet(&settings.monitoring).into(), wishes);
+    }
     // nginx-common makes this link when it is first installed.
     let shipped = Link::absent(format!("{ENABLED}/default"))
         .shipped_by("nginx", &format!("{SITES}/default"))

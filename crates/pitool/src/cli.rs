@@ -45,7 +45,7 @@ Exit codes:
   4  a step failed, and everything was taken back
   5  going back is incomplete
   6  another pitool is at work
- 10  cert status: a certificate needs attention";
+  10 health, cert status: it works, but something needs attention";
 
 /// Options that every command understands.
 #[derive(Clone, Debug, Default, Args)]
@@ -111,6 +111,21 @@ pub enum Command {
     /// Save, list, verify and restore backups
     #[command(subcommand)]
     Backup(Backup),
+    /// Say how the machine is
+    ///
+    /// Looks at processors, memory, disks, heat, power, services, containers, sites, certificates, backups and more, and says
+    /// of each whether it is ok, with the threshold and what to do. Exits with 0 when all is ok, with 10 when something needs a
+    /// look or could not be found out, with 1 when something does not work.
+    Health,
+    /// Show what the monitor knows: state, alerts, runs, what comes next
+    Status(Status),
+    /// Watch the machine, serve metrics and the status page, send alerts (the service pitool-monitor runs this)
+    Monitor(Monitor),
+    /// Try out whether alerts arrive; ping for a job
+    #[command(subcommand)]
+    Alert(Alert),
+    /// Show every signal with its source, and the known traps of this machine
+    Doctor,
     /// Write, check and show the config
     #[command(subcommand)]
     Config(Config),
@@ -358,6 +373,75 @@ pub struct BackupPrune {
     pub yes: bool,
 }
 
+/// `status`.
+#[derive(Clone, Debug, Args)]
+pub struct Status {
+    /// Print the status page instead
+    #[arg(long, conflicts_with = "json")]
+    pub html: bool,
+}
+
+/// `monitor`.
+#[derive(Clone, Debug, Args)]
+pub struct Monitor {
+    /// Watch what this file says, instead of what the config says
+    #[arg(long, value_name = "FILE")]
+    pub setup: Option<PathBuf>,
+}
+
+/// `alert …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Alert {
+    /// Send a test message through every sink, or through one
+    Test {
+        /// ntfy, webhook, slack or mail
+        #[arg(value_name = "SINK")]
+        sink: Option<String>,
+    },
+    /// Ping the dead-man switch of a job
+    ///
+    /// For units that do the work: ExecStartPre=-/usr/bin/pitool alert ping backup start. Text on standard input goes along.
+    Ping {
+        /// The job
+        job: PingJob,
+        /// What happened
+        moment: PingMoment,
+    },
+}
+
+/// Jobs that have a dead-man switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PingJob {
+    /// The machine lives
+    Heartbeat,
+    /// A backup
+    Backup,
+    /// A rehearsed restore
+    Drill,
+    /// The renewal of certificates
+    Renewal,
+}
+
+/// What happened to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PingMoment {
+    /// It begins
+    Start,
+    /// It is done
+    Success,
+    /// It failed
+    Fail,
+}
+
+/// Programs that send logs to Loki.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Forwarder {
+    /// Grafana Alloy
+    Alloy,
+    /// Fluent Bit
+    FluentBit,
+}
+
 /// `config …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Config {
@@ -377,6 +461,14 @@ pub enum Config {
     Show,
     /// Print the JSON schema of the config
     Schema,
+    /// Print a config for a program that sends this machine's logs to Loki
+    Forward {
+        /// The program
+        program: Forwarder,
+        /// Loki's address
+        #[arg(value_name = "URL")]
+        loki: String,
+    },
     /// Turn an Ansible inventory or vars files into a config
     Import {
         /// hosts.yml, group_vars/*.yml, host_vars/*.yml, and files given with -e

@@ -87,6 +87,20 @@ impl Failure {
         self
     }
 
+    /// Adds the causes of an error whose own words are the message.
+    #[must_use]
+    pub fn because_of(mut self, error: &dyn std::error::Error) -> Self {
+        self.causes.extend(causes(error));
+        self
+    }
+
+    /// Adds a cause that is words already.
+    #[must_use]
+    pub fn because_words(mut self, why: impl Into<String>) -> Self {
+        self.causes.push(why.into());
+        self
+    }
+
     /// Turns an error of the engine into a failure.
     pub fn engine(error: &Error, root: bool, clock: &Clock) -> Self {
         let mut failure = match error {

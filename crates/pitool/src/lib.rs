@@ -146,6 +146,11 @@ fn dispatch(cli: &Cli, host: &dyn Host, terminal: &Terminal<'_>, caller: &Caller
         Command::Facts => commands::facts::run(&session),
         Command::Cert(command) => commands::cert::run(&session, command),
         Command::Backup(command) => commands::backup::run(&session, command),
+        Command::Health => commands::health::run(&session),
+        Command::Status(command) => commands::status::run(&session, command),
+        Command::Monitor(command) => commands::monitor::run(&session, command),
+        Command::Alert(command) => commands::alert::run(&session, command),
+        Command::Doctor => commands::doctor::run(&session),
         Command::Config(command) => commands::config::run(&session, command),
         Command::Completions(command) => Ok(commands::completions::run(terminal, command)),
     }

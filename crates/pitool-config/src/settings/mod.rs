@@ -10,6 +10,7 @@ mod docker;
 mod monitoring;
 mod security;
 mod ssl;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -28,6 +29,10 @@ pub use security::{
     Fail2ban, Firewall, Policy, Protocol, PublishedPorts, RootLogin, Rule, RulePolicy, Security, Ssh, Updates,
 };
 pub use ssl::{Challenge, KeyType, Ssl, Tls};
+pub use watch::{
+    AlertLevel, AlertRule, Alerts, Limits, Mail, MailSecurity, MonitorService, Ntfy, Pings, Slack,
+    StatusPage, Webhook,
+};
 
 use crate::values::AppName;
 
@@ -41,7 +46,7 @@ pub struct Settings {
     pub security: Security,
     /// The container engine.
     pub docker: Docker,
-    /// Tools to look at the machine, and its logs.
+    /// What looks at the machine: tools, logs, the service that watches it and tells you.
     pub monitoring: Monitoring,
     /// Backups: what is saved, where to, when, and for how long.
     pub backup: Backup,

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::known;
+use super::watch::{Alerts, Limits, MonitorService, Pings, StatusPage};
 use crate::values::{Duration, PackageName, Size};
 
 /// The tools that a machine gets where its config names none.
@@ -19,11 +20,30 @@ pub struct Monitoring {
     pub sysstat: bool,
     /// The machine's log (journald).
     pub journal: Journal,
+    /// The service that watches the machine: health checks, metrics, alerts, the status page.
+    pub service: MonitorService,
+    /// From where on a check warns or fails.
+    pub limits: Limits,
+    /// Who is told when a check warns or fails, and how often.
+    pub alerts: Alerts,
+    /// Dead-man pings: a service elsewhere that raises the alarm when this machine falls silent.
+    pub pings: Pings,
+    /// The status page behind the web server.
+    pub page: StatusPage,
 }
 
 impl Default for Monitoring {
     fn default() -> Self {
-        Self { packages: known(&PACKAGES), sysstat: true, journal: Journal::default() }
+        Self {
+            packages: known(&PACKAGES),
+            sysstat: true,
+            journal: Journal::default(),
+            service: MonitorService::default(),
+            limits: Limits::default(),
+            alerts: Alerts::default(),
+            pings: Pings::default(),
+            page: StatusPage::default(),
+        }
     }
 }
 

@@ -15,9 +15,9 @@ pub use backup::{
 pub use key::PublicKey;
 pub use names::{
     AppName, Argument, Comment, EnvName, EnvValue, FullName, HostName, KeyId, MailAddress, PackageName,
-    ServerName, UserName, Word,
+    ServerName, Template, UserName, Word,
 };
-pub use net::{Cidr, Port, Ports, Source, Url};
+pub use net::{Address, Cidr, Port, Ports, Source, Url};
 pub use paths::{AbsolutePath, UnixShell};
 pub use quantity::{Duration, Size, TimeOfDay};
 pub use schedule::CronTime;

@@ -47,6 +47,10 @@ text! {
     FullName, "a text", "text", "Ada Lovelace", |text| one_line(text, ":,")
 }
 text! {
+    /// A text that goes into a request: printable, at most 4 KiB.
+    Template, "a text", "text", "{title}: {text}", template
+}
+text! {
     /// A word of letters, digits, dots, hyphens and underscores.
     Word, "a word", "word", "production", word
 }
@@ -64,6 +68,13 @@ impl UserName {
     /// The user of an app whose config names none.
     pub(crate) fn app() -> Self {
         Self("appuser".to_owned())
+    }
+}
+
+impl Template {
+    /// What a body of JSON is called.
+    pub(crate) fn json() -> Self {
+        Self("application/json".to_owned())
     }
 }
 
@@ -191,6 +202,16 @@ fn argument(text: &str) -> Result<String, Invalid> {
         return Err(Invalid::new("this must not be empty"));
     }
     one_line(text, "")
+}
+
+fn template(text: &str) -> Result<String, Invalid> {
+    if text.is_empty() || text.len() > 4096 {
+        return Err(Invalid::new("this must have between 1 and 4096 bytes"));
+    }
+    match stray(text, |c| !c.is_control() || matches!(c, '\n' | '\t')) {
+        Some(c) => Err(Invalid::new(format!("{c:?} is not allowed here"))),
+        None => Ok(text.to_owned()),
+    }
 }
 
 fn word(text: &str) -> Result<String, Invalid> {

@@ -22,6 +22,8 @@ impl Port {
     pub const APP: Self = Self(8080);
     /// The port of SSH.
     pub const SSH: Self = Self(22);
+    /// The port of `pitool monitor`: the one after node_exporter's, so that both can run.
+    pub const MONITOR: Self = Self(9101);
 
     /// Takes a number; zero is not a port.
     pub const fn new(number: u16) -> Option<Self> {
@@ -194,6 +196,39 @@ impl schemars::JsonSchema for Ports {
             "type": ["integer", "string"], "format": "port or range", "minimum": 1, "maximum": 65535,
             "pattern": "^[0-9]+(:[0-9]+)?$", "examples": ["3000:3010"]
         })
+    }
+}
+
+/// One address, IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(IpAddr);
+
+serde_text!(Address, "an address", "address", "127.0.0.1");
+
+impl Address {
+    /// This machine itself.
+    pub const LOOPBACK: Self = Self(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    /// The address.
+    pub const fn ip(self) -> IpAddr {
+        self.0
+    }
+}
+
+impl FromStr for Address {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.parse().map(Self).map_err(|_| {
+            Invalid::new(format!("{text:?} is not an address"))
+                .hint("\"127.0.0.1\" for this machine only, \"0.0.0.0\" for every address that it has")
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

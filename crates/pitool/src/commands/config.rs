@@ -22,10 +22,23 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Config) -> Result<u8
             session.terminal.line(format!("{:#}", pitool_config::schema()));
             Ok(exit::DONE)
         }
+        cli::Config::Forward { program, loki } => forward(session, *program, loki),
         cli::Config::Import { files, host, output } => {
             import(session, files, host.as_deref(), output.as_deref())
         }
     }
+}
+
+fn forward(session: &Session<'_, '_>, program: cli::Forwarder, loki: &str) -> Result<u8> {
+    let host = super::monitor::machine(session, &session.supported_facts()?).host;
+    let text = match program {
+        cli::Forwarder::Alloy => pitool_monitor::forward::alloy(&host, loki),
+        cli::Forwarder::FluentBit => {
+            pitool_monitor::forward::fluent_bit(&host, loki).map_err(Failure::input)?
+        }
+    };
+    session.terminal.write(&text);
+    Ok(exit::DONE)
 }
 
 fn init(session: &Session<'_, '_>, stdout: bool) -> Result<u8> {

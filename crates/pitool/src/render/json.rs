@@ -1,7 +1,7 @@
 //! JSON for programs.
 //!
 //! Every object at the top carries `"version": 1`; fields may be added within a version, never removed or given
-//! another meaning. `plan`, `history` and `facts` print one document. `apply` and `rollback` print one object a line,
+//! another meaning. `plan`, `history`, `facts`, `health`, `status` and `doctor` print one document. `apply` and `rollback` print one object a line,
 //! each with `"event"`; the last is `"summary"`, with the exit code. A command that could not do its work prints an
 //! object with `"event": "error"`.
 

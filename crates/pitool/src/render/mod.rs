@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod failure;
+pub mod health;
 pub mod history;
 pub mod json;
 pub mod plan;

@@ -1,0 +1,227 @@
+//! What keeps a machine well over months: backups, certificates, updates, reboots, the config.
+
+use jiff::Timestamp;
+
+use crate::check::{Finding, Level, Report};
+use crate::checks::age;
+use crate::records::{BackupSet, Certificate};
+use crate::sample::Sample;
+use crate::setup::Setup;
+
+pub(crate) fn judge(sample: &Sample, setup: &Setup, report: &mut Report) {
+    certificates(sample, setup, report);
+    backups(sample, setup, report);
+    reboot(sample, setup, report);
+    updates(sample, setup, report);
+    config(sample, report);
+}
+
+fn seconds_since(now: Timestamp, then: Timestamp) -> i64 {
+    now.as_second() - then.as_second()
+}
+
+fn certificates(sample: &Sample, setup: &Setup, report: &mut Report) {
+    let certificates = match &sample.certificates {
+        Ok(Some(certificates)) if !certificates.is_empty() => certificates,
+        Ok(_) => {
+            report.absent("certificate", "none is configured");
+            return;
+        }
+        Err(why) => {
+            report.find(Finding::unknown("certificate", why).hint("the next renewal writes it anew"));
+            return;
+        }
+    };
+    let limits = &setup.limits;
+    for (name, certificate) in certificates {
+        let Certificate { valid_until, served_until, error, .. } = certificate;
+        let finding = match (served_until, valid_until) {
+            (Some(served), Some(valid)) if served < valid => Finding::new(
+                "certificate",
+                Level::Fail,
+                "a newer one is there, but the web server still hands out the old one",
+            )
+            .hint("`sudo systemctl reload nginx`"),
+            (Some(until), _) | (None, Some(until)) => {
+                let left = seconds_since(*until, sample.taken);
+                let (warn, fail) =
+                    (limits.certificate_warn.as_secs() as i64, limits.certificate_fail.as_secs() as i64);
+                let level = if left < fail {
+                    Level::Fail
+                } else if left < warn {
+                    Level::Warn
+                } else {
+                    Level::Ok
+                };
+                let what = if served_until.is_some() { "served" } else { "on disk" };
+                let words = if left < 0 {
+                    format!("{what}: expired {} ago", age(-left))
+                } else {
+                    format!("{what}: holds for {}", age(left))
+                };
+                let hint = match error {
+                    Some(why) => format!("the last renewal failed: {why}"),
+                    None => "`sudo pitool cert renew` says why it was not renewed".to_owned(),
+                };
+                let mut finding = Finding::new("certificate", level, words).hint(hint);
+                finding.number = Some(left as f64);
+                finding
+            }
+            (None, None) => Finding::new("certificate", Level::Fail, "there is none yet")
+                .hint(error.clone().unwrap_or_else(|| "`sudo pitool cert issue` asks for one".to_owned())),
+        };
+        let words = format!(
+            "{}, {}",
+            age(limits.certificate_warn.as_secs() as i64),
+            age(limits.certificate_fail.as_secs() as i64)
+        );
+        report.find(finding.of(name).threshold(words));
+    }
+}
+
+fn backups(sample: &Sample, setup: &Setup, report: &mut Report) {
+    let sets = match &sample.backups {
+        Ok(Some(sets)) if !sets.is_empty() => sets,
+        Ok(_) => {
+            report.absent("backup", "none is configured");
+            report.absent("drill", "no backup is configured");
+            return;
+        }
+        Err(why) => {
+            report.find(Finding::unknown("backup", why).hint("the next backup writes it anew"));
+            return;
+        }
+    };
+    let limits = &setup.limits;
+    let (warn, fail) = (limits.backup_warn.as_secs() as f64, limits.backup_fail.as_secs() as f64);
+    for (name, set) in sets {
+        let BackupSet { last_success, last_failure, error, .. } = set;
+        let why = error.clone().unwrap_or_else(|| "`sudo pitool backup run` tries it at once".to_owned());
+        let finding = match last_success {
+            None => Finding::new("backup", Level::Fail, "there was never a good one"),
+            Some(success) => {
+                let seconds = seconds_since(sample.taken, *success);
+                let failed = last_failure.is_some_and(|failure| failure > *success);
+                let words = format!(
+                    "last good one {} old{}",
+                    age(seconds),
+                    if failed { ", and the last try failed" } else { "" }
+                );
+                let finding = Finding::high("backup", seconds as f64, words, warn, Some(fail));
+                // A failed try is worth a word before the old one is too old.
+                if failed && finding.level == Level::Ok {
+                    Finding { level: Level::Warn, ..finding }
+                } else {
+                    finding
+                }
+            }
+        };
+        report.find(
+            finding.of(name).threshold(format!("{}, {}", age(warn as i64), age(fail as i64))).hint(why),
+        );
+        let warn = limits.drill_warn.as_secs() as f64;
+        let finding = match set.last_drill {
+            None => Finding::new("drill", Level::Warn, "a restore was never rehearsed"),
+            Some(drill) => {
+                let seconds = seconds_since(sample.taken, drill);
+                Finding::high(
+                    "drill",
+                    seconds as f64,
+                    format!("last rehearsed {} ago", age(seconds)),
+                    warn,
+                    None,
+                )
+            }
+        };
+        report.find(
+            finding
+                .of(name)
+                .threshold(age(warn as i64))
+                .hint("`sudo pitool backup drill` rehearses a restore"),
+        );
+    }
+}
+
+fn reboot(sample: &Sample, setup: &Setup, report: &mut Report) {
+    if !setup.expected.container.is_empty() && sample.reboot.is_none() {
+        report.absent("reboot", "the kernel is the host's");
+        return;
+    }
+    report.find(match &sample.reboot {
+        None => Finding::ok("reboot", "none is pending"),
+        Some(why) => Finding::new("reboot", Level::Warn, format!("pending: {why}"))
+            .hint("`sudo systemctl reboot` when it suits you"),
+    });
+}
+
+fn updates(sample: &Sample, setup: &Setup, report: &mut Report) {
+    let warn = setup.limits.updates_warn;
+    report.find(match &sample.known.updates {
+        None => {
+            report.absent(
+                "updates",
+                match setup.service.enabled {
+                    true => "the service pitool-monitor counts them, and has not yet",
+                    false => "the service pitool-monitor counts them, and it is switched off",
+                },
+            );
+            return;
+        }
+        Some(Err(why)) => Finding::unknown("updates", why),
+        Some(Ok(updates)) => {
+            let words = match updates.pending {
+                0 => "none is pending".to_owned(),
+                pending => format!(
+                    "{pending} pending, {} for security",
+                    if updates.security == 0 { "none".to_owned() } else { updates.security.to_string() }
+                ),
+            };
+            let finding = Finding::high("updates", f64::from(updates.pending), words, f64::from(warn), None);
+            // Security updates come by themselves within a day; where nothing installs them, one is one too many.
+            let finding =
+                if updates.security > 0 && !setup.expected.automatic_updates && finding.level == Level::Ok {
+                    Finding { level: Level::Warn, ..finding }
+                } else {
+                    finding
+                };
+            finding.threshold(warn.to_string()).hint("`sudo apt update && sudo apt upgrade`")
+        }
+    });
+}
+
+fn config(sample: &Sample, report: &mut Report) {
+    match &sample.known.interrupted {
+        None => {}
+        Some(Err(why)) => report.find(Finding::unknown("config", why)),
+        Some(Ok(Some(run))) => report.find(
+            Finding::new("config", Level::Fail, format!("{run} was cut off"))
+                .threshold("no run half done")
+                .hint("`sudo pitool apply` goes on with it, `sudo pitool rollback` goes back"),
+        ),
+        Some(Ok(None)) => {}
+    }
+    if report.findings.iter().any(|finding| finding.check == "config") {
+        return;
+    }
+    match &sample.known.drift {
+        None => report.absent("config", "nobody has compared the machine with it yet"),
+        Some(Err(why)) => report.find(Finding::unknown("config", why)),
+        Some(Ok(None)) => {
+            report.find(Finding::ok("config", "the machine is what it says").threshold("nothing differs"))
+        }
+        Some(Ok(Some(drift))) => {
+            let seconds = seconds_since(sample.taken, drift.since);
+            let since = if seconds >= 60 { format!(", for {}", age(seconds)) } else { String::new() };
+            let things = if drift.changes == 1 {
+                "1 thing differs".to_owned()
+            } else {
+                format!("{} things differ", drift.changes)
+            };
+            let mut finding = Finding::new("config", Level::Warn, format!("{things} from it{since}"))
+                .threshold("nothing differs")
+                .hint("`pitool plan` shows what, `sudo pitool apply` puts it right");
+            finding.number = Some(f64::from(drift.changes));
+            report.find(finding);
+        }
+    }
+}

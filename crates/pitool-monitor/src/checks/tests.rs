@@ -1,0 +1,375 @@
+//! Every check on machines made up: four Pis, and what can go wrong on them.
+
+use std::time::Duration;
+
+use pitool_config::Fragment;
+use pitool_host::local::Local;
+use pitool_host::{Facts, Inspect};
+
+use crate::check::{Finding, Level, Report, judge};
+use crate::kernel::pi::Throttled;
+use crate::sample::{Drift, Known, Sample, Updates};
+use crate::setup::Setup;
+use crate::system::{Answer, ClockState, System, Usage};
+use crate::units::Unit;
+
+/// A machine whose kernel and services say what the test wants.
+#[derive(Clone)]
+pub(crate) struct Made {
+    pub(crate) usage: Result<Usage, String>,
+    pub(crate) throttled: Result<Option<Throttled>, String>,
+    pub(crate) docker: Result<Option<Answer>, String>,
+    pub(crate) clock: Result<ClockState, String>,
+    pub(crate) site: Result<Answer, String>,
+    pub(crate) app: Result<Answer, String>,
+}
+
+const GIB: u64 = 1 << 30;
+
+impl Default for Made {
+    fn default() -> Self {
+        let healthy = Answer { status: 200, body: b"healthy\n".to_vec() };
+        Self {
+            usage: Ok(Usage {
+                size: 32 * GIB,
+                free: 20 * GIB,
+                available: 19 * GIB,
+                files: 1000,
+                files_free: 900,
+            }),
+            throttled: Ok(Some(Throttled(0))),
+            docker: Ok(Some(Answer { status: 200, body: b"[]".to_vec() })),
+            clock: Ok(ClockState { synchronized: true, offset: 0.001, max_error: 0.01 }),
+            site: Ok(healthy.clone()),
+            app: Ok(healthy),
+        }
+    }
+}
+
+impl System for Made {
+    fn usage(&self, _point: &str) -> Result<Usage, String> {
+        self.usage.clone()
+    }
+    fn clock(&self) -> Result<ClockState, String> {
+        self.clock.clone()
+    }
+    fn throttled(&self) -> Result<Option<Throttled>, String> {
+        self.throttled.clone()
+    }
+    fn docker(&self, _path: &str) -> Result<Option<Answer>, String> {
+        self.docker.clone()
+    }
+    fn http(&self, port: u16, _host: &str, _path: &str) -> Result<Answer, String> {
+        if port == 80 { self.site.clone() } else { self.app.clone() }
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(100)
+    }
+}
+
+pub(crate) fn fixture(name: &str) -> Local {
+    Local::new(&format!("{}/testdata/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+pub(crate) fn setup(config: &str) -> Setup {
+    let settings = pitool_config::load(&[Fragment::new("pitool.toml", config)]).unwrap().settings;
+    Setup::of(&settings, &Facts::default())
+}
+
+/// Units as on a machine where all is well.
+fn units(setup: &Setup) -> Vec<Unit> {
+    let unit = |name: &String| Unit {
+        unit: name.clone(),
+        load: "loaded".into(),
+        active: "active".into(),
+        sub: "running".into(),
+        description: String::new(),
+    };
+    setup.expected.units.iter().map(unit).collect()
+}
+
+pub(crate) fn sample(host: &dyn Inspect, made: &Made, setup: &Setup) -> Sample {
+    let known = Known {
+        interrupted: Some(Ok(None)),
+        drift: Some(Ok(None)),
+        updates: Some(Ok(Updates { pending: 2, security: 0 })),
+    };
+    let mut sample = Sample::take(host, made, setup, known);
+    sample.units = Ok(units(setup));
+    sample
+}
+
+fn report(machine: &str, made: &Made, config: &str) -> Report {
+    let setup = setup(config);
+    let sample = sample(&fixture(machine), made, &setup);
+    let mut before = sample.clone();
+    if let Ok(times) = &mut before.cpu {
+        times.idle -= 100.0;
+    }
+    judge(&sample, Some(&before), &setup)
+}
+
+fn of<'r>(report: &'r Report, id: &str) -> &'r Finding {
+    let found = report.findings.iter().find(|finding| finding.id() == id);
+    found.unwrap_or_else(|| panic!("no {id} in {:#?}", report.findings))
+}
+
+#[test]
+fn a_pi_that_is_well() {
+    for machine in ["pi4", "pi5"] {
+        let report = report(machine, &Made::default(), "");
+        let bad: Vec<_> = report.findings.iter().filter(|finding| finding.level != Level::Ok).collect();
+        assert!(bad.is_empty(), "{machine}: {bad:#?}");
+        assert!(of(&report, "temperature").value.ends_with("°C"));
+        let absent: Vec<&str> = report.absent.iter().map(|absent| absent.check.as_str()).collect();
+        assert_eq!(absent, ["card", "container", "app", "certificate", "backup", "drill"]);
+    }
+}
+
+#[test]
+fn too_little_voltage_on_a_pi_3() {
+    let made = Made { throttled: Ok(Some(Throttled(0x5_0005))), ..Made::default() };
+    let found = report("pi3", &made, "");
+    let power = of(&found, "power");
+    assert_eq!((power.level, power.value.as_str()), (Level::Fail, "now: under-voltage, throttled"));
+    assert!(power.hint.contains("power supply"));
+    // The firmware does not answer, and the voltage chip does.
+    let made = Made { throttled: Err("/dev/vcio: denied".into()), ..Made::default() };
+    assert_eq!(of(&report("pi3", &made, ""), "power").level, Level::Fail);
+    // Neither says that all is well, so it is not known.
+    assert_eq!(of(&report("pi4", &made, ""), "power").level, Level::Unknown);
+    let past = Made { throttled: Ok(Some(Throttled(0x8_0000))), ..Made::default() };
+    assert_eq!(of(&report("pi4", &past, ""), "power").level, Level::Warn);
+}
+
+#[test]
+fn a_worn_compute_module_whose_file_system_stopped() {
+    let report = report("cm4", &Made::default(), "");
+    assert_eq!(of(&report, "filesystem[/]").value, "it stopped itself after an error");
+    assert_eq!(of(&report, "filesystem[/]").level, Level::Fail);
+    let card = of(&report, "card[mmcblk0]");
+    assert_eq!((card.level, card.value.as_str()), (Level::Warn, "about 90 % of its life is used"));
+    assert!(report.absent.iter().any(|absent| absent.check == "swap"));
+}
+
+#[test]
+fn disks_fill_up() {
+    let usage = |available| Usage { size: 100 * GIB, free: available, available, files: 100, files_free: 3 };
+    for (available, level) in [(20, Level::Ok), (10, Level::Warn), (4, Level::Fail)] {
+        let made = Made { usage: Ok(usage(available * GIB)), ..Made::default() };
+        let report = report("pi4", &made, "");
+        assert_eq!(of(&report, "disk[/]").level, level, "{available} GiB left");
+        assert_eq!(of(&report, "inodes[/]").level, Level::Fail);
+    }
+    let made = Made { usage: Err("Input/output error".into()), ..Made::default() };
+    assert_eq!(of(&report("pi4", &made, ""), "disk[/]").level, Level::Unknown);
+    let own = "[monitoring.limits]\ndisk_warn = 50\n";
+    let made = Made { usage: Ok(usage(40 * GIB)), ..Made::default() };
+    assert_eq!(of(&report("pi4", &made, own), "disk[/]").level, Level::Warn);
+}
+
+#[test]
+fn containers_in_every_state() {
+    let one = |name: &str, state: &str, status: &str| {
+        format!(r#"{{"Id":"ab12","Names":["/{name}"],"Image":"x","State":"{state}","Status":"{status}"}}"#)
+    };
+    let body = format!(
+        "[{},{},{},{},{},{}]",
+        one("well", "running", "Up 2 hours (healthy)"),
+        one("ill", "running", "Up 2 hours (unhealthy)"),
+        one("loop", "restarting", "Restarting (1) 3 seconds ago"),
+        one("ended", "exited", "Exited (137) 2 days ago"),
+        one("done", "exited", "Exited (0) 2 days ago"),
+        one("still", "paused", "Up 2 hours (Paused)"),
+    );
+    let made = Made { docker: Ok(Some(Answer { status: 200, body: body.into_bytes() })), ..Made::default() };
+    let found = report("pi4", &made, "");
+    let levels: Vec<Level> = ["well", "ill", "loop", "ended", "done", "still"]
+        .map(|name| of(&found, &format!("container[{name}]")).level)
+        .into();
+    assert_eq!(levels, [Level::Ok, Level::Fail, Level::Fail, Level::Warn, Level::Ok, Level::Warn]);
+    assert_eq!(of(&found, "memory-limit").level, Level::Ok);
+    assert_eq!(of(&report("pi3", &made, ""), "memory-limit").level, Level::Warn);
+    let dead = Made { docker: Err("/run/docker.sock: Connection refused".into()), ..Made::default() };
+    assert_eq!(of(&report("pi4", &dead, ""), "docker").level, Level::Fail);
+    let denied = Made { docker: Err("/run/docker.sock: Permission denied".into()), ..Made::default() };
+    assert_eq!(of(&report("pi4", &denied, ""), "docker").level, Level::Unknown);
+    let odd = Made { docker: Ok(Some(Answer { status: 200, body: b"<html>".to_vec() })), ..Made::default() };
+    assert_eq!(of(&report("pi4", &odd, ""), "docker").level, Level::Fail);
+}
+
+#[test]
+fn units_that_do_not_run() {
+    let setup = setup("");
+    let mut sample = sample(&fixture("pi4"), &Made::default(), &setup);
+    let Ok(units) = &mut sample.units else { panic!("made above") };
+    let states = [("nginx.service", "inactive", "dead"), ("docker.service", "activating", "auto-restart")];
+    for unit in units.iter_mut() {
+        if let Some((_, active, sub)) = states.iter().find(|(name, ..)| *name == unit.unit) {
+            (unit.active, unit.sub) = ((*active).to_owned(), (*sub).to_owned());
+        }
+    }
+    units.retain(|unit| unit.unit != "fail2ban.service" && unit.unit != "cron.service");
+    units.push(Unit {
+        unit: "mnt.mount".into(),
+        load: "loaded".into(),
+        active: "failed".into(),
+        ..Unit::default()
+    });
+    sample.unit_files = vec!["fail2ban.service".into()];
+    let report = judge(&sample, None, &setup);
+    assert_eq!(of(&report, "service[nginx]").value, "stopped");
+    assert_eq!(of(&report, "service[docker]").value, "it ends and is started again and again");
+    assert_eq!(of(&report, "service[fail2ban]").level, Level::Fail);
+    assert!(report.absent.iter().any(|absent| absent.why.starts_with("cron.service is not installed")));
+    assert_eq!(of(&report, "units").value, "failed: mnt.mount");
+    assert_eq!(of(&report, "web").needs.as_deref(), Some("service[nginx]"));
+    assert_eq!(of(&report, "cpu").level, Level::Unknown, "one look is no rate");
+}
+
+#[test]
+fn ports_against_the_policy() {
+    let open = report("pi4", &Made::default(), "");
+    assert!(of(&open, "ports").value.contains("22/tcp") && of(&open, "ports").level == Level::Ok);
+    assert!(of(&open, "ports").value.contains("kept from outside by the firewall: 5353"));
+    let without = report("pi4", &Made::default(), "[security.firewall]\nenabled = false\n");
+    let ports = of(&without, "ports");
+    assert!(
+        ports.level == Level::Warn && ports.value.contains("udp") && !ports.value.contains("9101"),
+        "{ports:?}"
+    );
+}
+
+#[test]
+fn sites_and_the_programs_behind_them() {
+    let app = "[apps.notes]\nserver_name = [\"notes.example.org\"]\n";
+    assert_eq!(of(&report("pi4", &Made::default(), app), "app[notes]").level, Level::Ok);
+    let gone = Made { app: Err("port 8080: Connection refused".into()), ..Made::default() };
+    assert_eq!(of(&report("pi4", &gone, app), "app[notes]").level, Level::Fail);
+    let broken = Made { app: Ok(Answer { status: 502, body: vec![] }), ..Made::default() };
+    assert_eq!(of(&report("pi4", &broken, app), "app[notes]").level, Level::Fail);
+    let own = Made { app: Ok(Answer { status: 404, body: vec![] }), ..Made::default() };
+    assert_eq!(of(&report("pi4", &own, app), "app[notes]").level, Level::Ok, "it need not know /health");
+    let moved = Made { site: Ok(Answer { status: 301, body: vec![] }), ..Made::default() };
+    assert_eq!(of(&report("pi4", &moved, app), "web").level, Level::Ok);
+    let down = Made { site: Err("port 80: Connection refused".into()), ..Made::default() };
+    let found = report("pi4", &down, app);
+    assert_eq!((of(&found, "web").level, of(&found, "app[notes]").level), (Level::Fail, Level::Fail));
+}
+
+#[test]
+fn what_other_parts_write_down() {
+    let setup = setup("");
+    let take = |backup: &str, certificates: &str| {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("var/lib/pitool");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("backup.json"), backup).unwrap();
+        std::fs::write(dir.join("certificates.json"), certificates).unwrap();
+        let mut sample =
+            sample(&Local::new(root.path().to_str().unwrap()).unwrap(), &Made::default(), &setup);
+        sample.taken = "2026-11-21T12:00:00Z".parse().unwrap();
+        judge(&sample, None, &setup)
+    };
+    let report = take(
+        r#"{"version":1,"sets":{
+            "good":{"last_success":"2026-11-21T02:00:00Z","last_drill":"2026-11-01T02:00:00Z"},
+            "tried":{"last_success":"2026-11-21T02:00:00Z","last_failure":"2026-11-21T03:00:00Z","error":"no space"},
+            "old":{"last_success":"2026-11-01T02:00:00Z","last_drill":"2025-11-01T02:00:00Z","something":"new"},
+            "never":{}}}"#,
+        r#"{"version":1,"certificates":{
+            "a.example":{"valid_until":"2027-02-01T00:00:00Z","served_until":"2027-02-01T00:00:00Z"},
+            "b.example":{"valid_until":"2026-12-01T00:00:00Z","error":"429"},
+            "c.example":{"valid_until":"2027-02-01T00:00:00Z","served_until":"2026-11-25T00:00:00Z"},
+            "d.example":{"valid_until":"2026-11-20T00:00:00Z","served_until":"2026-11-20T00:00:00Z"}}}"#,
+    );
+    let level = |id: &str| of(&report, id).level;
+    assert_eq!((level("backup[good]"), level("drill[good]")), (Level::Ok, Level::Ok));
+    assert_eq!((level("backup[tried]"), level("drill[tried]")), (Level::Warn, Level::Warn));
+    assert_eq!((level("backup[old]"), level("backup[never]")), (Level::Fail, Level::Fail));
+    assert_eq!(level("drill[old]"), Level::Warn);
+    assert_eq!(of(&report, "backup[tried]").hint, "no space");
+    assert_eq!((level("certificate[a.example]"), level("certificate[b.example]")), (Level::Ok, Level::Warn));
+    assert_eq!(
+        (level("certificate[c.example]"), level("certificate[d.example]")),
+        (Level::Fail, Level::Fail)
+    );
+    assert!(of(&report, "certificate[c.example]").value.contains("hands out the old one"));
+    let damaged = take("{", r#"{"version":2}"#);
+    assert_eq!(of(&damaged, "backup").level, Level::Unknown);
+    assert!(of(&damaged, "certificate").value.contains("version 2"));
+}
+
+#[test]
+fn the_care_of_it() {
+    let setup = setup("[security.updates]\nenabled = false\n");
+    let mut sample = sample(&fixture("pi4"), &Made::default(), &setup);
+    sample.known.updates = Some(Ok(Updates { pending: 3, security: 1 }));
+    sample.reboot = Some("for linux-image".into());
+    let since = sample.taken;
+    sample.known.drift = Some(Ok(Some(Drift { changes: 2, since })));
+    let report = judge(&sample, None, &setup);
+    assert_eq!(of(&report, "updates").level, Level::Warn, "nobody installs them");
+    assert_eq!(of(&report, "reboot").value, "pending: for linux-image");
+    assert_eq!(of(&report, "config").value, "2 things differ from it");
+    sample.known.interrupted = Some(Ok(Some("run 4".into())));
+    let report = judge(&sample, None, &setup);
+    assert_eq!(
+        (of(&report, "config").level, of(&report, "config").value.as_str()),
+        (Level::Fail, "run 4 was cut off")
+    );
+    sample.known.interrupted = Some(Err("denied".into()));
+    assert_eq!(of(&judge(&sample, None, &setup), "config").level, Level::Unknown);
+}
+
+#[test]
+fn a_clock_that_nobody_keeps() {
+    let made = Made { clock: Ok(ClockState::default()), ..Made::default() };
+    assert_eq!(of(&report("pi4", &made, ""), "clock").level, Level::Warn);
+    let far = Made {
+        clock: Ok(ClockState { synchronized: true, offset: -3.0, max_error: 4.0 }),
+        ..Made::default()
+    };
+    assert_eq!(of(&report("pi4", &far, ""), "clock").level, Level::Warn);
+}
+
+#[test]
+fn nothing_that_is_gone_is_ok() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Local::new(root.path().to_str().unwrap()).unwrap();
+    let made = Made {
+        usage: Err("x".into()),
+        throttled: Err("x".into()),
+        docker: Err("denied".into()),
+        clock: Err("x".into()),
+        site: Err("x".into()),
+        app: Err("x".into()),
+    };
+    let setup = setup("");
+    let sample = Sample::take(&host, &made, &setup, Known::default());
+    let report = judge(&sample, None, &setup);
+    let ok: Vec<String> = report.findings.iter().filter(|f| f.level == Level::Ok).map(Finding::id).collect();
+    // No file asks for a reboot, and that is all that an empty disk can say.
+    assert_eq!(ok, ["reboot"]);
+}
+
+#[test]
+fn the_setup_survives_its_file() {
+    let setup = setup(
+        "[monitoring.alerts.ntfy]\nurl = \"https://ntfy.sh/x\"\n[monitoring.alerts.checks.disk]\nwait = \"15m\"\n[apps.notes]\n",
+    );
+    assert_eq!(Setup::from_toml(&setup.to_toml().unwrap()).unwrap(), setup);
+}
+
+#[test]
+fn the_config_knows_every_check() {
+    let found = report("pi4", &Made::default(), "[apps.notes]\nserver_name = [\"x.org\"]\n");
+    let mut names: Vec<&str> = found.findings.iter().map(|finding| finding.check.as_str()).collect();
+    names.extend(found.absent.iter().map(|absent| absent.check.as_str()));
+    names.push("memory-limit");
+    names.sort_unstable();
+    names.dedup();
+    let mut known = pitool_config::CHECKS.to_vec();
+    known.sort_unstable();
+    assert_eq!(names, known);
+}

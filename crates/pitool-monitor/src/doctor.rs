@@ -1,0 +1,370 @@
+//! `pitool doctor`: every signal with its source and its value, and the known traps of these machines.
+//!
+//! A silent zero must not pass for health: what could not be read says so, with the file or the question that it came from. A trap is
+//! something that has surprised people on Debian or Raspberry Pi OS again and again; each is looked for, and is fine, found with what
+//! to do, not here, or not known.
+
+mod boot;
+mod network;
+mod packages;
+mod running;
+mod security;
+#[cfg(test)]
+mod tests;
+
+use pitool_host::{Command, Facts, Inspect, Output};
+use serde::Serialize;
+
+use crate::checks::bytes;
+use crate::kernel::{text, words};
+use crate::sample::{Reading, Sample};
+use crate::setup::Setup;
+use crate::system::System;
+
+/// What a trap's look has to look at.
+pub struct Look<'l> {
+    /// The machine.
+    pub host: &'l dyn Inspect,
+    /// Its kernel and services.
+    pub system: &'l dyn System,
+    /// Slow truths about it.
+    pub facts: &'l Facts,
+    /// What was found.
+    pub sample: &'l Sample,
+    /// What should be.
+    pub setup: &'l Setup,
+}
+
+/// What became of a look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The trap is not sprung, and how that is known.
+    Fine {
+        /// In words.
+        what: String,
+    },
+    /// It is.
+    Found {
+        /// What was found.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// There can be no such trap here.
+    NotHere {
+        /// Why.
+        why: String,
+    },
+    /// It could not be found out.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+fn fine(what: impl Into<String>) -> Verdict {
+    Verdict::Fine { what: what.into() }
+}
+
+fn found(what: impl Into<String>, hint: impl Into<String>) -> Verdict {
+    Verdict::Found { what: what.into(), hint: hint.into() }
+}
+
+fn not_here(why: impl Into<String>) -> Verdict {
+    Verdict::NotHere { why: why.into() }
+}
+
+fn unknown(why: impl Into<String>) -> Verdict {
+    Verdict::Unknown { why: why.into() }
+}
+
+/// A trap.
+struct Trap {
+    number: u8,
+    name: &'static str,
+    look: fn(&Look<'_>) -> Verdict,
+}
+
+/// A trap that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its number, by which the source speaks of it.
+    pub number: u8,
+    /// Its name.
+    pub name: &'static str,
+    /// What became of the look.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// A signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Signal {
+    /// What it is.
+    pub name: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// Its value; `None` where it could not be had.
+    pub value: Option<String>,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Looks for every trap, in the order of their numbers.
+pub fn traps(look: &Look<'_>) -> Vec<Finding> {
+    let all = [boot::TRAPS, packages::TRAPS, security::TRAPS, network::TRAPS, running::TRAPS];
+    let mut traps: Vec<&Trap> = all.into_iter().flatten().collect();
+    traps.sort_by_key(|trap| trap.number);
+    traps
+        .iter()
+        .map(|trap| Finding { number: trap.number, name: trap.name, verdict: (trap.look)(look) })
+        .collect()
+}
+
+/// Every signal.
+pub fn signals(look: &Look<'_>) -> Vec<Signal> {
+    let sample = look.sample;
+    let mut signals = Vec::new();
+    let mut add = |name: &'static str, source: &'static str, value: Reading<String>| {
+        let (value, why) = match value {
+            Ok(value) => (Some(value), None),
+            Err(why) => (None, Some(why)),
+        };
+        signals.push(Signal { name, source, value, why });
+    };
+    let none = |what: &str| Err::<String, String>(what.to_owned());
+    add(
+        "board",
+        "device tree",
+        match look.facts.model.as_str() {
+            "" => none("no device tree names one"),
+            model => Ok(model.to_owned()),
+        },
+    );
+    add(
+        "processor time",
+        "/proc/stat",
+        sample
+            .cpu
+            .as_ref()
+            .map(|times| format!("{:.0} s since boot, {:.0} s idle", times.total(), times.idle))
+            .map_err(Clone::clone),
+    );
+    add("load", "/proc/loadavg", sample.load.as_ref().map(|load| format!("{load:?}")).map_err(Clone::clone));
+    add(
+        "pressure",
+        "/proc/pressure/cpu",
+        text(look.host, "/proc/pressure/cpu")
+            .and_then(|text| text.lines().next().map(str::to_owned))
+            .ok_or_else(|| "the kernel does not measure it (psi=1 on its command line)".to_owned()),
+    );
+    add(
+        "memory",
+        "/proc/meminfo",
+        sample.memory.as_ref().map_err(Clone::clone).and_then(|memory| {
+            let of = |name: &str| memory.get(name).map(bytes).ok_or_else(|| format!("no {name}"));
+            Ok(format!("{} of {} available", of("MemAvailable")?, of("MemTotal")?))
+        }),
+    );
+    add(
+        "killed for want of memory",
+        "/proc/vmstat oom_kill",
+        sample
+            .oom_kills
+            .map(|kills| format!("{kills} since boot"))
+            .ok_or_else(|| "the kernel does not count it".to_owned()),
+    );
+    add(
+        "mounts",
+        "/proc/1/mountinfo, statvfs(3)",
+        sample.disks.as_ref().map_err(Clone::clone).map(|disks| {
+            let one = |(mount, usage): &(crate::kernel::mounts::Mount, Reading<crate::system::Usage>)| {
+                let free = usage
+                    .as_ref()
+                    .map_or_else(Clone::clone, |usage| format!("{} free", bytes(usage.available)));
+                format!("{} {}", mount.point, free)
+            };
+            disks.iter().map(one).collect::<Vec<_>>().join(", ")
+        }),
+    );
+    add(
+        "file system errors",
+        "/sys/fs/ext4/*/errors_count",
+        match sample.ext4.as_slice() {
+            [] => none("no ext4 is mounted, or its counters are hidden"),
+            ext4 => Ok(ext4
+                .iter()
+                .map(|one| format!("{}: {}", one.device, one.errors))
+                .collect::<Vec<_>>()
+                .join(", ")),
+        },
+    );
+    add("bytes written in its life", "/sys/fs/ext4/*/lifetime_write_kbytes", {
+        let known: Vec<String> = sample
+            .ext4
+            .iter()
+            .filter_map(|one| Some(format!("{}: {}", one.device, bytes(one.lifetime_written?))))
+            .collect();
+        if known.is_empty() { none("no ext4 says") } else { Ok(known.join(", ")) }
+    });
+    add(
+        "wear of eMMC",
+        "/sys/block/mmcblk*/device/life_time",
+        match sample.emmc.as_slice() {
+            [] => none("no eMMC; SD cards do not say"),
+            emmc => Ok(emmc
+                .iter()
+                .map(|one| format!("{}: {} %", one.device, one.used))
+                .collect::<Vec<_>>()
+                .join(", ")),
+        },
+    );
+    add(
+        "temperature",
+        "/sys/class/thermal, /sys/class/hwmon",
+        sample
+            .temperature
+            .map(|celsius| format!("{celsius:.1} °C"))
+            .ok_or_else(|| "no sensor of the processor".to_owned()),
+    );
+    add(
+        "throttling",
+        "/dev/vcio, else vcgencmd get_throttled",
+        match &sample.throttled {
+            Ok(Some(bits)) => Ok(format!("{:#x}", bits.0)),
+            Ok(None) => none("no firmware of a Pi"),
+            Err(why) => Err(why.clone()),
+        },
+    );
+    add(
+        "voltage alarm",
+        "/sys/class/hwmon/*/in0_lcrit_alarm (rpi_volt)",
+        sample
+            .low_voltage
+            .map(|low| if low { "low now".to_owned() } else { "not low".to_owned() })
+            .ok_or_else(|| "no chip rpi_volt".to_owned()),
+    );
+    add(
+        "kernel's log",
+        "/dev/kmsg",
+        crate::event::KernelLog::open("/dev/kmsg")
+            .map(|_| "can be read".to_owned())
+            .map_err(|error| error.to_string()),
+    );
+    add(
+        "clock",
+        "adjtimex(2)",
+        sample.clock.as_ref().map_err(Clone::clone).map(|clock| {
+            format!(
+                "{}, {:.3} s off",
+                if clock.synchronized { "in step" } else { "not in step" },
+                clock.offset
+            )
+        }),
+    );
+    add(
+        "units",
+        "systemctl list-units",
+        sample.units.as_ref().map_err(Clone::clone).map(|units| {
+            format!("{}, {} failed", units.len(), units.iter().filter(|unit| unit.active == "failed").count())
+        }),
+    );
+    add(
+        "containers",
+        "Docker's socket",
+        match &sample.docker {
+            crate::docker::Docker::Absent => none("there is no socket"),
+            crate::docker::Docker::Silent(why) => Err(why.clone()),
+            crate::docker::Docker::Answers(containers) => Ok(containers.len().to_string()),
+        },
+    );
+    add(
+        "listening ports",
+        "/proc/net/tcp, tcp6, udp, udp6",
+        sample.listeners.as_ref().map_err(Clone::clone).map(|found| {
+            format!(
+                "{}, {} of them not on loopback",
+                found.len(),
+                found.iter().filter(|one| one.is_public()).count()
+            )
+        }),
+    );
+    add(
+        "backups",
+        crate::records::BACKUP,
+        sample.backups.as_ref().map_err(Clone::clone).and_then(|sets| {
+            sets.as_ref()
+                .map(|sets| format!("{} sets", sets.len()))
+                .ok_or_else(|| "not configured".to_owned())
+        }),
+    );
+    add(
+        "certificates",
+        crate::records::CERTIFICATES,
+        sample.certificates.as_ref().map_err(Clone::clone).and_then(|found| {
+            found.as_ref().map(|found| found.len().to_string()).ok_or_else(|| "not configured".to_owned())
+        }),
+    );
+    add(
+        "pending reboot",
+        "/run/reboot-required, /usr/lib/modules",
+        Ok(sample.reboot.clone().unwrap_or_else(|| "none".to_owned())),
+    );
+    signals
+}
+
+impl Look<'_> {
+    /// A file as text, if it is there.
+    fn text(&self, path: &str) -> Option<String> {
+        text(self.host, path)
+    }
+
+    /// Names in a directory.
+    fn names(&self, path: &str) -> Vec<String> {
+        crate::kernel::names(self.host, path)
+    }
+
+    fn there(&self, path: &str) -> bool {
+        matches!(self.host.stat(path), Ok(Some(_)))
+    }
+
+    /// Files of a directory with this ending, as path and text.
+    fn files(&self, dir: &str, ending: &str) -> Vec<(String, String)> {
+        let paths = self
+            .names(dir)
+            .into_iter()
+            .filter(|name| name.ends_with(ending))
+            .map(|name| format!("{dir}/{name}"));
+        paths.filter_map(|path| Some((path.clone(), self.text(&path)?))).collect()
+    }
+
+    fn installed(&self, package: &str) -> bool {
+        self.host.packages().is_ok_and(|packages| packages.installed(package))
+    }
+
+    /// Asks a program.
+    fn ask(&self, program: &str, args: &[&str]) -> Reading<Output> {
+        self.host.ask(&Command::new(program).args(args.to_vec())).map_err(|error| words(&error))
+    }
+
+    fn active(&self, unit: &str) -> bool {
+        let units = self.sample.units.as_deref().unwrap_or_default();
+        units.iter().any(|found| found.unit == unit && found.active == "active")
+    }
+
+    fn docker(&self) -> bool {
+        self.installed("docker.io") || self.installed("docker-ce")
+    }
+
+    /// Whether the firmware of a Pi starts this machine.
+    fn firmware(&self) -> Option<&str> {
+        self.facts.firmware.as_deref()
+    }
+}
+
+/// Lines that are neither empty nor a remark.
+fn settings(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}

@@ -1,0 +1,344 @@
+//! `pitool monitor`: looks at the machine, serves what it found, tells who should know.
+//!
+//! Three threads, so that none waits for another: one looks every minute and judges; one tells, because a sink may take a
+//! quarter of a minute to fail; one serves, and reads the kernel's counters anew at each scrape. What they share is small and
+//! behind two locks that are held for moments only. Nothing is written to a disk unless something happened.
+
+mod look;
+mod slow;
+mod tell;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use pitool_host::local::Local;
+use pitool_host::{Access, Digest, Host, Inspect};
+
+use crate::alert::queue::Queue;
+use crate::http::Request;
+use crate::metrics::{self, Exposition};
+use crate::page;
+use crate::server::{self, Answer};
+use crate::setup::Setup;
+use crate::sink::{Sink, secret};
+use crate::state::{DIR, Start, State};
+use crate::status::{Machine, Status};
+use crate::system::{Live, System};
+use crate::units::Unit;
+
+/// Where the service leaves what other programs of this machine may read; in memory, gone after a reboot.
+pub const RUN: &str = "/run/pitool-monitor";
+
+/// Why the service cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine said no.
+    #[error(transparent)]
+    Host(#[from] pitool_host::Error),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}; does something else listen there? `sudo ss -tlpn` says")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The kernel refused something.
+    #[error("the service cannot go on")]
+    Kernel(#[from] std::io::Error),
+}
+
+/// What the threads share.
+struct Shared {
+    setup: Setup,
+    machine: Machine,
+    zone: TimeZone,
+    stop: Arc<AtomicBool>,
+    /// What was found last.
+    board: Mutex<Board>,
+    queue: Mutex<Queue>,
+    /// Rung when something is to be told.
+    bell: Condvar,
+    system: Live,
+    log: fn(&str),
+}
+
+#[derive(Default)]
+struct Board {
+    status: Option<Status>,
+    units: Option<Vec<Unit>>,
+    page: Arc<String>,
+}
+
+/// Locks, also after another thread has panicked: what is shared is replaced as a whole and never half made.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Shared {
+    fn sinks(&self) -> Vec<String> {
+        Sink::all(&self.setup.alerts).iter().map(|sink| sink.name().to_owned()).collect()
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn say(&self, line: &str) {
+        (self.log)(line);
+    }
+}
+
+/// Runs until `stop` is raised. `log` takes lines for the journal.
+///
+/// # Errors
+/// The address cannot be had. What goes wrong later is told and tried again.
+pub fn run(
+    setup: Setup,
+    machine: Machine,
+    zone: TimeZone,
+    stop: Arc<AtomicBool>,
+    log: fn(&str),
+) -> Result<(), Error> {
+    let host = Local::new("/")?;
+    for dir in [DIR, RUN] {
+        if host.stat(dir)?.is_none() {
+            host.make_dir(dir, Access::root(if dir == RUN { 0o755 } else { 0o700 }))?;
+        }
+    }
+    let address = SocketAddr::new(setup.service.listen.ip(), setup.service.port.number());
+    let listener = server::bind(address).map_err(|source| Error::Listen { address, source })?;
+    let mut state = State::read(&host);
+    let start = state.start(&boot(&host), host.now());
+    let sinks: Vec<String> = Sink::all(&setup.alerts).iter().map(|sink| sink.name().to_owned()).collect();
+    let mut queue = Queue::read(&host, &sinks);
+    if let Some(why) = back(start, &queue, &host, &zone) {
+        queue.digest(&sinks, &machine.host, &why, host.now(), &zone);
+    }
+    let shared = Arc::new(Shared {
+        setup,
+        machine,
+        zone,
+        stop,
+        board: Mutex::default(),
+        queue: Mutex::new(queue),
+        bell: Condvar::new(),
+        system: Live::default(),
+        log,
+    });
+    shared.say(&format!("serving metrics and the status page on http://{address}/"));
+    let looking = spawn("look", &shared, move |shared| look::run(shared, state))?;
+    let telling = spawn("tell", &shared, tell::run)?;
+    let result = serve(&shared, &listener);
+    shared.stop.store(true, Ordering::Relaxed);
+    shared.bell.notify_all();
+    for thread in [looking, telling] {
+        // A thread that panicked has said so.
+        let _ = thread.join();
+    }
+    result
+}
+
+fn spawn(
+    name: &str,
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> Result<(), Error> + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, Error> {
+    let shared = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(512 << 10);
+    Ok(thread.spawn(move || {
+        if let Err(error) = work(&shared) {
+            shared.say(&crate::kernel::words(&error));
+            // Without one of its threads the service is not what it says; systemd starts it anew.
+            shared.stop.store(true, Ordering::Relaxed);
+        }
+    })?)
+}
+
+/// When pid 1 started, in hundredths of a second since the kernel did: soon after on a machine, at any time in a container.
+fn first_process(host: &dyn Inspect) -> Option<u64> {
+    let stat = crate::kernel::text(host, "/proc/1/stat")?;
+    // The name in brackets may hold anything; the start is the twentieth word after it, proc_pid_stat(5).
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// What tells this boot from every other: the kernel's, and pid 1's start, because a container has its own boots.
+fn boot(host: &dyn Inspect) -> String {
+    let kernel = crate::kernel::text(host, "/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{} {}", kernel.trim(), first_process(host).unwrap_or_default())
+}
+
+/// What to tell first after a boot, where there is something to tell.
+fn back(start: Start, queue: &Queue, host: &dyn Inspect, zone: &TimeZone) -> Option<String> {
+    let booted = crate::kernel::text(host, "/proc/stat")
+        .and_then(|text| crate::kernel::cpu::stat(&text).boot_time)
+        .map(|seconds| seconds + first_process(host).unwrap_or_default() / 100)
+        .and_then(|seconds| jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok());
+    let at = |time: jiff::Timestamp| crate::alert::message::clock(time, zone);
+    let since = booted.map(|booted| format!(", back since {}", at(booted))).unwrap_or_default();
+    match start {
+        Start::Again => None,
+        Start::Boot if queue.is_empty() => None,
+        Start::Boot => Some(format!("It was shut down{since}.")),
+        Start::Unclean(written) => {
+            // Others write while we do not: the clock's keeper touches its file, at a boot before the kernel's time is right.
+            let clock =
+                std::fs::metadata("/var/lib/systemd/timesync/clock").and_then(|file| file.modified()).ok();
+            let clock = clock.and_then(|time| jiff::Timestamp::try_from(time).ok());
+            let before = |time: &jiff::Timestamp| booted.is_none_or(|booted| *time < booted);
+            let last = [written, clock].into_iter().flatten().filter(before).max();
+            let seen =
+                last.map(|last| format!("; the last sign of life was at {}", at(last))).unwrap_or_default();
+            Some(format!("Power was lost, or it crashed{seen}{since}."))
+        }
+    }
+}
+
+fn serve(shared: &Arc<Shared>, listener: &std::net::TcpListener) -> Result<(), Error> {
+    let host = Local::new("/")?;
+    // Read once: after this only the service itself needs the file, and a scrape should not wait for a card.
+    let token = match shared.setup.service.token_file.as_ref().map(secret).transpose() {
+        Ok(token) => Gate::of(token),
+        Err(why) => {
+            shared.say(&format!("{why}: until the token can be read, only this machine itself is answered"));
+            Gate::Shut
+        }
+    };
+    server::serve(listener, &shared.stop, |peer, request| {
+        if let Some(refusal) = refused(&shared.setup, &token, peer, request) {
+            return refusal;
+        }
+        respond(shared, &host, request)
+    })?;
+    Ok(())
+}
+
+/// What somebody from another machine must show.
+enum Gate {
+    Open,
+    Token(Digest),
+    Shut,
+}
+
+impl Gate {
+    fn of(token: Option<String>) -> Self {
+        token.map_or(Self::Open, |token| Self::Token(Digest::of(token.as_bytes())))
+    }
+}
+
+fn refused(setup: &Setup, gate: &Gate, peer: IpAddr, request: &Request) -> Option<Answer> {
+    if peer.is_loopback() {
+        return None;
+    }
+    if !setup.service.allow.iter().any(|network| network.contains(peer)) {
+        return Some(Answer::status(403));
+    }
+    match gate {
+        Gate::Open => None,
+        Gate::Shut => Some(Answer::status(403)),
+        Gate::Token(token) => {
+            let sent = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+            // Digests are compared, so that how long it takes says nothing about the token.
+            let right = sent.is_some_and(|sent| Digest::of(sent.trim().as_bytes()) == *token);
+            (!right).then(|| Answer::status(401))
+        }
+    }
+}
+
+fn respond(shared: &Shared, host: &dyn Inspect, request: &Request) -> Answer {
+    match request.path.as_str() {
+        "/metrics" => Answer::ok(metrics::CONTENT_TYPE, scrape(shared, host)),
+        "/" | "/status/" => {
+            let page = Arc::clone(&lock(&shared.board).page);
+            match page.is_empty() {
+                true => Answer::status(503),
+                false => Answer::ok("text/html; charset=utf-8", page.as_bytes()),
+            }
+        }
+        "/status.json" | "/status/status.json" => {
+            match lock(&shared.board).status.as_ref().and_then(|status| serde_json::to_vec(status).ok()) {
+                Some(json) => Answer::ok("application/json", json),
+                None => Answer::status(503),
+            }
+        }
+        "/health" => Answer::ok("text/plain; charset=utf-8", "healthy\n"),
+        _ => Answer::status(404),
+    }
+}
+
+fn scrape(shared: &Shared, host: &dyn Inspect) -> String {
+    let mut text = Exposition::default();
+    let board = lock(&shared.board);
+    metrics::node::write(host, &shared.system, board.units.as_deref(), &mut text);
+    if let Some(status) = &board.status {
+        metrics::own::write(status, &mut text);
+    }
+    drop(board);
+    metrics::node::process(host, &mut text);
+    text.finish()
+}
+
+/// Waits, but not longer than until the service is told to stop.
+fn pause(shared: &Shared, until: Duration) {
+    while !shared.stopped() {
+        let left = until.saturating_sub(shared.system.monotonic());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(500)));
+    }
+}
+
+fn publish(shared: &Shared, host: &dyn Host, status: Status, units: Option<Vec<Unit>>) {
+    let page = Arc::new(page::render(&status, &shared.zone));
+    // Plain values always serialize. Under /run, for `pitool health` and whoever else wants to know.
+    let json = serde_json::to_vec(&status).unwrap_or_default();
+    if let Err(error) = host.write(&format!("{RUN}/status.json"), &json, Access::root(0o644)) {
+        shared.say(&crate::kernel::words(&error));
+    }
+    if let Some(dir) = &shared.setup.service.textfile {
+        let mut text = Exposition::default();
+        metrics::own::write(&status, &mut text);
+        if let Err(error) =
+            host.write(&format!("{dir}/pitool.prom"), text.finish().as_bytes(), Access::root(0o644))
+        {
+            shared.say(&crate::kernel::words(&error));
+        }
+    }
+    *lock(&shared.board) = Board { status: Some(status), units, page };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::tests::setup;
+
+    fn request(authorization: Option<&str>) -> Request {
+        let headers = authorization.map(|value| ("authorization".to_owned(), value.to_owned()));
+        Request { method: "GET".into(), path: "/metrics".into(), headers: headers.into_iter().collect() }
+    }
+
+    #[test]
+    fn only_who_is_allowed_and_shows_the_token() {
+        let setup = setup("[monitoring.service]\nlisten = \"0.0.0.0\"\nallow = [\"192.168.1.0/24\"]\n");
+        let friend: IpAddr = "192.168.1.7".parse().unwrap();
+        let stranger: IpAddr = "192.168.2.7".parse().unwrap();
+        let own: IpAddr = "127.0.0.1".parse().unwrap();
+        let status = |gate: &Gate, peer, authorization| {
+            refused(&setup, gate, peer, &request(authorization)).map(|answer| answer.status)
+        };
+        assert_eq!(status(&Gate::Open, friend, None), None);
+        assert_eq!(status(&Gate::Open, stranger, None), Some(403));
+        let gate = Gate::of(Some("right".into()));
+        assert_eq!(status(&gate, friend, None), Some(401));
+        assert_eq!(status(&gate, friend, Some("Bearer wrong")), Some(401));
+        assert_eq!(status(&gate, friend, Some("Bearer right")), None);
+        assert_eq!(status(&gate, stranger, Some("Bearer right")), Some(403));
+        assert_eq!(status(&gate, own, None), None);
+        assert_eq!(status(&Gate::Shut, friend, Some("Bearer right")), Some(403));
+    }
+}

@@ -1,0 +1,68 @@
+//! The thread that tells: what waits in the queue, and the heartbeat.
+
+use std::time::Duration;
+
+use pitool_host::Inspect;
+use pitool_host::local::Local;
+
+use super::{Error, Shared, lock};
+use crate::ping::{self, Job, Moment};
+use crate::sink::Sink;
+use crate::system::System;
+
+/// The longest pause: a signal to stop does not ring the bell.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two heartbeats of which the first was not taken.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Tells until the service stops.
+pub(super) fn run(shared: &Shared) -> Result<(), Error> {
+    let host = Local::new("/")?;
+    let sinks = Sink::all(&shared.setup.alerts);
+    let mut beat = shared.setup.pings.heartbeat_file.as_ref().map(|_| Duration::ZERO);
+    let mut beating = true;
+    while !shared.stopped() {
+        let clock = shared.system.monotonic();
+        if beat.is_some_and(|beat| clock >= beat) {
+            let done = ping::send(&shared.setup.pings, Job::Heartbeat, Moment::Success, "");
+            if let (Err(why), true) = (&done, beating) {
+                shared.say(&format!("the heartbeat was not taken: {why}"));
+            }
+            beating = done.is_ok();
+            let pause =
+                if beating { Duration::from_secs(shared.setup.pings.heartbeat.as_secs()) } else { AGAIN };
+            beat = Some(shared.system.monotonic() + pause);
+        }
+        if !deliver(shared, &host, &sinks) {
+            let queue = lock(&shared.queue);
+            // Woken by a new message, or after the pause; a poisoned lock is as good as another.
+            drop(shared.bell.wait_timeout(queue, PAUSE));
+        }
+    }
+    Ok(())
+}
+
+/// Sends one message; tells whether there was one to send. The queue is not locked meanwhile.
+fn deliver(shared: &Shared, host: &Local, sinks: &[Sink]) -> bool {
+    let next = lock(&shared.queue).next(shared.system.monotonic());
+    let Some(waiting) = next else { return false };
+    let outcome = match sinks.iter().find(|sink| sink.name() == waiting.sink) {
+        Some(sink) => sink.send(&waiting.message, host.now(), &shared.zone),
+        None => Ok(()),
+    };
+    let mut queue = lock(&shared.queue);
+    match outcome {
+        Ok(()) => {
+            queue.sent(&waiting);
+            if let Err(error) = queue.write(host) {
+                shared.say(&crate::kernel::words(&error));
+            }
+        }
+        Err(why) => {
+            shared.say(&format!("{} did not take an alert: {why}", waiting.sink));
+            queue.failed(&waiting, why, shared.system.monotonic());
+        }
+    }
+    true
+}

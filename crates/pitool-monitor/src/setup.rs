@@ -1,0 +1,146 @@
+//! What is to be watched here, as plain data: limits, sinks, and what the rest of the config promises.
+//!
+//! The role monitoring writes it to [`PATH`] and the service reads it there, so that the service watches what was last applied,
+//! not a config that somebody is in the middle of editing. It holds paths of secrets, never secrets.
+
+use pitool_config::Settings;
+use pitool_config::settings::{Alerts, Limits, MonitorService, Pings, Protocol, RulePolicy};
+use pitool_config::values::Ports;
+use pitool_host::Facts;
+use serde::{Deserialize, Serialize};
+
+/// Where the service finds its setup.
+pub const PATH: &str = "/etc/pitool/monitor.toml";
+
+/// What the service needs to know.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Setup {
+    /// What the config promises of this machine.
+    pub expected: Expected,
+    /// The service itself.
+    pub service: MonitorService,
+    /// From where on a check warns or fails.
+    pub limits: Limits,
+    /// Dead-man pings.
+    pub pings: Pings,
+    /// Who is told.
+    pub alerts: Alerts,
+}
+
+/// What the config promises.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The container that the machine itself is, empty where it is none: its clock and power are its host's.
+    pub container: String,
+    /// Units that should run.
+    pub units: Vec<String>,
+    /// Whether connections that no rule names are refused.
+    pub firewall: bool,
+    /// Whether Docker should run.
+    pub docker: bool,
+    /// Whether nginx should.
+    pub web: bool,
+    /// Whether updates are installed by themselves.
+    pub automatic_updates: bool,
+    /// Ports that the config opens.
+    pub ports: Vec<OpenPorts>,
+    /// Apps behind nginx.
+    pub apps: Vec<App>,
+}
+
+/// Ports that the config opens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenPorts {
+    /// The ports.
+    pub ports: Ports,
+    /// Whether TCP.
+    pub tcp: bool,
+    /// Whether UDP.
+    pub udp: bool,
+}
+
+/// An app behind nginx.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Its name.
+    pub name: String,
+    /// A name under which it is asked for; empty for the bare address.
+    pub host: String,
+    /// The port of the program behind it, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<u16>,
+}
+
+impl Setup {
+    /// Takes from the config what matters here.
+    pub fn of(settings: &Settings, facts: &Facts) -> Self {
+        let monitoring = &settings.monitoring;
+        Self {
+            expected: Expected::of(settings, facts),
+            service: monitoring.service.clone(),
+            limits: monitoring.limits.clone(),
+            pings: monitoring.pings.clone(),
+            alerts: monitoring.alerts.clone(),
+        }
+    }
+
+    /// Writes it as the file at [`PATH`] has it, without the first lines.
+    ///
+    /// # Errors
+    /// None with values that came from a config.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// Reads that file.
+    ///
+    /// # Errors
+    /// The text is not what this version writes; its words have the line.
+    pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+}
+
+impl Expected {
+    fn of(settings: &Settings, facts: &Facts) -> Self {
+        let security = &settings.security;
+        let mut units = vec!["ssh.service".to_owned()];
+        let mut expect = |wanted: bool, unit: &str| units.extend(wanted.then(|| unit.to_owned()));
+        expect(security.fail2ban.enabled, "fail2ban.service");
+        expect(settings.docker.enabled, "docker.service");
+        expect(settings.app.enabled, "nginx.service");
+        expect(true, "cron.service");
+        expect(settings.monitoring.service.enabled, "pitool-monitor.service");
+        let ssh = security.ssh.port.unwrap_or(pitool_config::values::Port::SSH);
+        let mut ports = vec![OpenPorts { ports: Ports::one(ssh), tcp: true, udp: false }];
+        let rules = security
+            .firewall
+            .rules
+            .iter()
+            .filter(|rule| !matches!(rule.policy, RulePolicy::Deny | RulePolicy::Reject));
+        ports.extend(rules.map(|rule| OpenPorts {
+            ports: rule.port,
+            tcp: rule.protocol != Protocol::Udp,
+            udp: rule.protocol != Protocol::Tcp,
+        }));
+        let apps = settings.apps.iter().map(|(name, site)| App {
+            name: name.to_string(),
+            host: site
+                .server_name
+                .first()
+                .map(|name| name.as_str().replacen('*', "pitool", 1))
+                .unwrap_or_default(),
+            upstream: site.upstream.then(|| site.upstream_port.number()),
+        });
+        Self {
+            container: facts.container.clone(),
+            units,
+            firewall: security.firewall.enabled,
+            docker: settings.docker.enabled,
+            web: settings.app.enabled,
+            automatic_updates: security.updates.enabled,
+            ports,
+            apps: apps.collect(),
+        }
+    }
+}
