@@ -5,10 +5,13 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person at the terminal")]
 #![expect(clippy::disallowed_methods, reason = "tasks build and test the project on the machine they run on")]
 
+mod arch;
 mod bench;
 mod build;
 mod ci;
+mod cross;
 mod deb;
+mod elf;
 mod generate;
 mod lint;
 mod test;
@@ -36,7 +39,7 @@ enum Task {
     Test,
     /// Write man pages, completions and the config reference from the code
     Generate(generate::Args),
-    /// Build the Debian package into dist/ and check it with lintian
+    /// Build Debian packages into dist/ and check them with lintian
     Deb(deb::Args),
     /// Install and use the package in a throw-away Debian box, and keep the box
     Try(try_it::Args),
