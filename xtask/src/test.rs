@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use pitool_testkit::machine::{Lab, Suite};
 
+use crate::arch::Arch;
+use crate::build;
 use crate::deb;
 use crate::tools::{cargo, command, find, is_root, root, run, target_dir};
 
@@ -29,6 +31,7 @@ const PARTS: &[Part] = &[
         needs: &[Need::Root, Need::Program("cargo-deb"), Need::Program("mmdebstrap")],
         run: package,
     },
+    Part { name: "arm", needs: ARM, run: arm },
     Part { name: "boxes", needs: BOXES, run: boxes },
     Part { name: "machines", needs: BOXES, run: machines },
 ];
@@ -40,6 +43,15 @@ const BOXES: &[Need] = &[
     Need::Program("mmdebstrap"),
     Need::Program("systemd-nspawn"),
     Need::Program("strace"),
+];
+
+/// What it takes to build and to run programs for ARM.
+const ARM: &[Need] = &[
+    Need::Root,
+    Need::Program("cargo-deb"),
+    Need::Program("mmdebstrap"),
+    Need::Program("systemd-nspawn"),
+    Need::Program("qemu-aarch64-static"),
 ];
 
 /// Something that a part cannot do without.
@@ -115,6 +127,15 @@ fn package() -> Result<Tally> {
     let deb = deb::build()?.deb;
     let tree = Lab::open()?.base(Suite::Trixie)?;
     tallied(command(root().join("tests/package/lifecycle.sh")).arg(deb).arg(tree), "")
+}
+
+/// The ARM packages under emulated processors.
+fn arm() -> Result<Tally> {
+    let [arm64, armhf] = [Arch::Arm64, Arch::Armhf].map(deb::released);
+    let native = build::release()?;
+    let mut test = machine_test("arm");
+    test.env("PITOOL_DEB_ARM64", arm64?.package.deb).env("PITOOL_DEB_ARMHF", armhf?.package.deb);
+    tallied(test.env("PITOOL_NATIVE", native), "")
 }
 
 /// The boxes themselves.

@@ -21,7 +21,7 @@ mod ssh;
 mod tree;
 
 pub use base::Suite;
-pub use debian::DebianTree;
+pub use debian::{DebianTree, release_source};
 pub use guest::{Background, BoxOptions, Machine, Output, Probe, RaspberryPi};
 pub use lab::Lab;
 pub use measure::{Measured, Trace, Usage};

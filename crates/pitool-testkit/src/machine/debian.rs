@@ -30,6 +30,11 @@ pub struct DebianTree<'a> {
     pub options: &'a [&'a str],
 }
 
+/// The line of apt's sources for a release, from the mirror that this host uses.
+pub fn release_source(release: &str) -> Result<String> {
+    Ok(Mirror::of_this_host()?.release(release).line())
+}
+
 impl DebianTree<'_> {
     /// Hands out the tree, making it first if the cache has none of this recipe.
     pub fn make(&self, cache: &Path) -> Result<PathBuf> {
