@@ -9,6 +9,7 @@ mod bad_days;
 mod contract;
 mod life;
 mod power;
+mod repository;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     for suite in Suite::ALL {
         life::cases(&mut runner, &lab, suite, &deb);
         bad_days::cases(&mut runner, &lab, suite, &deb);
+        repository::cases(&mut runner, &lab, suite, &deb);
         power::cases(&mut runner, &lab, suite, &deb);
     }
     runner.finish()

@@ -61,15 +61,19 @@ impl Arch {
         }
     }
 
-    /// Is it that of the machine we build on?
-    pub(crate) fn is_host(self) -> bool {
-        let host = match std::env::consts::ARCH {
+    /// That of the machine we build on.
+    pub(crate) fn host() -> Option<Self> {
+        match std::env::consts::ARCH {
             "aarch64" => Some(Self::Arm64),
             "arm" => Some(Self::Armhf),
             "x86_64" => Some(Self::Amd64),
             _ => None,
-        };
-        host == Some(self)
+        }
+    }
+
+    /// Is it that of the machine we build on?
+    pub(crate) fn is_host(self) -> bool {
+        Self::host() == Some(self)
     }
 }
 

@@ -78,8 +78,9 @@ pub(crate) struct Package {
     pub(crate) binary_size: u64,
 }
 
-/// A package as it is released, and the one with its debug symbols.
+/// A package as it is released, the program in it, and the package with its debug symbols.
 pub(crate) struct Released {
+    pub(crate) program: PathBuf,
     pub(crate) package: Package,
     pub(crate) symbols: PathBuf,
 }
@@ -112,7 +113,7 @@ pub(crate) fn released(arch: Arch) -> Result<Released> {
         program.glibc,
         program.build_id
     );
-    Ok(Released { package, symbols })
+    Ok(Released { program: made.program, package, symbols })
 }
 
 /// Builds the released package of an architecture from any place's sources, and leaves it in its target folder.
@@ -135,7 +136,7 @@ pub(crate) fn make(arch: Arch, place: &Place) -> Result<Released> {
         "the package depends on {depends}, and not on the glibc {GLIBC_FLOOR} that it is built for"
     );
     let symbols = symbols(&deb, &debug, &program.build_id, &date)?;
-    Ok(Released { package: weighed(deb, &place.program(arch))?, symbols })
+    Ok(Released { program: place.program(arch), package: weighed(deb, &place.program(arch))?, symbols })
 }
 
 /// Has cargo-deb pack what is built; returns the package.

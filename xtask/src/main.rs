@@ -14,6 +14,8 @@ mod deb;
 mod elf;
 mod generate;
 mod lint;
+mod release;
+mod reproduce;
 mod test;
 mod tools;
 mod try_it;
@@ -41,6 +43,10 @@ enum Task {
     Generate(generate::Args),
     /// Build Debian packages into dist/ and check them with lintian
     Deb(deb::Args),
+    /// Prove that the same commit makes the same packages, byte for byte
+    Reproduce(reproduce::Args),
+    /// Make or extend a signed apt repository from the packages in dist/
+    Release(release::Args),
     /// Install and use the package in a throw-away Debian box, and keep the box
     Try(try_it::Args),
     /// Measure what pitool costs, one table with targets
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
         Task::Test => test::task(),
         Task::Generate(args) => generate::task(&args),
         Task::Deb(args) => deb::task(&args),
+        Task::Reproduce(args) => reproduce::task(&args),
+        Task::Release(args) => release::task(&args),
         Task::Try(args) => try_it::task(&args),
         Task::Bench(args) => bench::task(&args),
         Task::Ci => ci::task(),

@@ -13,8 +13,7 @@ use anyhow::{Context, Result, bail};
 use pitool_testkit::machine::{Lab, Suite};
 
 use crate::arch::Arch;
-use crate::build;
-use crate::deb;
+use crate::deb::{self, Released};
 use crate::tools::{cargo, command, find, is_root, root, run, target_dir};
 
 /// One part of the tests, run only where all it needs is there.
@@ -122,9 +121,14 @@ pub(crate) fn task() -> Result<()> {
     Ok(())
 }
 
+/// This machine's package as it is released: what is tested is what people get.
+fn shipped() -> Result<Released> {
+    deb::released(Arch::host().context("no package is made for this architecture")?)
+}
+
 /// The package's life in a Debian tree of its own, from install to purge.
 fn package() -> Result<Tally> {
-    let deb = deb::build()?.deb;
+    let deb = shipped()?.package.deb;
     let tree = Lab::open()?.base(Suite::Trixie)?;
     tallied(command(root().join("tests/package/lifecycle.sh")).arg(deb).arg(tree), "")
 }
@@ -132,7 +136,7 @@ fn package() -> Result<Tally> {
 /// The ARM packages under emulated processors.
 fn arm() -> Result<Tally> {
     let [arm64, armhf] = [Arch::Arm64, Arch::Armhf].map(deb::released);
-    let native = build::release()?;
+    let native = shipped()?.program;
     let mut test = machine_test("arm");
     test.env("PITOOL_DEB_ARM64", arm64?.package.deb).env("PITOOL_DEB_ARMHF", armhf?.package.deb);
     tallied(test.env("PITOOL_NATIVE", native), "")
@@ -146,10 +150,17 @@ fn boxes() -> Result<Tally> {
 /// The package on whole machines, and the contract of a host.
 fn machines() -> Result<Tally> {
     // As shipped, and in the place where the suites look for it.
-    let deb = deb::build()?.deb;
+    let deb = shipped()?.package.deb;
     run(cargo().args(["build", "--locked", "--package", "pitool-host", "--example", "contract"]))?;
+    let xtask = std::env::current_exe()?;
     let contract = target_dir().join("debug/examples/contract");
-    tallied(machine_test("machine").env("PITOOL_DEB", deb).env("PITOOL_CONTRACT", contract), "")
+    tallied(
+        machine_test("machine")
+            .env("PITOOL_DEB", deb)
+            .env("PITOOL_CONTRACT", contract)
+            .env("PITOOL_XTASK", xtask),
+        "",
+    )
 }
 
 fn machine_test(name: &str) -> Command {
