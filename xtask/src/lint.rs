@@ -31,7 +31,9 @@ fn scripts() -> Result<()> {
         return Ok(());
     };
     let mut scripts = Vec::new();
-    for folder in [".ci", "deb", "packaging", "packaging/cross", "tests/package"] {
+    for folder in
+        [".ci", "deb", "packaging", "packaging/cross", "tests/package", "crates/pitool/src/commands/image"]
+    {
         for entry in fs::read_dir(root().join(folder))? {
             let path = entry?.path();
             if path.is_file() && is_shell(&path) {

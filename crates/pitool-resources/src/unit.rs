@@ -106,7 +106,7 @@ impl Unit {
     }
 
     /// What is there of the files that it reads, and of others that it was once started with.
-    fn on_disk(&self, host: &(impl Inspect + ?Sized), others: &Fingerprints) -> Result<Fingerprints> {
+    fn on_disk(&self, host: &dyn Inspect, others: &Fingerprints) -> Result<Fingerprints> {
         let paths = self.reads.iter().map(path_of).chain(others.keys().map(String::as_str));
         paths.map(|path| Ok((path.to_owned(), fingerprint_at(host, path)?))).collect()
     }
@@ -127,7 +127,7 @@ impl Unit {
         host.write(&self.mark_path(), &text, Access::root(0o600))
     }
 
-    fn status(&self, host: &(impl Inspect + ?Sized)) -> Result<UnitStatus> {
+    fn status(&self, host: &dyn Inspect) -> Result<UnitStatus> {
         Ok(host.units(&[&self.name])?.pop().unwrap_or_default())
     }
 
@@ -208,7 +208,7 @@ impl Resource for Unit {
     }
 
     fn enact(&self, host: &dyn Host, from: &UnitState, to: &UnitState) -> Result<()> {
-        let status = self.status(host)?;
+        let status = self.status(host.inspect())?;
         if host.live() && (status.stale || !status.exists) {
             host.run(&Command::new("systemctl").arg("daemon-reload"))?;
         }
@@ -227,7 +227,7 @@ impl Resource for Unit {
         if !to.active {
             host.remove(&self.mark_path())?;
         }
-        let now_on_disk = self.on_disk(host, &to.on_disk)?;
+        let now_on_disk = self.on_disk(host.inspect(), &to.on_disk)?;
         if to.active && from.running_with != to.running_with {
             // A reload keeps the invocation id: should this process die between the reload and its mark, the old
             // mark would lie. Until the new one is there, nobody knows what the unit runs with.
@@ -251,7 +251,7 @@ impl Resource for Unit {
             if status.unannounced {
                 host.sleep(SETTLING);
             }
-            let status = self.status(host)?;
+            let status = self.status(host.inspect())?;
             if status.active == ActiveState::Active {
                 self.write_mark(host, status.invocation, &now_on_disk)?;
             }
@@ -350,7 +350,7 @@ impl Resource for Unit {
         if !host.live() {
             return Ok(());
         }
-        let status = self.status(host)?;
+        let status = self.status(host.inspect())?;
         match (&observed.running_with, settled) {
             // While a run goes on, a package's script may start the unit anew at a moment that we do not see. So the
             // mark holds for whatever start follows: it ran with what was there before the run changed a file.

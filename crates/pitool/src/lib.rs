@@ -139,6 +139,7 @@ fn dispatch(cli: &Cli, host: &dyn Host, terminal: &Terminal<'_>, caller: &Caller
         Command::History(command) => commands::history::run(&session, command),
         Command::Facts => commands::facts::run(&session),
         Command::Config(command) => commands::config::run(&session, command),
+        Command::Image(command) => commands::image::run(&session, command),
         Command::Completions(command) => Ok(commands::completions::run(terminal, command)),
     }
 }

@@ -5,5 +5,6 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod facts;
 pub(crate) mod history;
+pub(crate) mod image;
 pub(crate) mod plan;
 pub(crate) mod rollback;
