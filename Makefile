@@ -15,6 +15,9 @@ deb: ## the Debian package, into dist/
 debs: ## sudo: the packages as released, for arm64, armhf and amd64
 	@$(setup) cross cargo xtask deb --arch all
 
+reproduce: ## sudo: proof that this commit makes the same packages from a clean clone
+	@$(setup) cross cargo xtask reproduce
+
 try: ## sudo: install and use the package in a throw-away Debian box
 	@$(setup) try cargo xtask try
 
@@ -39,4 +42,4 @@ lint: ## format, clippy, generated files, shell scripts
 clean: ## remove what was built
 	rm -rf target dist
 
-.PHONY: help build deb debs try try-shell try-down bench test machine lint clean
+.PHONY: help build deb debs reproduce try try-shell try-down bench test machine lint clean

@@ -7,6 +7,7 @@
 
 mod bad_days;
 mod contract;
+mod first_boot;
 mod life;
 mod power;
 mod repository;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         life::cases(&mut runner, &lab, suite, &deb);
         bad_days::cases(&mut runner, &lab, suite, &deb);
         repository::cases(&mut runner, &lab, suite, &deb);
+        first_boot::cases(&mut runner, &lab, suite, &deb);
         power::cases(&mut runner, &lab, suite, &deb);
     }
     runner.finish()

@@ -26,6 +26,16 @@ const CARGO: &str = "/cargo";
 const TARGET: &str = "/target";
 const ZIG: &str = "/zig";
 
+/// What decides, beside the sources, which bytes come out. `cross` passes the same on (Cross.toml).
+const SETTINGS: [&str; 6] = [
+    "SOURCE_DATE_EPOCH",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_INCREMENTAL",
+    "CARGO_PROFILE_RELEASE_DEBUG",
+    "CARGO_PROFILE_RELEASE_STRIP",
+    "CFLAGS",
+];
+
 /// The sources to build and where to build them.
 pub(crate) struct Place {
     pub(crate) source: PathBuf,
@@ -55,17 +65,14 @@ pub(crate) fn build(arch: Arch, place: &Place, date: &str) -> Result<PathBuf> {
     rustflags.push("-Clink-arg=-Wl,--build-id=sha1".to_owned());
     let cflags = without_paths("-ffile-prefix-map", &folders);
 
+    let values: [&str; SETTINGS.len()] =
+        [date, &rustflags.join("\u{1f}"), "0", "line-tables-only", "none", &cflags.join(" ")];
     let floor = format!("{}.{GLIBC_FLOOR}", arch.target());
     run(workshop
         .cargo()
         .args(["zigbuild", "--release", "--locked", "--offline", "--package", "pitool", "--bin", "pitool"])
         .args(["--target", &floor])
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\u{1f}"))
-        .env("CFLAGS", cflags.join(" "))
-        .env("CARGO_INCREMENTAL", "0")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
-        .env("SOURCE_DATE_EPOCH", date))?;
+        .envs(SETTINGS.into_iter().zip(values)))?;
 
     // Beside the program and then over it: cargo keeps a second name for what it linked, which has to stay whole.
     let inside = target.join(arch.target()).join("release");
@@ -236,4 +243,26 @@ fn zig() -> Result<PathBuf> {
         fs::rename(&unfinished, &folder)?;
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cross_builds_for_the_same_targets_with_the_same_settings() {
+        let text = fs::read_to_string(root().join("Cross.toml")).unwrap();
+        let cross: toml::Table = toml::from_str(&text).unwrap();
+        let targets: Vec<&str> = cross["target"].as_table().unwrap().keys().map(String::as_str).collect();
+        let mut ours = Arch::ALL.map(Arch::target);
+        ours.sort_unstable();
+        assert_eq!(targets, ours);
+        let passed = cross["build"]["env"]["passthrough"].as_array().unwrap();
+        let passed: Vec<&str> = passed.iter().map(|name| name.as_str().unwrap()).collect();
+        assert_eq!(passed, SETTINGS);
+        for (target, settings) in cross["target"].as_table().unwrap() {
+            let image = settings["image"].as_str().unwrap();
+            assert!(image.contains(&format!("/{target}:0.2.5")), "{image}: another release, another glibc");
+        }
+    }
 }
