@@ -12,6 +12,7 @@ mod ci;
 mod cross;
 mod deb;
 mod elf;
+mod emulated;
 mod generate;
 mod lint;
 mod release;
@@ -47,6 +48,8 @@ enum Task {
     Reproduce(reproduce::Args),
     /// Make or extend a signed apt repository from the packages in dist/
     Release(release::Args),
+    /// Use the package on a whole emulated ARM machine, from install to reboot
+    Machine(emulated::Args),
     /// Install and use the package in a throw-away Debian box, and keep the box
     Try(try_it::Args),
     /// Measure what pitool costs, one table with targets
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Deb(args) => deb::task(&args),
         Task::Reproduce(args) => reproduce::task(&args),
         Task::Release(args) => release::task(&args),
+        Task::Machine(args) => emulated::task(&args),
         Task::Try(args) => try_it::task(&args),
         Task::Bench(args) => bench::task(&args),
         Task::Ci => ci::task(),
