@@ -150,8 +150,15 @@ const HOLD_APT: &str = "import fcntl,time\nf=open('/var/lib/dpkg/lock-frontend',
 fn interrupted(machine: &Machine) -> Result<()> {
     for signal in ["INT", "TERM", "KILL"] {
         machine.check("apt-get -qq purge -y nginx nginx-common htop >/dev/null 2>&1; ufw --force disable >/dev/null; systemctl stop fail2ban; true")?;
+        let runs = "grep -l '\"ready\"' /var/lib/pitool/runs/* | wc -l";
+        let before = machine.check(runs)?.stdout;
         let mut run = machine.spawn(["pitool", "apply", "all"])?;
-        std::thread::sleep(Duration::from_secs(3));
+        // However busy this machine is: a moment after the snapshot is on the disk.
+        while machine.check(runs)?.stdout == before {
+            ensure!(run.running()?, "the run was over before it began");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        std::thread::sleep(Duration::from_millis(500));
         ensure!(run.running()?, "the run was over before the signal");
         machine.check(&format!("pkill -{signal} -x pitool"))?;
         let output = run.wait(Duration::from_secs(120))?;

@@ -163,12 +163,9 @@ impl<'h> Engine<'h> {
         let (goals, managed, _) = Self::goals(desired, prune, &self.journal, inspect)?;
         let plan = plan(&goals, inspect, &managed)?;
         if let Some(shown) = shown {
-            let ids = |plan: &Plan<R>| plan.steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>();
-            let (was, is) = (ids(shown), ids(&plan));
-            if was != is {
-                let moved =
-                    is.iter().filter(|id| !was.contains(id)).chain(was.iter().filter(|id| !is.contains(id)));
-                return Err(Error::Moved(moved.cloned().collect()));
+            let moved = plan.moved_since(shown);
+            if !moved.is_empty() {
+                return Err(Error::Moved(moved));
             }
         }
         if plan.steps.is_empty() {

@@ -81,6 +81,25 @@ pub struct Plan<R: Resource> {
     pub(crate) observed: Vec<R::State>,
 }
 
+impl<R: Resource> Plan<R> {
+    /// The ids whose steps are not those of a plan that was made earlier.
+    pub(crate) fn moved_since(&self, earlier: &Self) -> Vec<Id> {
+        let stands_in = |plan: &Self, step: &Step<R>| {
+            plan.steps.iter().any(|other| {
+                (&other.id, &other.before, &other.after) == (&step.id, &step.before, &step.after)
+            })
+        };
+        let mut moved: Vec<Id> = Vec::new();
+        let new = self.steps.iter().filter(|step| !stands_in(earlier, step));
+        for step in new.chain(earlier.steps.iter().filter(|step| !stands_in(self, step))) {
+            if !moved.contains(&step.id) {
+                moved.push(step.id.clone());
+            }
+        }
+        moved
+    }
+}
+
 /// A resource that could not be observed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot tell the state of {id}")]

@@ -1,7 +1,8 @@
 //! Guards that keep a setting from locking everybody out.
 
 use pitool_host::parse::accounts::{Accounts, Password};
-use pitool_host::parse::{authorized_keys, sshd_config};
+use pitool_host::parse::sshd_config::{self, Setting, SshdConfig};
+use pitool_host::parse::{authorized_keys, glob};
 use pitool_host::{ActiveState, Command, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -46,44 +47,47 @@ impl LoginGuard {
         if *self == Self::OwnSocket {
             return socket_listens(host);
         }
-        let accounts = Accounts::read(host)?;
+        let door = Door::read(host)?;
         let admins: Vec<String> = SUDO_GROUPS
             .iter()
-            .flat_map(|group| accounts.members(group))
-            .filter(|user| *user != "root" && may_log_in(&accounts, user))
+            .flat_map(|group| door.accounts.members(group))
+            .filter(|user| *user != "root" && door.has_shell(user))
             .map(str::to_owned)
             .collect();
         if let Self::Among { users, passwords, root } = self {
-            let passwords = passwords_accepted(host, *passwords)?;
-            return among(host, &accounts, &admins, users, passwords, *root);
+            return door.among(&admins, users, door.passwords_accepted(*passwords)?, *root);
         }
         let becomes_root = matches!(self, Self::OtherThanRoot { .. });
         for user in &admins {
-            if has_key(host, &accounts, user)? && (!becomes_root || may_become_root(host, &accounts, user)?) {
+            let key = door.admits(user) && door.has_key(user)?;
+            if key && (!becomes_root || door.may_become_root(user)?) {
                 return Ok(None);
             }
         }
-        let names = if admins.is_empty() {
+        let names: Vec<String> = admins
+            .iter()
+            .map(|user| if door.admits(user) { user.clone() } else { format!("{user}, whom sshd refuses") })
+            .collect();
+        let names = if names.is_empty() {
             "no user may use sudo".to_owned()
         } else {
-            format!("sudo users: {}", admins.join(", "))
+            format!("sudo users: {}", names.join(", "))
         };
         match self {
             Self::Among { .. } | Self::OwnSocket => Ok(None),
             Self::Key { root } => {
-                if (*root && has_key(host, &accounts, "root")?) || session_by_key(host)? {
+                if (*root && door.admits("root") && door.has_key("root")?) || session_by_key(host)? {
                     return Ok(None);
                 }
                 Ok(Some(format!(
                     "password logins stay on, because nobody could log in without one: no user with sudo rights has a \
-                     valid key ({names}). Add one with `ssh-copy-id USER@THIS-MACHINE` from your computer, or \
+                     valid key for every address ({names}). Add one with `ssh-copy-id USER@THIS-MACHINE` from your computer, or \
                      [common.users.NAME] authorized_keys in the config, then apply again"
                 )))
             }
             Self::OtherThanRoot { passwords } => {
-                let usable =
-                    |user: &String| accounts.user(user).is_some_and(|user| user.password == Password::Usable);
-                let passwords = passwords_accepted(host, *passwords)?;
+                let usable = |user: &String| door.admits(user) && door.has_password(user);
+                let passwords = door.passwords_accepted(*passwords)?;
                 if passwords && admins.iter().any(usable) {
                     return Ok(None);
                 }
@@ -97,17 +101,6 @@ impl LoginGuard {
     }
 }
 
-/// Whether sshd takes passwords and will go on doing so: because the config wants it, or because turning them off
-/// has to wait for a key.
-fn passwords_accepted(host: &dyn Inspect, wanted: bool) -> Result<bool> {
-    let config = sshd_config::read(host)?;
-    if config.get("PasswordAuthentication").is_some_and(|setting| setting.value().eq_ignore_ascii_case("no"))
-    {
-        return Ok(false);
-    }
-    Ok(wanted || LoginGuard::Key { root: false }.objection(host)?.is_some())
-}
-
 /// Whether systemd listens for sshd.
 fn socket_listens(host: &dyn Inspect) -> Result<Option<String>> {
     let socket = host.units(&["ssh.socket"])?.pop().unwrap_or_default();
@@ -119,75 +112,142 @@ fn socket_listens(host: &dyn Inspect) -> Result<Option<String>> {
     }))
 }
 
-/// Whether one of these users could log in and become root.
-fn among(
-    host: &dyn Inspect,
-    accounts: &Accounts,
-    admins: &[String],
-    users: &[String],
-    passwords: bool,
-    root: bool,
-) -> Result<Option<String>> {
-    // A root who is refused anyway lets nobody in, however good the key.
-    let mighty = |user: &&String| (root && user.as_str() == "root") || admins.contains(user);
-    for user in users.iter().filter(mighty) {
-        let password = || accounts.user(user).is_some_and(|user| user.password == Password::Usable);
-        let key =
-            has_key(host, accounts, user)? && (user == "root" || may_become_root(host, accounts, user)?);
-        if key || (passwords && password()) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(format!(
-        "everybody may still log in, because none of {} could log in and become root. Put a user with sudo rights and \
-         a valid key into [security.ssh] allow_users, then apply again",
-        users.join(", ")
-    )))
+/// What decides who gets in: the accounts, and sshd's configuration as it is. `Match` blocks are not judged.
+struct Door<'a> {
+    host: &'a dyn Inspect,
+    accounts: Accounts,
+    sshd: SshdConfig,
 }
 
-/// Whether somebody who is logged in by a key gets further with sudo: it asks for the user's own password, unless a
-/// rule says NOPASSWD for the user, for one of their groups or for all (sudoers(5)).
-fn may_become_root(host: &dyn Inspect, accounts: &Accounts, user: &str) -> Result<bool> {
-    if accounts.user(user).is_some_and(|user| user.password == Password::Usable) {
-        return Ok(true);
+impl<'a> Door<'a> {
+    fn read(host: &'a dyn Inspect) -> Result<Self> {
+        Ok(Self { host, accounts: Accounts::read(host)?, sshd: sshd_config::read(host)? })
     }
-    let more = host.list("/etc/sudoers.d")?.unwrap_or_default();
-    // sudo passes over names with a dot or a tilde, as editors leave them.
-    let more =
-        more.iter().filter(|name| !name.contains(['.', '~'])).map(|name| format!("/etc/sudoers.d/{name}"));
-    for path in std::iter::once("/etc/sudoers".to_owned()).chain(more) {
-        let Some(content) = host.read(&path)? else { continue };
-        let text = String::from_utf8_lossy(content.bytes()).into_owned();
-        let applies = |line: &str| {
-            let who = line.split_whitespace().next().unwrap_or_default();
-            let group = who.strip_prefix('%').is_some_and(|group| accounts.members(group).contains(&user));
-            line.contains("NOPASSWD") && (who == user || who == "ALL" || group)
-        };
-        if text.lines().map(str::trim).any(applies) {
+
+    /// Whether the shell lets somebody in: nologin(8) and false(1) do not.
+    fn has_shell(&self, user: &str) -> bool {
+        let shell = self.accounts.user(user).map(|user| user.shell.as_str());
+        shell.is_some_and(|shell| !shell.ends_with("/nologin") && !shell.ends_with("/false"))
+    }
+
+    fn has_password(&self, user: &str) -> bool {
+        self.accounts.user(user).is_some_and(|user| user.password == Password::Usable)
+    }
+
+    /// Whether sshd's lists let this user in (sshd_config(5): `DenyUsers`, `AllowUsers`, `DenyGroups`, `AllowGroups`; each
+    /// that is there must agree).
+    fn admits(&self, user: &str) -> bool {
+        let listed = self.patterns("allowusers");
+        // A pattern with a host lets in from there only: not enough to rely on.
+        let allowed = listed.is_empty() || listed.iter().any(|pattern| glob::matches(pattern, user));
+        allowed && self.admits_besides(user)
+    }
+
+    /// The same without `AllowUsers`, which is what is about to change.
+    fn admits_besides(&self, user: &str) -> bool {
+        let name = |pattern: &str| pattern.split('@').next().unwrap_or_default().to_owned();
+        let groups = self.accounts.groups_of(user);
+        let member = |pattern: &&str| groups.iter().any(|group| glob::matches(pattern, group));
+        let allowed = self.patterns("allowgroups");
+        !self.patterns("denyusers").iter().any(|pattern| glob::matches(&name(pattern), user))
+            && !self.patterns("denygroups").iter().any(member)
+            && (allowed.is_empty() || allowed.iter().any(member))
+    }
+
+    fn patterns(&self, keyword: &str) -> Vec<&str> {
+        self.sshd.all(keyword).flat_map(|setting| &setting.args).map(String::as_str).collect()
+    }
+
+    /// Whether sshd takes passwords and will go on doing so: because the config wants it, or because turning them off
+    /// has to wait for a key.
+    fn passwords_accepted(&self, wanted: bool) -> Result<bool> {
+        let off = |setting: &Setting| setting.value().eq_ignore_ascii_case("no");
+        if self.sshd.get("PasswordAuthentication").is_some_and(off) {
+            return Ok(false);
+        }
+        Ok(wanted || LoginGuard::Key { root: false }.objection(self.host)?.is_some())
+    }
+
+    /// Whether one of these users could log in and become root.
+    fn among(
+        &self,
+        admins: &[String],
+        users: &[String],
+        passwords: bool,
+        root: bool,
+    ) -> Result<Option<String>> {
+        // A root who is refused anyway lets nobody in, however good the key.
+        let mighty = |user: &&String| (root && user.as_str() == "root") || admins.contains(user);
+        for user in users.iter().filter(mighty).filter(|user| self.admits_besides(user)) {
+            let key = self.has_key(user)? && (user == "root" || self.may_become_root(user)?);
+            if key || (passwords && self.has_password(user)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(format!(
+            "everybody may still log in, because none of {} could log in and become root. Put a user with sudo rights \
+             and a valid key into [security.ssh] allow_users, then apply again",
+            users.join(", ")
+        )))
+    }
+
+    /// Whether somebody who is logged in by a key gets further with sudo: it asks for the user's own password, unless a
+    /// rule says NOPASSWD for the user, for one of their groups or for all (sudoers(5)).
+    fn may_become_root(&self, user: &str) -> Result<bool> {
+        if self.has_password(user) {
             return Ok(true);
         }
-    }
-    Ok(false)
-}
-
-/// Whether the shell lets somebody in: nologin(8) and false(1) do not.
-fn may_log_in(accounts: &Accounts, user: &str) -> bool {
-    accounts
-        .user(user)
-        .is_some_and(|user| !user.shell.ends_with("/nologin") && !user.shell.ends_with("/false"))
-}
-
-fn has_key(host: &dyn Inspect, accounts: &Accounts, user: &str) -> Result<bool> {
-    let Some(home) = accounts.user(user).map(|user| user.home.as_str()) else { return Ok(false) };
-    for name in ["authorized_keys", "authorized_keys2"] {
-        if let Some(content) = host.read(&format!("{home}/.ssh/{name}"))? {
-            let text = String::from_utf8_lossy(content.bytes());
-            if text.lines().any(|line| matches!(authorized_keys::parse_line(line), Ok(Some(_)))) {
+        let more = self.host.list("/etc/sudoers.d")?.unwrap_or_default();
+        // sudo passes over names with a dot or a tilde, as editors leave them.
+        let more = more
+            .iter()
+            .filter(|name| !name.contains(['.', '~']))
+            .map(|name| format!("/etc/sudoers.d/{name}"));
+        for path in std::iter::once("/etc/sudoers".to_owned()).chain(more) {
+            let Some(content) = self.host.read(&path)? else { continue };
+            let text = String::from_utf8_lossy(content.bytes()).into_owned();
+            let applies = |line: &str| {
+                let who = line.split_whitespace().next().unwrap_or_default();
+                let group =
+                    who.strip_prefix('%').is_some_and(|group| self.accounts.members(group).contains(&user));
+                line.contains("NOPASSWD") && (who == user || who == "ALL" || group)
+            };
+            if text.lines().map(str::trim).any(applies) {
                 return Ok(true);
             }
         }
+        Ok(false)
     }
-    Ok(false)
+
+    /// Whether a file in which sshd looks for this user's keys has one that opens a shell from anywhere.
+    fn has_key(&self, user: &str) -> Result<bool> {
+        let Some(account) = self.accounts.user(user) else { return Ok(false) };
+        let files = self.sshd.get("AuthorizedKeysFile").map(|setting| setting.args.clone());
+        let files =
+            files.unwrap_or_else(|| vec![".ssh/authorized_keys".into(), ".ssh/authorized_keys2".into()]);
+        for name in files.iter().filter(|name| !name.eq_ignore_ascii_case("none")) {
+            // sshd_config(5), TOKENS.
+            let name =
+                name.replace("%h", &account.home).replace("%u", user).replace("%U", &account.uid.to_string());
+            let path = if name.starts_with('/') { name } else { format!("{}/{name}", account.home) };
+            // Whatever is no file that can be read has no keys: a user may put anything there.
+            let Ok(Some(content)) = self.host.read(&path) else { continue };
+            let text = String::from_utf8_lossy(content.bytes());
+            if text.lines().any(opens_a_shell) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a line is a key, and one without an option that ties it to an address, a command or a date (sshd(8)).
+fn opens_a_shell(line: &str) -> bool {
+    let Ok(Some(key)) = authorized_keys::parse_line(line) else { return false };
+    let options = key.options.to_ascii_lowercase();
+    !["from=", "command=", "expiry-time=", "principals=", "cert-authority"]
+        .iter()
+        .any(|option| options.contains(option))
 }
 
 /// Whether the ssh session that runs pitool was let in by a key: sshd's own line in the journal for this

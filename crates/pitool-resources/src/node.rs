@@ -42,7 +42,7 @@ pub enum Node {
 }
 
 /// The fingerprint of what a reader of this path gets: of a file its content, of a link its target.
-pub fn fingerprint_at(host: &dyn Inspect, path: &str) -> Result<Option<Digest>> {
+pub fn fingerprint_at(host: &(impl Inspect + ?Sized), path: &str) -> Result<Option<Digest>> {
     Ok(match host.stat(path)?.map(|stat| stat.file_type) {
         Some(FileType::File) => host.read(path)?.map(|content| content.digest()),
         Some(FileType::Link(target)) => Some(Digest::of(target.as_bytes())),

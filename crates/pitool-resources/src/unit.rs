@@ -106,7 +106,7 @@ impl Unit {
     }
 
     /// What is there of the files that it reads, and of others that it was once started with.
-    fn on_disk(&self, host: &dyn Inspect, others: &Fingerprints) -> Result<Fingerprints> {
+    fn on_disk(&self, host: &(impl Inspect + ?Sized), others: &Fingerprints) -> Result<Fingerprints> {
         let paths = self.reads.iter().map(path_of).chain(others.keys().map(String::as_str));
         paths.map(|path| Ok((path.to_owned(), fingerprint_at(host, path)?))).collect()
     }
@@ -127,7 +127,7 @@ impl Unit {
         host.write(&self.mark_path(), &text, Access::root(0o600))
     }
 
-    fn status(&self, host: &dyn Inspect) -> Result<UnitStatus> {
+    fn status(&self, host: &(impl Inspect + ?Sized)) -> Result<UnitStatus> {
         Ok(host.units(&[&self.name])?.pop().unwrap_or_default())
     }
 

@@ -4,11 +4,11 @@
 //! Where it differs on purpose:
 //! - Several apps, each its own site; the bare address answers /health and nothing else, unless an app asks for it.
 //! - Every site is checked by `nginx -t` within the whole configuration before it goes live, and asked afterwards.
-//! - Websockets, request size and timeout are settings; `/` of a missing directory is a 404 (defect 24).
+//! - Websockets, request size and timeout are settings; `/` of a missing directory is a 404.
 //! - `.env` is made once, with a random secret, and then belongs to the person.
 //! - config and data are not for everybody; the home and `backups` are root's, so that the app can neither read nor
 //!   redirect what root writes there (defects 10 and 11).
-//! - The user is in group docker, which makes it root, only where the config says so (defect 12), and by the role
+//! - The user is in group docker, which makes it root, only where the config says so, and by the role
 //!   docker: before that role ran there is no such group.
 
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ fn directories(name: &AppName, site: &Site, wishes: &mut Wishes) {
     let home = site.home(name);
     let (user, group) = (site.user.as_str(), site.group().as_str());
     // The app may make files here, but with the sticky bit it can neither remove nor replace what is root's, such as
-    // `backups` by a link to somewhere else (defect 11).
+    // `backups` by a link to somewhere else.
     wishes.want(Directory::new(home.as_str()).mode(0o1775).owner("root", group));
     wishes.want(Directory::new(format!("{home}/logs")).owner(user, group));
     wishes.want(Directory::new(format!("{home}/data")).mode(0o750).owner(user, group));

@@ -359,6 +359,26 @@ fn a_hand_edit_is_drift_and_its_text_is_kept() {
 }
 
 #[test]
+fn a_plan_that_no_longer_fits_is_not_carried_out() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let path = "/etc/fail2ban/jail.d/pitool.local";
+    sim.arrange().put(path, "# mine\n");
+    let shown = plan(&first(), &sim);
+    // The same step, on another text than the one that was shown; and a step more.
+    for (edited, text) in
+        [(path, "# not what you saw\n"), ("/etc/ssh/sshd_config.d/01-pitool.conf", "# mine too\n")]
+    {
+        sim.arrange().put(path, "# mine\n").put(edited, text);
+        let before = sim.mutations();
+        let result = engine(&sim).apply(&first(), false, Some(&shown), &mut |_| {});
+        let Err(Error::Moved(moved)) = result else { panic!("{result:?}") };
+        assert_eq!(moved[0], id("file", edited));
+        assert_eq!(sim.mutations(), before, "nothing was done");
+    }
+}
+
+#[test]
 fn what_the_config_no_longer_wants_is_told_and_pruned_on_request() {
     let (_, world) = machines().remove(1);
     let sim = Sim::of(world.clone());
@@ -820,4 +840,39 @@ fn the_plan_counts_on_the_key_that_the_same_run_brings() {
     assert!(planned.refused.is_empty(), "{:?}", planned.refused);
     assert_eq!(apply(&both, &sim).unwrap(), ids(&planned));
     assert_eq!(ids(&plan(&both, &sim)), []);
+}
+
+#[test]
+fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi\n";
+    let path = "/etc/ssh/sshd_config.d/01-pitool-passwords.conf";
+    let file = File::new(path, "PasswordAuthentication no\n").guarded_by(LoginGuard::Key { root: false });
+    let want = Desired::new([("ssh".to_owned(), vec![Kind::from(file)])]).unwrap();
+    let refused = |keys: &str, sshd: &str, at: &str| {
+        let sim = Sim::debian(13);
+        sim.arrange()
+            .put_dir("/home/pi")
+            .put_dir("/home/pi/.ssh")
+            .put_dir("/etc/keys")
+            .put(at, keys)
+            .put("/etc/ssh/sshd_config.d/50-mine.conf", sshd);
+        !plan(&want, &sim).refused.is_empty()
+    };
+    let usual = "/home/pi/.ssh/authorized_keys";
+    assert!(!refused(key, "", usual));
+    for options in ["from=\"10.0.0.1\"", "command=\"/bin/backup\",no-pty", "expiry-time=\"20200101\""] {
+        assert!(refused(&format!("{options} {key}"), "", usual), "{options}");
+    }
+    assert!(!refused(&format!("no-agent-forwarding {key}"), "", usual));
+    for lists in
+        ["AllowUsers ada", "AllowUsers pi@10.0.0.1", "DenyUsers p?", "DenyGroups sudo", "AllowGroups staff"]
+    {
+        assert!(refused(key, &format!("{lists}\n"), usual), "{lists}");
+    }
+    for lists in ["AllowUsers ada p*", "AllowGroups staff sudo", "DenyUsers ada"] {
+        assert!(!refused(key, &format!("{lists}\n"), usual), "{lists}");
+    }
+    let elsewhere = "AuthorizedKeysFile /etc/keys/%u\n";
+    assert!(refused(key, elsewhere, usual));
+    assert!(!refused(key, elsewhere, "/etc/keys/pi"));
 }

@@ -15,7 +15,13 @@ pub struct Live {
     what: RefCell<String>,
     waiting: RefCell<String>,
     quiet: Cell<bool>,
+    /// Steps that ended, and steps that began and did not end: neighbours that are one act, such as packages.
+    ended: Cell<usize>,
+    begun: Cell<usize>,
 }
+
+/// How finely the bar moves within a step.
+const PARTS: u64 = 100;
 
 impl Live {
     /// A line on a terminal, or nothing but plain lines.
@@ -26,6 +32,8 @@ impl Live {
             what: RefCell::default(),
             waiting: RefCell::default(),
             quiet: Cell::new(false),
+            ended: Cell::new(0),
+            begun: Cell::new(0),
         }
     }
 
@@ -46,28 +54,38 @@ impl Live {
         if !self.terminal || self.quiet.get() {
             return;
         }
-        let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr());
-        let template = if steps > 0 { "{bar:16} {pos}/{len}  {wide_msg}" } else { "{spinner}  {wide_msg}" };
+        self.ended.set(0);
+        self.begun.set(0);
+        let length = Some(steps as u64 * PARTS);
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+        let template = if steps > 0 { "{bar:16} {prefix}  {wide_msg}" } else { "{spinner}  {wide_msg}" };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸─"));
         }
+        bar.set_prefix(format!("0/{steps}"));
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
         *self.bar.borrow_mut() = Some(bar);
     }
 
-    /// Tells that a step begins.
-    pub fn step(&self, what: &str) {
+    /// Tells that a step begins. Steps that begin before the one ahead of them has ended are one act; `together` names
+    /// so many of them.
+    pub fn step(&self, what: &str, together: impl FnOnce(usize) -> String) {
+        self.begun.set(self.begun.get() + 1);
+        let what = if self.begun.get() > 1 { together(self.begun.get()) } else { what.to_owned() };
         what.clone_into(&mut self.what.borrow_mut());
         if let Some(bar) = &*self.bar.borrow() {
-            bar.set_message(what.to_owned());
+            bar.set_message(what);
         }
     }
 
     /// Tells that so many steps are done.
     pub fn done(&self, steps: usize) {
+        self.ended.set(steps);
+        self.begun.set(0);
         if let Some(bar) = &*self.bar.borrow() {
-            bar.set_position(steps as u64);
+            bar.set_position(steps as u64 * PARTS);
+            bar.set_prefix(format!("{steps}/{}", bar.length().unwrap_or_default() / PARTS));
         }
     }
 
@@ -78,6 +96,15 @@ impl Live {
             Progress::Waiting(what) => what.clone(),
         };
         if let Some(bar) = &*self.bar.borrow() {
+            if let Progress::Percent { percent, .. } = progress {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "0 to 100, for a bar"
+                )]
+                let percent = percent.clamp(0.0, 100.0) as u64;
+                bar.set_position(self.ended.get() as u64 * PARTS + self.begun.get() as u64 * percent);
+            }
             bar.set_message(format!("{}  {text}", self.what.borrow()));
         } else if let Progress::Waiting(what) = progress {
             if !self.quiet.get() && *self.waiting.borrow() != *what {

@@ -51,7 +51,7 @@ impl<'t, 'a> Follower<'t, 'a> {
             }
             Event::Step { id, roles, summary, .. } => {
                 let role = roles.first().cloned().unwrap_or_default();
-                live.step(format!("{role}  {id}").trim_start());
+                live.step(format!("{role}  {id}").trim_start(), |steps| count(steps, id.kind()));
                 self.words.insert(id.to_string(), (role, summary.clone()));
             }
             Event::Done { id, by } => {
