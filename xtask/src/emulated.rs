@@ -1,7 +1,7 @@
 //! `cargo xtask machine`: the package on a whole emulated ARM machine, with its own kernel, as a person uses it on a Pi.
 //!
 //! The disk is Debian trixie for arm64, made once (its programs run under qemu, so this takes half an hour) and kept.
-//! Every run works on a throw-away overlay. What it does over ssh is what README tells the owner of a Pi to do.
+//! Every run leaves the disk as it was. What it does over ssh is what README tells the owner of a Pi to do.
 
 use std::fs;
 use std::net::TcpListener;
@@ -40,9 +40,10 @@ const PACKAGES: &[&str] = &[
     "initramfs-tools",
 ];
 
-/// Only the modules of the emulated disk and network: packing them all under qemu takes ten minutes.
-const INITRAMFS: &str = "--essential-hook=mkdir -p \"$1\"/etc/initramfs-tools/conf.d; \
-    printf 'MODULES=list\\nCOMPRESS=zstd\\nCOMPRESSLEVEL=1\\n' > \"$1\"/etc/initramfs-tools/conf.d/machine";
+/// Only the modules of the emulated disk: packing them all under qemu takes ten minutes.
+const INITRAMFS: &str = "--essential-hook=cd \"$1\"; mkdir -p etc/initramfs-tools/conf.d usr/share/initramfs-tools/modules.d; \
+    printf 'MODULES=list\\nCOMPRESS=zstd\\nCOMPRESSLEVEL=1\\n' > etc/initramfs-tools/conf.d/machine; \
+    printf 'virtio_pci\\nvirtio_blk\\next4\\n' > usr/share/initramfs-tools/modules.d/machine";
 
 /// The first boot makes ssh's keys; the emulation is some ten times slower than a Pi 4.
 const BOOT_LIMIT: Duration = Duration::from_secs(900);
@@ -55,6 +56,9 @@ pub(crate) struct Args {
     /// The architecture of the machine: only arm64 is there
     #[arg(long, value_enum)]
     arch: Arch,
+    /// Uses this package instead of building one
+    #[arg(long, value_name = "FILE")]
+    deb: Option<PathBuf>,
     /// Makes the disk and stops
     #[arg(long)]
     disk: bool,
@@ -79,7 +83,10 @@ pub(crate) fn task(args: &Args) -> Result<()> {
     if args.disk {
         return Ok(());
     }
-    let deb = deb::released(args.arch)?.package.deb;
+    let deb = match &args.deb {
+        Some(deb) => deb.canonicalize().with_context(|| format!("there is no {}", deb.display()))?,
+        None => deb::released(args.arch)?.package.deb,
+    };
 
     let mut figures = Vec::new();
     let mut machine = Emulated::boot(&disk, &key)?;
@@ -184,7 +191,7 @@ fn furnish(tree: &Path, key: &SshKey) -> Result<()> {
     run(Command::new("chroot").arg(tree).args(["/bin/sh", "-c", &script]))
 }
 
-/// A running machine, on an overlay of its own; off and gone when dropped.
+/// A running machine, whose changes of the disk are kept in a nameless file of qemu's; off and gone when dropped.
 struct Emulated<'a> {
     qemu: Child,
     port: u16,
@@ -197,7 +204,6 @@ impl Drop for Emulated<'_> {
     fn drop(&mut self) {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
-        let _ = fs::remove_file(self.folder.join("overlay.qcow2"));
     }
 }
 
@@ -205,13 +211,6 @@ impl<'a> Emulated<'a> {
     fn boot(disk: &Disk, key: &'a SshKey) -> Result<Self> {
         let folder = target_dir().join("machine");
         fs::create_dir_all(&folder)?;
-        let overlay = folder.join("overlay.qcow2");
-        let _ = fs::remove_file(&overlay);
-        read(
-            command("qemu-img")
-                .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
-                .args([&disk.image, &overlay]),
-        )?;
         // A free port of the loopback; given back a moment before qemu takes it.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         println!("booting; the console is in {}", folder.join("console.log").display());
@@ -225,7 +224,7 @@ impl<'a> Emulated<'a> {
             .arg(&disk.initrd)
             .args(["-append", "root=/dev/vda rw console=ttyAMA0 net.ifnames=0"])
             .arg("-drive")
-            .arg(format!("file={},format=qcow2,if=virtio,cache=unsafe", overlay.display()))
+            .arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.image.display()))
             .args(["-netdev", &format!("user,id=n,hostfwd=tcp:127.0.0.1:{port}-:22")])
             .args(["-device", "virtio-net-pci,netdev=n", "-device", "virtio-rng-pci"])
             .stdin(Stdio::null())
