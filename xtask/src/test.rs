@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -130,7 +131,41 @@ fn shipped() -> Result<Released> {
 fn package() -> Result<Tally> {
     let deb = shipped()?.package.deb;
     let tree = Lab::open()?.base(Suite::Trixie)?;
-    tallied(command(root().join("tests/package/lifecycle.sh")).arg(deb).arg(tree), "")
+    let mut tally = tallied(command(root().join("tests/package/lifecycle.sh")).arg(&deb).arg(&tree), "")?;
+    tally += piuparts(&deb, &tree)?;
+    Ok(tally)
+}
+
+/// Debian's own test of a package's life: installed, removed and purged it leaves nothing behind.
+fn piuparts(deb: &Path, tree: &Path) -> Result<Tally> {
+    let Some(piuparts) = find("piuparts") else {
+        println!("skipped: piuparts (not installed)");
+        return Ok(Tally { skipped: 1, ..Tally::default() });
+    };
+    let log = target_dir().join("piuparts.log");
+    let output = std::fs::File::create(&log)?;
+    let done = command(piuparts)
+        .args(["--distribution", "trixie", "--keep-sources-list", "--no-eatmydata", "--existing-chroot"])
+        .arg(tree)
+        // debconf's, made by apt's preconfiguration of any package.
+        .arg("--ignore-regex=/var/cache/debconf/tmp.ci.*")
+        .arg(deb)
+        .stderr(output.try_clone()?)
+        .stdout(output)
+        .status()?
+        .success();
+    if done {
+        println!("ok    piuparts finds nothing left behind");
+        return Ok(Tally { passed: 1, ..Tally::default() });
+    }
+    println!("FAIL  piuparts: see {}", log.display());
+    for line in std::fs::read_to_string(&log)?
+        .lines()
+        .filter(|line| line.contains("not owned") || line.contains("FAIL"))
+    {
+        println!("      {line}");
+    }
+    Ok(Tally { failed: 1, ..Tally::default() })
 }
 
 /// The ARM packages under emulated processors.
