@@ -275,7 +275,8 @@ impl<'a> Emulated<'a> {
                 .chain(&[
                     "LogLevel=ERROR",
                     "ConnectTimeout=20",
-                    "ServerAliveInterval=15",
+                    "ServerAliveInterval=30",
+                    "ServerAliveCountMax=20",
                     "IdentitiesOnly=yes",
                 ])
                 .map(|option| format!("-o{option}"))
