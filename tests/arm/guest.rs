@@ -1,6 +1,7 @@
 //! A Debian 11 of a foreign architecture, small and without a kernel: the programs that dpkg needs, run by qemu.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -110,9 +111,18 @@ impl Guest {
         Ok(())
     }
 
+    /// Has uname name another machine from now on.
+    pub(crate) fn pretend(&self, machine: &str) -> Result<()> {
+        let path = self.inside("/usr/sbin/uname");
+        fs::write(&path, format!("#!/bin/sh\necho {machine}\n"))?;
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
+    }
+
     /// Runs a command on the oldest processor.
     pub(crate) fn run(&self, words: &[&str]) -> Result<Output> {
-        self.run_on(self.processor, words)
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "sh", "-euc", ENTER, "sh"]).arg(&self.root).args(words);
+        Ok(plain(&mut command).env("QEMU_CPU", self.processor).output()?)
     }
 
     /// Runs a command that has to succeed.
@@ -120,13 +130,6 @@ impl Guest {
         let output = self.run(words)?;
         ensure!(output.status.success(), "{words:?}: {output:?}");
         Ok(())
-    }
-
-    /// Runs a command on a processor by qemu's name.
-    pub(crate) fn run_on(&self, processor: &str, words: &[&str]) -> Result<Output> {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--", "sh", "-euc", ENTER, "sh"]).arg(&self.root).args(words);
-        Ok(plain(&mut command).env("QEMU_CPU", processor).output()?)
     }
 
     /// Runs a command under a kernel with larger pages. Without `/proc`, and its libraries found by qemu.
