@@ -12,6 +12,12 @@ build: ## the program as it is shipped
 deb: ## the Debian package, into dist/
 	@$(setup) deb cargo xtask deb
 
+debs: ## sudo: the packages as released, for arm64, armhf and amd64
+	@$(setup) cross cargo xtask deb --arch all
+
+reproduce: ## sudo: proof that this commit makes the same packages from a clean clone
+	@$(setup) cross cargo xtask reproduce
+
 try: ## sudo: install and use the package in a throw-away Debian box
 	@$(setup) try cargo xtask try
 
@@ -27,10 +33,13 @@ bench: ## sudo: what it costs, one table with targets
 test: ## every test that can run here (sudo: with the boxes)
 	@$(setup) test cargo xtask test
 
+machine: ## sudo: the package on a whole emulated ARM machine (half an hour)
+	@$(setup) machine cargo xtask machine --arch arm64
+
 lint: ## format, clippy, generated files, shell scripts
 	@$(setup) lint cargo xtask lint
 
 clean: ## remove what was built
 	rm -rf target dist
 
-.PHONY: help build deb try try-shell try-down bench test lint clean
+.PHONY: help build deb debs reproduce try try-shell try-down bench test machine lint clean

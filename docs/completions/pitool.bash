@@ -46,6 +46,9 @@ _pitool() {
             pitool,history)
                 cmd="pitool__subcmd__history"
                 ;;
+            pitool,image)
+                cmd="pitool__subcmd__image"
+                ;;
             pitool,monitor)
                 cmd="pitool__subcmd__monitor"
                 ;;
@@ -121,6 +124,9 @@ _pitool() {
             pitool__subcmd__config,show)
                 cmd="pitool__subcmd__config__subcmd__show"
                 ;;
+            pitool__subcmd__image,seed)
+                cmd="pitool__subcmd__image__subcmd__seed"
+                ;;
             *)
                 ;;
         esac
@@ -128,7 +134,7 @@ _pitool() {
 
     case "${cmd}" in
         pitool)
-            opts="-q -v -h -V --config --root --json --color --quiet --verbose --help --version plan apply rollback history facts cert backup health status monitor alert doctor config completions"
+            opts="-q -v -h -V --config --root --json --color --quiet --verbose --help --version plan apply rollback history facts cert backup health status monitor alert doctor config image completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -972,6 +978,62 @@ _pitool() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__image)
+            opts="-q -v -h --config --root --json --color --quiet --verbose --help seed"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pitool__subcmd__image__subcmd__seed)
+            opts="-q -v -h --deb --config --root --json --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --deb)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

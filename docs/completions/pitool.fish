@@ -47,6 +47,7 @@ complete -c pitool -n "__fish_pitool_needs_command" -f -a "monitor" -d 'Watch th
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "alert" -d 'Try out whether alerts arrive; ping for a job'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "doctor" -d 'Show every signal with its source, and the known traps of this machine'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "config" -d 'Write, check and show the config'
+complete -c pitool -n "__fish_pitool_needs_command" -f -a "image" -d 'Prepare a card that sets itself up at its first boot'
 complete -c pitool -n "__fish_pitool_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c pitool -n "__fish_pitool_using_subcommand plan" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand plan" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
@@ -403,6 +404,26 @@ complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_su
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from import" -s q -l quiet -d 'Say only what matters'
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Say more: every package, every promise'
 complete -c pitool -n "__fish_pitool_using_subcommand config; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and not __fish_seen_subcommand_from seed" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand image; and not __fish_seen_subcommand_from seed" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand image; and not __fish_seen_subcommand_from seed" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand image; and not __fish_seen_subcommand_from seed" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and not __fish_seen_subcommand_from seed" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and not __fish_seen_subcommand_from seed" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and not __fish_seen_subcommand_from seed" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and not __fish_seen_subcommand_from seed" -f -a "seed" -d 'Have a freshly written card install pitool and apply a config at its first boot'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and __fish_seen_subcommand_from seed" -l deb -d 'The package to install, of the image\'s architecture' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand image; and __fish_seen_subcommand_from seed" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand image; and __fish_seen_subcommand_from seed" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
+complete -c pitool -n "__fish_pitool_using_subcommand image; and __fish_seen_subcommand_from seed" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pitool -n "__fish_pitool_using_subcommand image; and __fish_seen_subcommand_from seed" -l json -d 'Print JSON for programs'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and __fish_seen_subcommand_from seed" -s q -l quiet -d 'Say only what matters'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and __fish_seen_subcommand_from seed" -s v -l verbose -d 'Say more: every package, every promise'
+complete -c pitool -n "__fish_pitool_using_subcommand image; and __fish_seen_subcommand_from seed" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pitool -n "__fish_pitool_using_subcommand completions" -l config -d 'Read this config file only, instead of those in /etc/pitool' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand completions" -l root -d 'Work on the machine whose root directory this is: a mounted card or image' -r -F
 complete -c pitool -n "__fish_pitool_using_subcommand completions" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

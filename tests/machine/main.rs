@@ -9,10 +9,12 @@ mod backup;
 mod bad_days;
 mod certificates;
 mod contract;
+mod first_boot;
 mod life;
 mod monitor;
 mod page;
 mod power;
+mod repository;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,21 +43,29 @@ fn main() -> ExitCode {
         certificates::cases(&mut runner, &lab, suite, &deb);
         monitor::cases(&mut runner, &lab, suite, &deb);
         page::cases(&mut runner, &lab, suite, &deb);
+        repository::cases(&mut runner, &lab, suite, &deb);
+        first_boot::cases(&mut runner, &lab, suite, &deb);
         power::cases(&mut runner, &lab, suite, &deb);
     }
     runner.finish()
 }
 
-/// The package under test: `PITOOL_DEB`, else the only one in dist/.
+/// The package under test: `PITOOL_DEB`, else the one in dist/ for this machine.
 fn deb() -> Result<PathBuf> {
     if let Some(deb) = std::env::var_os("PITOOL_DEB") {
         return Ok(deb.into());
     }
     let dist = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../dist");
     let files = std::fs::read_dir(&dist).context("there is no package: run `cargo xtask deb` first")?;
-    let mut debs = files
-        .filter_map(|file| file.ok().map(|file| file.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "deb"));
+    let own = match std::env::consts::ARCH {
+        "aarch64" => "_arm64.deb",
+        "arm" => "_armhf.deb",
+        _ => "_amd64.deb",
+    };
+    let mut debs = files.filter_map(|file| file.ok().map(|file| file.path())).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("pitool_") && name.ends_with(own)
+    });
     debs.next().context("there is no package in dist/: run `cargo xtask deb` first")
 }
 

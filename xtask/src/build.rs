@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::tools::{cargo, root, run, target_dir};
 
@@ -17,21 +17,15 @@ pub(crate) fn task() -> Result<()> {
     Ok(())
 }
 
-/// Builds the release program without a trace of this machine's folders in it.
+/// Builds the release program for this machine, with its own compiler.
 pub(crate) fn release() -> Result<PathBuf> {
-    let cargo_home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    let folders = [(Some(root()), "/pitool"), (cargo_home, "/cargo"), (Some(target_dir()), "/target")];
-    let folders: Vec<_> =
-        folders.iter().filter_map(|(from, to)| Some((from.as_ref()?.display(), to))).collect();
-
+    let folders = [(root(), "/pitool"), (cargo_home()?, "/cargo"), (target_dir(), "/target")];
     let mut rustflags: Vec<_> = env::var("RUSTFLAGS")
         .map(|flags| flags.split_whitespace().map(str::to_owned).collect())
         .unwrap_or_default();
-    rustflags.extend(folders.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}")));
+    rustflags.extend(without_paths("--remap-path-prefix", &folders));
     let mut cflags = vec![env::var("CFLAGS").unwrap_or_default()];
-    cflags.extend(folders.iter().map(|(from, to)| format!("-ffile-prefix-map={from}={to}")));
+    cflags.extend(without_paths("-ffile-prefix-map", &folders));
 
     run(cargo()
         .args(["build", "--release", "--locked", "--package", "pitool", "--bin", "pitool"])
@@ -39,6 +33,17 @@ pub(crate) fn release() -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\u{1f}"))
         .env("CFLAGS", cflags.join(" ").trim()))?;
     Ok(target_dir().join("release/pitool"))
+}
+
+/// Compiler flags that leave no trace of the building machine's folders in what is built.
+pub(crate) fn without_paths(flag: &str, folders: &[(PathBuf, &str)]) -> Vec<String> {
+    folders.iter().map(|(from, to)| format!("{flag}={}={to}", from.display())).collect()
+}
+
+/// Where cargo keeps the sources of the dependencies.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home).context("neither CARGO_HOME nor HOME is set")
 }
 
 /// A size against its limit, for people: `1.23 MB of 4 MB`.

@@ -2,19 +2,20 @@
 
 use anyhow::{Result, bail};
 
-use crate::build::BINARY_LIMIT;
-use crate::deb::{self, PACKAGE_LIMIT};
+use crate::arch::Arch;
+use crate::deb;
 use crate::lint;
 
 pub(crate) fn task() -> Result<()> {
     lint::task()?;
 
-    let package = deb::build()?;
-    if package.deb_size >= PACKAGE_LIMIT || package.binary_size >= BINARY_LIMIT {
-        bail!("the package is bigger than promised");
-    }
-    if !deb::lint(&package.deb)? {
-        bail!("lintian is not installed: run packaging/setup test");
+    for arch in Arch::ALL {
+        let released = deb::released(arch)?;
+        for package in [&released.package.deb, &released.symbols] {
+            if !deb::lint(package)? {
+                bail!("lintian is not installed: run packaging/setup ci");
+            }
+        }
     }
     Ok(())
 }

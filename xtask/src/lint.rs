@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::generate;
-use crate::tools::{cargo, command, find, root, run};
+use crate::tools::{cache_dir, cargo, command, find, root, run};
 
 pub(crate) fn task() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -21,7 +21,30 @@ pub(crate) fn task() -> Result<()> {
         "warnings",
     ]))?;
     generate::task(&generate::Args { check: true })?;
-    scripts()
+    scripts()?;
+    pipelines()
+}
+
+/// The CI pipelines against the schema of those who run them.
+fn pipelines() -> Result<()> {
+    // Of the version that packaging/setup installs.
+    let checker = cache_dir().join("check-jsonschema-0.39.0");
+    if !checker.is_dir() {
+        println!("skipped: CI pipelines (check-jsonschema is not installed: packaging/setup lint)");
+        return Ok(());
+    }
+    let concourse = "packaging/ci/concourse.schema.json";
+    for (schema, pipeline) in [
+        (["--builtin-schema", "vendor.github-workflows"], "packaging/ci/github.yml"),
+        (["--schemafile", concourse], "packaging/ci/concourse.yml"),
+    ] {
+        run(command("python3")
+            .args(["-m", "check_jsonschema", "--quiet"])
+            .args(schema)
+            .arg(pipeline)
+            .env("PYTHONPATH", &checker))?;
+    }
+    Ok(())
 }
 
 /// Every shell script of the project through shellcheck.
@@ -31,7 +54,9 @@ fn scripts() -> Result<()> {
         return Ok(());
     };
     let mut scripts = Vec::new();
-    for folder in [".ci", "deb", "packaging", "tests/package"] {
+    for folder in
+        [".ci", "deb", "packaging", "packaging/cross", "tests/package", "crates/pitool/src/commands/image"]
+    {
         for entry in fs::read_dir(root().join(folder))? {
             let path = entry?.path();
             if path.is_file() && is_shell(&path) {

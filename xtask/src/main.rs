@@ -5,12 +5,18 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person at the terminal")]
 #![expect(clippy::disallowed_methods, reason = "tasks build and test the project on the machine they run on")]
 
+mod arch;
 mod bench;
 mod build;
 mod ci;
+mod cross;
 mod deb;
+mod elf;
+mod emulated;
 mod generate;
 mod lint;
+mod release;
+mod reproduce;
 mod test;
 mod tools;
 mod try_it;
@@ -36,8 +42,14 @@ enum Task {
     Test,
     /// Write man pages, completions and the config reference from the code
     Generate(generate::Args),
-    /// Build the Debian package into dist/ and check it with lintian
+    /// Build Debian packages into dist/ and check them with lintian
     Deb(deb::Args),
+    /// Prove that the same commit makes the same packages, byte for byte
+    Reproduce(reproduce::Args),
+    /// Make or extend a signed apt repository from the packages in dist/
+    Release(release::Args),
+    /// Use the package on a whole emulated ARM machine, from install to reboot
+    Machine(emulated::Args),
     /// Install and use the package in a throw-away Debian box, and keep the box
     Try(try_it::Args),
     /// Measure what pitool costs, one table with targets
@@ -53,6 +65,9 @@ fn main() -> ExitCode {
         Task::Test => test::task(),
         Task::Generate(args) => generate::task(&args),
         Task::Deb(args) => deb::task(&args),
+        Task::Reproduce(args) => reproduce::task(&args),
+        Task::Release(args) => release::task(&args),
+        Task::Machine(args) => emulated::task(&args),
         Task::Try(args) => try_it::task(&args),
         Task::Bench(args) => bench::task(&args),
         Task::Ci => ci::task(),

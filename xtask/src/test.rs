@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -12,7 +13,8 @@ use anyhow::{Context, Result, bail};
 
 use pitool_testkit::machine::{Lab, Suite};
 
-use crate::deb;
+use crate::arch::Arch;
+use crate::deb::{self, Released};
 use crate::tools::{cargo, command, find, is_root, root, run, target_dir};
 
 /// One part of the tests, run only where all it needs is there.
@@ -29,6 +31,7 @@ const PARTS: &[Part] = &[
         needs: &[Need::Root, Need::Program("cargo-deb"), Need::Program("mmdebstrap")],
         run: package,
     },
+    Part { name: "arm", needs: ARM, run: arm },
     Part { name: "boxes", needs: BOXES, run: boxes },
     Part { name: "machines", needs: BOXES, run: machines },
 ];
@@ -40,6 +43,15 @@ const BOXES: &[Need] = &[
     Need::Program("mmdebstrap"),
     Need::Program("systemd-nspawn"),
     Need::Program("strace"),
+];
+
+/// What it takes to build and to run programs for ARM.
+const ARM: &[Need] = &[
+    Need::Root,
+    Need::Program("cargo-deb"),
+    Need::Program("mmdebstrap"),
+    Need::Program("systemd-nspawn"),
+    Need::Program("qemu-aarch64-static"),
 ];
 
 /// Something that a part cannot do without.
@@ -110,11 +122,59 @@ pub(crate) fn task() -> Result<()> {
     Ok(())
 }
 
+/// This machine's package as it is released: what is tested is what people get.
+fn shipped() -> Result<Released> {
+    deb::released(Arch::host().context("no package is made for this architecture")?)
+}
+
 /// The package's life in a Debian tree of its own, from install to purge.
 fn package() -> Result<Tally> {
-    let deb = deb::build()?.deb;
+    let deb = shipped()?.package.deb;
     let tree = Lab::open()?.base(Suite::Trixie)?;
-    tallied(command(root().join("tests/package/lifecycle.sh")).arg(deb).arg(tree), "")
+    let mut tally = tallied(command(root().join("tests/package/lifecycle.sh")).arg(&deb).arg(&tree), "")?;
+    tally += piuparts(&deb, &tree)?;
+    Ok(tally)
+}
+
+/// Debian's own test of a package's life: installed, removed and purged it leaves nothing behind.
+fn piuparts(deb: &Path, tree: &Path) -> Result<Tally> {
+    let Some(piuparts) = find("piuparts") else {
+        println!("skipped: piuparts (not installed)");
+        return Ok(Tally { skipped: 1, ..Tally::default() });
+    };
+    let log = target_dir().join("piuparts.log");
+    let output = std::fs::File::create(&log)?;
+    let done = command(piuparts)
+        .args(["--distribution", "trixie", "--keep-sources-list", "--no-eatmydata", "--existing-chroot"])
+        .arg(tree)
+        // debconf's, made by apt's preconfiguration of any package.
+        .arg("--ignore-regex=/var/cache/debconf/tmp.ci.*")
+        .arg(deb)
+        .stderr(output.try_clone()?)
+        .stdout(output)
+        .status()?
+        .success();
+    if done {
+        println!("ok    piuparts finds nothing left behind");
+        return Ok(Tally { passed: 1, ..Tally::default() });
+    }
+    println!("FAIL  piuparts: see {}", log.display());
+    for line in std::fs::read_to_string(&log)?
+        .lines()
+        .filter(|line| line.contains("not owned") || line.contains("FAIL"))
+    {
+        println!("      {line}");
+    }
+    Ok(Tally { failed: 1, ..Tally::default() })
+}
+
+/// The ARM packages under emulated processors.
+fn arm() -> Result<Tally> {
+    let [arm64, armhf] = [Arch::Arm64, Arch::Armhf].map(deb::released);
+    let native = shipped()?.program;
+    let mut test = machine_test("arm");
+    test.env("PITOOL_DEB_ARM64", arm64?.package.deb).env("PITOOL_DEB_ARMHF", armhf?.package.deb);
+    tallied(test.env("PITOOL_NATIVE", native), "")
 }
 
 /// The boxes themselves.
@@ -125,10 +185,17 @@ fn boxes() -> Result<Tally> {
 /// The package on whole machines, and the contract of a host.
 fn machines() -> Result<Tally> {
     // As shipped, and in the place where the suites look for it.
-    let deb = deb::build()?.deb;
+    let deb = shipped()?.package.deb;
     run(cargo().args(["build", "--locked", "--package", "pitool-host", "--example", "contract"]))?;
+    let xtask = std::env::current_exe()?;
     let contract = target_dir().join("debug/examples/contract");
-    tallied(machine_test("machine").env("PITOOL_DEB", deb).env("PITOOL_CONTRACT", contract), "")
+    tallied(
+        machine_test("machine")
+            .env("PITOOL_DEB", deb)
+            .env("PITOOL_CONTRACT", contract)
+            .env("PITOOL_XTASK", xtask),
+        "",
+    )
 }
 
 fn machine_test(name: &str) -> Command {

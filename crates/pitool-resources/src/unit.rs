@@ -208,7 +208,7 @@ impl Resource for Unit {
     }
 
     fn enact(&self, host: &dyn Host, from: &UnitState, to: &UnitState) -> Result<()> {
-        let status = self.status(host)?;
+        let status = self.status(host.inspect())?;
         if host.live() && (status.stale || !status.exists) {
             host.run(&Command::new("systemctl").arg("daemon-reload"))?;
         }
@@ -227,7 +227,7 @@ impl Resource for Unit {
         if !to.active {
             host.remove(&self.mark_path())?;
         }
-        let now_on_disk = self.on_disk(host, &to.on_disk)?;
+        let now_on_disk = self.on_disk(host.inspect(), &to.on_disk)?;
         if to.active && from.running_with != to.running_with {
             // A reload keeps the invocation id: should this process die between the reload and its mark, the old
             // mark would lie. Until the new one is there, nobody knows what the unit runs with.
@@ -251,7 +251,7 @@ impl Resource for Unit {
             if status.unannounced {
                 host.sleep(SETTLING);
             }
-            let status = self.status(host)?;
+            let status = self.status(host.inspect())?;
             if status.active == ActiveState::Active {
                 self.write_mark(host, status.invocation, &now_on_disk)?;
             }
@@ -350,7 +350,7 @@ impl Resource for Unit {
         if !host.live() {
             return Ok(());
         }
-        let status = self.status(host)?;
+        let status = self.status(host.inspect())?;
         match (&observed.running_with, settled) {
             // While a run goes on, a package's script may start the unit anew at a moment that we do not see. So the
             // mark holds for whatever start follows: it ran with what was there before the run changed a file.

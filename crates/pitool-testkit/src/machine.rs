@@ -9,6 +9,7 @@
 
 mod base;
 mod cgroup;
+mod debian;
 mod files;
 mod guest;
 mod lab;
@@ -20,6 +21,7 @@ mod ssh;
 mod tree;
 
 pub use base::Suite;
+pub use debian::{DebianTree, release_source};
 pub use guest::{Background, BoxOptions, Machine, Output, Probe, RaspberryPi};
 pub use lab::Lab;
 pub use measure::{Measured, Trace, Usage};

@@ -129,6 +129,9 @@ pub enum Command {
     /// Write, check and show the config
     #[command(subcommand)]
     Config(Config),
+    /// Prepare a card that sets itself up at its first boot
+    #[command(subcommand)]
+    Image(Image),
     /// Print the completions for a shell
     Completions(Completions),
 }
@@ -480,6 +483,24 @@ pub enum Config {
         /// Write the config here instead of printing it
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+}
+
+/// `image …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Image {
+    /// Have a freshly written card install pitool and apply a config at its first boot
+    ///
+    /// For images with cloud-init, such as current Raspberry Pi OS. What Raspberry Pi Imager wrote onto the card stays
+    /// as it is. --config names the config for the card; without it every key has its default. How the first boot went
+    /// stands in pitool/report.txt on the boot partition afterwards.
+    Seed {
+        /// Where the card's boot partition is mounted on this computer
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// The package to install, of the image's architecture
+        #[arg(long, value_name = "FILE")]
+        deb: Option<PathBuf>,
     },
 }
 

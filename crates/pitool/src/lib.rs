@@ -152,6 +152,7 @@ fn dispatch(cli: &Cli, host: &dyn Host, terminal: &Terminal<'_>, caller: &Caller
         Command::Alert(command) => commands::alert::run(&session, command),
         Command::Doctor => commands::doctor::run(&session),
         Command::Config(command) => commands::config::run(&session, command),
+        Command::Image(command) => commands::image::run(&session, command),
         Command::Completions(command) => Ok(commands::completions::run(terminal, command)),
     }
 }

@@ -5,13 +5,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::signal::kill;
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
 use nix::unistd::{Gid, Pid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
+use rustix::fs::Dir;
 
 use super::tree::{self, Tree};
 use crate::{Access, Content, Error, FileType, Result, Stat};
@@ -115,7 +115,8 @@ pub(super) fn list(tree: &Tree, path: &str) -> Result<Option<Vec<String>>> {
 /// The names in a directory, sorted. One that is not UTF-8 cannot be named by a path of ours: left out.
 fn names(directory: OwnedFd) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in Dir::from_fd(directory)?.iter() {
+    // Not nix's: on 32-bit ARM that is readdir(3) of 32-bit inodes, which fails on a file system that has larger ones.
+    for entry in Dir::new(directory)? {
         if let Ok(name) = entry?.file_name().to_str() {
             if name != "." && name != ".." {
                 names.push(name.to_owned());

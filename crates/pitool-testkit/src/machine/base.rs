@@ -134,7 +134,7 @@ impl Lab {
 fn build(suite: Suite, mirror: &Mirror, base: &Path) -> Result<()> {
     let started = Instant::now();
     super::lab::say(&format!("making the {suite} base tree with mmdebstrap, once"));
-    let sources = mirror.sources(suite);
+    let sources = mirror.sources(suite.codename());
     let unfinished = PathBuf::from(format!("{}.tmp", base.display()));
 
     let mut command = Command::new("mmdebstrap");

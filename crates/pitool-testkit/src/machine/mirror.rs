@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::base::Suite;
 use super::process::tool;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -79,20 +78,24 @@ impl Mirror {
         })
     }
 
-    /// Lists the sources of a box: the suite, its updates and its security fixes, as far as the mirror has them.
-    pub(crate) fn sources(&self, suite: Suite) -> Vec<Source> {
-        let source = |uri: &str, suite: String| Source {
-            uri: uri.trim_end_matches('/').into(),
-            suite,
-            components: self.components.clone(),
-        };
-        let mut found = vec![source(&self.main, suite.codename().into())];
+    /// Lists the sources of a release: itself, its updates and its security fixes, as far as the mirror has them.
+    pub(crate) fn sources(&self, codename: &str) -> Vec<Source> {
+        let mut found = vec![self.release(codename)];
         let extras = [
-            Some(source(&self.main, format!("{}-updates", suite.codename()))),
-            self.security.as_ref().map(|uri| source(uri, format!("{}-security", suite.codename()))),
+            Some(self.source(&self.main, format!("{codename}-updates"))),
+            self.security.as_ref().map(|uri| self.source(uri, format!("{codename}-security"))),
         ];
         found.extend(extras.into_iter().flatten().filter(offered));
         found
+    }
+
+    /// The release alone, as its last point release left it.
+    pub(crate) fn release(&self, codename: &str) -> Source {
+        self.source(&self.main, codename.to_owned())
+    }
+
+    fn source(&self, uri: &str, suite: String) -> Source {
+        Source { uri: uri.trim_end_matches('/').into(), suite, components: self.components.clone() }
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod facts;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod image;
 pub(crate) mod monitor;
 pub(crate) mod plan;
 pub(crate) mod rollback;

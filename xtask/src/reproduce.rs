@@ -1,0 +1,75 @@
+//! `cargo xtask reproduce`: proves that the same commit makes the same packages, byte for byte.
+//!
+//! The packages of this checkout, built however often and with whatever was there before, against those of a clean
+//! clone at another path with nothing built. Who downloads a package can so check that it is made of these sources.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::cross::Place;
+use crate::deb::{self, Choice};
+use crate::tools::{command, read, root, run, target_dir};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The architecture to build for
+    #[arg(long, value_enum, default_value_t = Choice::All)]
+    arch: Choice,
+}
+
+pub(crate) fn task(args: &Args) -> Result<()> {
+    ensure!(
+        !args.arch.arches().is_empty(),
+        "only released packages are promised to be the same: name an architecture"
+    );
+    let safe = format!("safe.directory={}", root().display());
+    let git = |words: &[&str]| read(command("git").args(["-c", &safe]).args(words));
+    let changed = git(&["status", "--porcelain"])?;
+    ensure!(changed.is_empty(), "a commit is what is built twice, and these are in none yet:\n{changed}");
+    let commit = git(&["rev-parse", "HEAD"])?;
+
+    let folder = target_dir().join("reproduce");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)?;
+    let elsewhere = Place { source: folder.join("a clean clone"), target: folder.join("target") };
+    let origin = root();
+    run(command("git").args(["-c", &safe, "clone", "--quiet"]).args([&origin, &elsewhere.source]))?;
+    run(Command::new("git")
+        .current_dir(&elsewhere.source)
+        .args(["checkout", "--quiet", "--detach", &commit]))?;
+
+    for arch in args.arch.arches() {
+        let here = deb::make(arch, &Place::checkout())?;
+        let there = deb::make(arch, &elsewhere)?;
+        for (here, there) in [(&here.package.deb, &there.package.deb), (&here.symbols, &there.symbols)] {
+            same(here, there, &folder)?;
+        }
+    }
+    fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+/// Compares two packages; where they differ, says in which files.
+fn same(here: &Path, there: &Path, folder: &Path) -> Result<()> {
+    let name = here.file_name().unwrap_or_default().to_string_lossy();
+    let [one, other] = [here, there].map(|deb| read(command("sha256sum").arg(deb)));
+    let digest = |line: String| line.split(' ').next().unwrap_or_default().to_owned();
+    let (one, other) = (digest(one?), digest(other?));
+    if one == other {
+        println!("{one}  {name}  the same from a clean clone");
+        return Ok(());
+    }
+    let [left, right] = ["here", "there"].map(|side| folder.join(side));
+    for (deb, tree) in [(here, &left), (there, &right)] {
+        let _ = fs::remove_dir_all(tree);
+        run(command("dpkg-deb").arg("--raw-extract").args([deb, tree]))?;
+    }
+    let differing = command("diff").args(["-rq"]).args([&left, &right]).output()?;
+    bail!(
+        "{name} is not reproducible ({one} here, {other} there):\n{}",
+        String::from_utf8_lossy(&differing.stdout)
+    );
+}
