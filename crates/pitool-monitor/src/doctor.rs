@@ -296,7 +296,9 @@ pub fn signals(look: &Look<'_>) -> Vec<Signal> {
         crate::records::BACKUP,
         sample.backups.as_ref().map_err(Clone::clone).and_then(|sets| {
             sets.as_ref()
-                .map(|sets| format!("{} sets", sets.len()))
+                .map(|sets| {
+                    format!("{} sets, {} targets besides this machine", sets.sets.len(), sets.targets.len())
+                })
                 .ok_or_else(|| "not configured".to_owned())
         }),
     );

@@ -76,6 +76,11 @@ impl Exposition {
         }
     }
 
+    /// Adds metrics that somebody else wrote in this format.
+    pub fn append(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     /// The text.
     pub fn finish(self) -> String {
         self.text

@@ -1,46 +1,45 @@
-//! What other parts of pitool write down about their work, and this one reads: backups and certificates.
+//! What other parts of pitool wrote down about their work: backups in their record, certificates in their store.
 //!
-//! Two small JSON files below /var/lib/pitool. Each is replaced as a whole by whoever does the work. A file that is not there
-//! means that this work is not configured; one that cannot be understood is told as such. Times are RFC 3339.
-//!
-//! `/var/lib/pitool/backup.json`:
-//!
-//! ```json
-//! { "version": 1, "sets": { "data": {
-//!     "last_success": "2026-11-21T02:00:10Z", "last_failure": null, "error": null,
-//!     "last_drill": "2026-11-01T03:00:00Z", "next": "2026-11-22T02:00:00Z" } } }
-//! ```
-//!
-//! `/var/lib/pitool/certificates.json`; `served_until` is read off the connection, not off the file:
-//!
-//! ```json
-//! { "version": 1, "certificates": { "app.example.org": {
-//!     "valid_until": "2027-01-20T00:00:00Z", "served_until": "2027-01-20T00:00:00Z",
-//!     "last_renewal": "2026-10-22T00:00:00Z", "error": null, "next": "2026-12-20T00:00:00Z" } } }
-//! ```
+//! Both are read as those crates write them, so there is one format and one place for it. What the config does not
+//! promise is not looked at: a set that nobody saves any more is nobody's worry.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use pitool_acme::Store;
+use pitool_acme::storage::Source;
+use pitool_backup::metrics;
+use pitool_backup::record::{PATH, Record};
 use pitool_host::Inspect;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::words;
+use crate::setup::Expected;
+use crate::system::System;
 
 /// Where backups are written down.
-pub const BACKUP: &str = "/var/lib/pitool/backup.json";
+pub const BACKUP: &str = PATH;
 
 /// Where certificates are.
-pub const CERTIFICATES: &str = "/var/lib/pitool/certificates.json";
+pub const CERTIFICATES: &str = pitool_acme::storage::ROOT;
 
-/// The version of both files that is understood.
-const VERSION: u32 = 1;
+/// What is known of backups.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backups {
+    /// Each set that is saved by itself.
+    pub sets: BTreeMap<String, BackupSet>,
+    /// Each target that archives are copied to, with why that did not work the last time.
+    pub targets: BTreeMap<String, Option<String>>,
+    /// The figures, as Prometheus reads them.
+    pub metrics: String,
+}
 
 /// What is written down of one set of backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BackupSet {
+    /// When pitool first knew the set.
+    pub since: Option<Timestamp>,
     /// When the last good backup was done.
     pub last_success: Option<Timestamp>,
     /// When the last one failed, if it did after that.
@@ -49,64 +48,90 @@ pub struct BackupSet {
     pub error: Option<String>,
     /// When a restore was last rehearsed with success.
     pub last_drill: Option<Timestamp>,
-    /// When the next one is due.
-    pub next: Option<Timestamp>,
+    /// Why the last rehearsal failed, if it did after that.
+    pub drill_error: Option<String>,
 }
 
-/// What is written down of one certificate.
+/// What is known of one certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Certificate {
-    /// Until when the certificate on disk holds.
+    /// From when on the certificate on disk holds.
+    pub valid_from: Option<Timestamp>,
+    /// Until when.
     pub valid_until: Option<Timestamp>,
     /// Until when the one holds that the web server hands out.
     pub served_until: Option<Timestamp>,
-    /// When it was last renewed.
-    pub last_renewal: Option<Timestamp>,
+    /// Why that could not be found out, where it should.
+    pub served_error: Option<String>,
     /// Why the last renewal failed.
     pub error: Option<String>,
-    /// When the next renewal is due.
-    pub next: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
-
-#[derive(Deserialize)]
-struct BackupFile {
-    sets: BTreeMap<String, BackupSet>,
-}
-
-#[derive(Deserialize)]
-struct CertificateFile {
-    certificates: BTreeMap<String, Certificate>,
-}
-
-fn read<T: DeserializeOwned>(host: &dyn Inspect, path: &str) -> Result<Option<T>, String> {
-    let Some(content) = host.read(path).map_err(|error| words(&error))? else { return Ok(None) };
-    let bad = |why: String| format!("{path} cannot be understood: {why}");
-    let Versioned { version } =
-        serde_json::from_slice(content.bytes()).map_err(|error| bad(error.to_string()))?;
-    if version != VERSION {
-        return Err(bad(format!("it has version {version}, and this pitool knows version {VERSION}")));
-    }
-    serde_json::from_slice(content.bytes()).map(Some).map_err(|error| bad(error.to_string()))
 }
 
 /// Reads what is written down of backups; `None` where none are configured.
 ///
 /// # Errors
-/// The file is there and of no use; the words say why.
-pub fn backups(host: &dyn Inspect) -> Result<Option<BTreeMap<String, BackupSet>>, String> {
-    Ok(read::<BackupFile>(host, BACKUP)?.map(|file| file.sets))
+/// The record is there and of no use; the words say why.
+pub fn backups(host: &dyn Inspect, expected: &Expected) -> Result<Option<Backups>, String> {
+    if expected.backup_sets.is_empty() {
+        return Ok(None);
+    }
+    let record = Record::read(host).map_err(|error| words(&error))?;
+    let failed = |deed: &Option<pitool_backup::record::Deed>| {
+        deed.as_ref().filter(|deed| !deed.ok).map(|deed| (deed.time, deed.problems.join("; ")))
+    };
+    let set = |name: &String| {
+        let known = record.sets.get(name).cloned().unwrap_or_default();
+        let failure = failed(&known.run);
+        BackupSet {
+            since: known.since,
+            last_success: known.success.map(|deed| deed.time),
+            last_failure: failure.as_ref().map(|(time, _)| *time),
+            error: failure.map(|(_, why)| why),
+            last_drill: known.drill_success.map(|deed| deed.time),
+            drill_error: failed(&known.drill).map(|(_, why)| why),
+        }
+    };
+    let target = |name: &String| record.targets.get(name).and_then(|target| target.problem.clone());
+    Ok(Some(Backups {
+        sets: expected.backup_sets.iter().map(|name| (name.clone(), set(name))).collect(),
+        targets: expected.backup_targets.iter().map(|name| (name.clone(), target(name))).collect(),
+        metrics: metrics::render(&record),
+    }))
 }
 
-/// Reads what is written down of certificates; `None` where none are configured.
+/// Reads what is known of the machine's certificate, and asks the web server for it; `None` where none is configured.
 ///
 /// # Errors
-/// The file is there and of no use; the words say why.
-pub fn certificates(host: &dyn Inspect) -> Result<Option<BTreeMap<String, Certificate>>, String> {
-    Ok(read::<CertificateFile>(host, CERTIFICATES)?.map(|file| file.certificates))
+/// The store is there and of no use; the words say why.
+pub fn certificates(
+    host: &dyn Inspect,
+    system: &dyn System,
+    expected: &Expected,
+) -> Result<Option<BTreeMap<String, Certificate>>, String> {
+    let Some(name) = &expected.certificate else { return Ok(None) };
+    let store = Store::default();
+    let mut found = Certificate::default();
+    // Root's alone; without it, only the reason of a failure is missing.
+    if let Ok(state) = store.state(host, name) {
+        found.error = state.failures.last.map(|last| last.what);
+    }
+    match store.current(host, name).map_err(|error| words(&error))? {
+        None => {}
+        Some(number) => {
+            let stored = store.public(host, name, number).map_err(|error| words(&error))?;
+            // A placeholder is there so that nginx can start; it is no certificate that anybody trusts.
+            if stored.about.source != Source::Placeholder {
+                found.valid_from = Some(stored.certificate.not_before);
+                found.valid_until = Some(stored.certificate.not_after);
+                if let (true, Some(first)) = (expected.web, stored.certificate.names.first()) {
+                    match system.served(&first.replacen('*', "pitool", 1)) {
+                        Ok(until) => found.served_until = Some(until),
+                        Err(why) => found.served_error = Some(why),
+                    }
+                }
+            }
+        }
+    }
+    Ok(Some(BTreeMap::from([(name.clone(), found)])))
 }

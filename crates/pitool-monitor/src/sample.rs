@@ -19,7 +19,7 @@ use crate::kernel::mounts::{self, Mount};
 use crate::kernel::network::{self, Listener};
 use crate::kernel::pi::Throttled;
 use crate::kernel::{required, text, thermal};
-use crate::records::{self, BackupSet, Certificate};
+use crate::records::{self, Backups, Certificate};
 use crate::setup::{App, Setup};
 use crate::system::{ClockState, System, Usage};
 use crate::units::{self, Unit};
@@ -117,7 +117,7 @@ pub struct Sample {
     /// Apps.
     pub apps: Vec<AppAnswer>,
     /// Backups.
-    pub backups: Reading<Option<BTreeMap<String, BackupSet>>>,
+    pub backups: Reading<Option<Backups>>,
     /// Certificates.
     pub certificates: Reading<Option<BTreeMap<String, Certificate>>>,
     /// Why a reboot is pending.
@@ -196,8 +196,8 @@ impl Sample {
             listeners: listeners(host),
             bare: bare(system, setup),
             apps: setup.expected.apps.iter().map(|app| ask_app(system, app)).collect(),
-            backups: records::backups(host),
-            certificates: records::certificates(host),
+            backups: records::backups(host, &setup.expected),
+            certificates: records::certificates(host, system, &setup.expected),
             reboot: reboot(host, setup),
             known,
         }

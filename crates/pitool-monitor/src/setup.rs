@@ -29,6 +29,7 @@ pub struct Setup {
 
 /// What the config promises.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Expected {
     /// The container that the machine itself is, empty where it is none: its clock and power are its host's.
     pub container: String,
@@ -44,6 +45,13 @@ pub struct Expected {
     pub automatic_updates: bool,
     /// Ports that the config opens.
     pub ports: Vec<OpenPorts>,
+    /// Sets of backups that are made by themselves.
+    pub backup_sets: Vec<String>,
+    /// Targets that archives are copied to.
+    pub backup_targets: Vec<String>,
+    /// The name of the machine's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Apps behind nginx.
     pub apps: Vec<App>,
 }
@@ -132,6 +140,15 @@ impl Expected {
                 .unwrap_or_default(),
             upstream: site.upstream.then(|| site.upstream_port.number()),
         });
+        let backup = &settings.backup;
+        let backup_sets = match backup.enabled {
+            true => settings.backup_sets().into_keys().map(|name| name.to_string()).collect(),
+            false => Vec::new(),
+        };
+        let disks = backup.disks.iter().filter(|(_, target)| target.enabled).map(|(name, _)| name);
+        let ssh = backup.ssh.iter().filter(|(_, target)| target.enabled).map(|(name, _)| name);
+        let s3 = backup.s3.iter().filter(|(_, target)| target.enabled).map(|(name, _)| name);
+        let targets = disks.chain(ssh).chain(s3).map(ToString::to_string);
         Self {
             container: facts.container.clone(),
             units,
@@ -140,6 +157,9 @@ impl Expected {
             web: settings.app.enabled,
             automatic_updates: security.updates.enabled,
             ports,
+            backup_sets,
+            backup_targets: if settings.backup.enabled { targets.collect() } else { Vec::new() },
+            certificate: settings.ssl.name().map(ToString::to_string),
             apps: apps.collect(),
         }
     }

@@ -155,6 +155,9 @@ pub struct Status {
     pub certificates: BTreeMap<String, Certificate>,
     /// Backups.
     pub backups: BTreeMap<String, BackupSet>,
+    /// Their figures, for `/metrics`.
+    #[serde(skip)]
+    pub backup_metrics: String,
     /// Updates.
     pub updates: Option<Updates>,
     /// How the machine differs from its config, where it does.
@@ -203,6 +206,7 @@ impl Status {
             status: container.status.clone(),
             memory_limit: container.memory_limit,
         };
+        let backups = sample.backups.clone().ok().flatten().unwrap_or_default();
         Self {
             version: VERSION,
             pitool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -222,7 +226,8 @@ impl Status {
             written_daily: None,
             containers: containers.iter().map(container).collect(),
             certificates: sample.certificates.clone().ok().flatten().unwrap_or_default(),
-            backups: sample.backups.clone().ok().flatten().unwrap_or_default(),
+            backups: backups.sets,
+            backup_metrics: backups.metrics,
             updates: sample.known.updates.clone().and_then(Result::ok),
             drift: sample.known.drift.clone().and_then(Result::ok).flatten(),
             runs: Vec::new(),

@@ -9,6 +9,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::http;
 use crate::kernel::pi::Throttled;
 
@@ -93,6 +95,12 @@ pub trait System {
     /// No answer came.
     fn http(&self, port: u16, host: &str, path: &str) -> Result<Answer, String>;
 
+    /// Asks the web server, by a TLS handshake under this name, until when its certificate holds.
+    ///
+    /// # Errors
+    /// Nobody answers, or not in TLS; the words say why.
+    fn served(&self, name: &str) -> Result<Timestamp, String>;
+
     /// Time that only goes forwards.
     fn monotonic(&self) -> Duration;
 }
@@ -171,6 +179,13 @@ impl System for Live {
         TcpStream::connect_timeout(&address, PATIENCE)
             .and_then(|stream| ask(stream, limits, host, path))
             .map_err(|error| format!("port {port}: {error}"))
+    }
+
+    fn served(&self, name: &str) -> Result<Timestamp, String> {
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
+        pitool_acme::served::handshake(address, name, &[])
+            .map(|served| served.certificate.not_after)
+            .map_err(|error| crate::kernel::words(&error))
     }
 
     fn monotonic(&self) -> Duration {

@@ -32,56 +32,73 @@ fn certificates(sample: &Sample, setup: &Setup, report: &mut Report) {
             return;
         }
     };
-    let limits = &setup.limits;
     for (name, certificate) in certificates {
-        let Certificate { valid_until, served_until, error, .. } = certificate;
-        let finding = match (served_until, valid_until) {
-            (Some(served), Some(valid)) if served < valid => Finding::new(
-                "certificate",
-                Level::Fail,
-                "a newer one is there, but the web server still hands out the old one",
-            )
-            .hint("`sudo systemctl reload nginx`"),
-            (Some(until), _) | (None, Some(until)) => {
-                let left = seconds_since(*until, sample.taken);
-                let (warn, fail) =
-                    (limits.certificate_warn.as_secs() as i64, limits.certificate_fail.as_secs() as i64);
-                let level = if left < fail {
-                    Level::Fail
-                } else if left < warn {
-                    Level::Warn
-                } else {
-                    Level::Ok
-                };
-                let what = if served_until.is_some() { "served" } else { "on disk" };
-                let words = if left < 0 {
-                    format!("{what}: expired {} ago", age(-left))
-                } else {
-                    format!("{what}: holds for {}", age(left))
-                };
-                let hint = match error {
-                    Some(why) => format!("the last renewal failed: {why}"),
-                    None => "`sudo pitool cert renew` says why it was not renewed".to_owned(),
-                };
-                let mut finding = Finding::new("certificate", level, words).hint(hint);
-                finding.number = Some(left as f64);
-                finding
-            }
-            (None, None) => Finding::new("certificate", Level::Fail, "there is none yet")
-                .hint(error.clone().unwrap_or_else(|| "`sudo pitool cert issue` asks for one".to_owned())),
-        };
-        let words = format!(
-            "{}, {}",
-            age(limits.certificate_warn.as_secs() as i64),
-            age(limits.certificate_fail.as_secs() as i64)
-        );
-        report.find(finding.of(name).threshold(words));
+        report.find(self::certificate(certificate, setup, sample.taken).of(name));
     }
 }
 
+/// The least of a limit and a part of the lifetime: a certificate of six days is never as young as three weeks.
+fn limit(limit: i64, lifetime: i64, part: i64) -> i64 {
+    limit.min(lifetime / part)
+}
+
+fn certificate(certificate: &Certificate, setup: &Setup, now: Timestamp) -> Finding {
+    let Certificate { valid_from, valid_until, served_until, served_error, error } = certificate;
+    let (Some(from), Some(until)) = (valid_from, valid_until) else {
+        return Finding::new("certificate", Level::Fail, "there is none yet")
+            .hint(error.clone().unwrap_or_else(|| "`sudo pitool cert issue` asks for one".to_owned()));
+    };
+    let lifetime = seconds_since(*until, *from);
+    let limits = &setup.limits;
+    let warn = limit(limits.certificate_warn.as_secs() as i64, lifetime, 4);
+    let fail = limit(limits.certificate_fail.as_secs() as i64, lifetime, 12);
+    let finding = match served_until {
+        Some(served) if served < until => Finding::new(
+            "certificate",
+            Level::Fail,
+            "a newer one is there, but the web server still hands out the old one",
+        )
+        .hint("`sudo pitool cert renew` has it loaded"),
+        Some(served) => {
+            let left = seconds_since(*served, now);
+            let level = if left < fail {
+                Level::Fail
+            } else if left < warn {
+                Level::Warn
+            } else {
+                Level::Ok
+            };
+            let words = if left < 0 {
+                format!("served: expired {} ago", age(-left))
+            } else {
+                format!("served: holds for {}", age(left))
+            };
+            let hint = match error {
+                Some(why) => format!("the last renewal failed: {why}"),
+                None => "`sudo pitool cert renew` says why it was not renewed".to_owned(),
+            };
+            let mut finding = Finding::new("certificate", level, words).hint(hint);
+            finding.number = Some(left as f64);
+            finding
+        }
+        None => match served_error {
+            Some(why) => Finding::new("certificate", Level::Fail, format!("nobody hands it out: {why}"))
+                .hint("`pitool cert status`, and `sudo nginx -t`"),
+            // No web server of ours: what is on the disk is for others.
+            None => {
+                let on_disk = Certificate { served_until: Some(*until), ..certificate.clone() };
+                let mut finding = self::certificate(&on_disk, setup, now);
+                finding.value = finding.value.replacen("served", "on disk", 1);
+                return finding;
+            }
+        },
+    };
+    finding.threshold(format!("{}, {}", age(warn), age(fail)))
+}
+
 fn backups(sample: &Sample, setup: &Setup, report: &mut Report) {
-    let sets = match &sample.backups {
-        Ok(Some(sets)) if !sets.is_empty() => sets,
+    let backups = match &sample.backups {
+        Ok(Some(backups)) if !backups.sets.is_empty() => backups,
         Ok(_) => {
             report.absent("backup", "none is configured");
             report.absent("drill", "no backup is configured");
@@ -94,52 +111,74 @@ fn backups(sample: &Sample, setup: &Setup, report: &mut Report) {
     };
     let limits = &setup.limits;
     let (warn, fail) = (limits.backup_warn.as_secs() as f64, limits.backup_fail.as_secs() as f64);
-    for (name, set) in sets {
-        let BackupSet { last_success, last_failure, error, .. } = set;
-        let why = error.clone().unwrap_or_else(|| "`sudo pitool backup run` tries it at once".to_owned());
-        let finding = match last_success {
-            None => Finding::new("backup", Level::Fail, "there was never a good one"),
-            Some(success) => {
-                let seconds = seconds_since(sample.taken, *success);
-                let failed = last_failure.is_some_and(|failure| failure > *success);
-                let words = format!(
-                    "last good one {} old{}",
-                    age(seconds),
-                    if failed { ", and the last try failed" } else { "" }
-                );
-                let finding = Finding::high("backup", seconds as f64, words, warn, Some(fail));
-                // A failed try is worth a word before the old one is too old.
-                if failed && finding.level == Level::Ok {
-                    Finding { level: Level::Warn, ..finding }
-                } else {
-                    finding
-                }
-            }
-        };
-        report.find(
-            finding.of(name).threshold(format!("{}, {}", age(warn as i64), age(fail as i64))).hint(why),
-        );
-        let warn = limits.drill_warn.as_secs() as f64;
-        let finding = match set.last_drill {
-            None => Finding::new("drill", Level::Warn, "a restore was never rehearsed"),
-            Some(drill) => {
-                let seconds = seconds_since(sample.taken, drill);
-                Finding::high(
-                    "drill",
-                    seconds as f64,
-                    format!("last rehearsed {} ago", age(seconds)),
-                    warn,
-                    None,
-                )
-            }
-        };
-        report.find(
-            finding
-                .of(name)
-                .threshold(age(warn as i64))
-                .hint("`sudo pitool backup drill` rehearses a restore"),
-        );
+    let drill_warn = limits.drill_warn.as_secs() as f64;
+    for (name, set) in &backups.sets {
+        let now = sample.taken;
+        let words = format!("{}, {}", age(warn as i64), age(fail as i64));
+        report.find(backup(set, now, warn, fail).of(name).threshold(words));
+        if set.since.is_none() && set.last_success.is_none() {
+            report.absent("drill", format!("{name} has no backup yet"));
+            continue;
+        }
+        report.find(drill(set, now, drill_warn).of(name).threshold(age(drill_warn as i64)));
     }
+    for (name, problem) in &backups.targets {
+        let finding = match problem {
+            None => Finding::ok("backup", "everything is copied there"),
+            Some(why) => {
+                Finding::new("backup", Level::Warn, "the last copy did not get there").hint(why.clone())
+            }
+        };
+        report.find(finding.of(format!("to {name}")).threshold("no copy fails"));
+    }
+}
+
+fn backup(set: &BackupSet, now: Timestamp, warn: f64, fail: f64) -> Finding {
+    let BackupSet { since, last_success, last_failure, error, .. } = set;
+    let why = error.clone().unwrap_or_else(|| "`sudo pitool backup run` tries it at once".to_owned());
+    let finding = match (last_success, since) {
+        // Until its first night nobody has waited for it.
+        (None, None) => Finding::new("backup", Level::Warn, "there is none yet"),
+        (None, Some(since)) if last_failure.is_none() && (seconds_since(now, *since) as f64) < warn => {
+            Finding::new("backup", Level::Warn, "there is none yet")
+        }
+        (None, Some(_)) => Finding::new("backup", Level::Fail, "there was never a good one"),
+        (Some(success), _) => {
+            let seconds = seconds_since(now, *success);
+            let failed = last_failure.is_some_and(|failure| failure > *success);
+            let words = format!(
+                "last good one {} old{}",
+                age(seconds),
+                if failed { ", and the last try failed" } else { "" }
+            );
+            let finding = Finding::high("backup", seconds as f64, words, warn, Some(fail));
+            // A failed try is worth a word before the old one is too old.
+            if failed && finding.level == Level::Ok {
+                Finding { level: Level::Warn, ..finding }
+            } else {
+                finding
+            }
+        }
+    };
+    finding.hint(why)
+}
+
+fn drill(set: &BackupSet, now: Timestamp, warn: f64) -> Finding {
+    let finding = match (&set.drill_error, set.last_drill, set.since) {
+        (Some(_), ..) => Finding::new("drill", Level::Fail, "the last rehearsed restore failed"),
+        (None, Some(drill), _) => {
+            let seconds = seconds_since(now, drill);
+            let words = format!("last rehearsed {} ago", age(seconds));
+            Finding::high("drill", seconds as f64, words, warn, None)
+        }
+        // The first one comes with its month.
+        (None, None, since) if since.is_none_or(|since| (seconds_since(now, since) as f64) < warn) => {
+            Finding::ok("drill", "not rehearsed yet")
+        }
+        (None, None, _) => Finding::new("drill", Level::Warn, "a restore was never rehearsed"),
+    };
+    let hint = set.drill_error.clone();
+    finding.hint(hint.unwrap_or_else(|| "`sudo pitool backup drill` rehearses a restore".to_owned()))
 }
 
 fn reboot(sample: &Sample, setup: &Setup, report: &mut Report) {

@@ -8,6 +8,7 @@ use pitool_host::{Facts, Inspect};
 
 use crate::check::{Finding, Level, Report, judge};
 use crate::kernel::pi::Throttled;
+use crate::records::Certificate;
 use crate::sample::{Drift, Known, Sample, Updates};
 use crate::setup::Setup;
 use crate::system::{Answer, ClockState, System, Usage};
@@ -22,6 +23,7 @@ pub(crate) struct Made {
     pub(crate) clock: Result<ClockState, String>,
     pub(crate) site: Result<Answer, String>,
     pub(crate) app: Result<Answer, String>,
+    pub(crate) served: Result<jiff::Timestamp, String>,
 }
 
 const GIB: u64 = 1 << 30;
@@ -42,6 +44,7 @@ impl Default for Made {
             clock: Ok(ClockState { synchronized: true, offset: 0.001, max_error: 0.01 }),
             site: Ok(healthy.clone()),
             app: Ok(healthy),
+            served: Err("port 443: Connection refused".into()),
         }
     }
 }
@@ -61,6 +64,9 @@ impl System for Made {
     }
     fn http(&self, port: u16, _host: &str, _path: &str) -> Result<Answer, String> {
         if port == 80 { self.site.clone() } else { self.app.clone() }
+    }
+    fn served(&self, _name: &str) -> Result<jiff::Timestamp, String> {
+        self.served.clone()
     }
     fn monotonic(&self) -> Duration {
         Duration::from_secs(100)
@@ -101,7 +107,8 @@ pub(crate) fn sample(host: &dyn Inspect, made: &Made, setup: &Setup) -> Sample {
 
 fn report(machine: &str, made: &Made, config: &str) -> Report {
     let setup = setup(config);
-    let sample = sample(&fixture(machine), made, &setup);
+    let mut sample = sample(&fixture(machine), made, &setup);
+    sample.backups = Ok(None);
     let mut before = sample.clone();
     if let Ok(times) = &mut before.cpu {
         times.idle -= 100.0;
@@ -257,47 +264,119 @@ fn sites_and_the_programs_behind_them() {
     assert_eq!((of(&found, "web").level, of(&found, "app[notes]").level), (Level::Fail, Level::Fail));
 }
 
+fn at(time: &str) -> Option<jiff::Timestamp> {
+    Some(time.parse().unwrap())
+}
+
 #[test]
-fn what_other_parts_write_down() {
-    let setup = setup("");
-    let take = |backup: &str, certificates: &str| {
+fn backups_as_their_record_has_them() {
+    let setup = setup(
+        "[backup.sets]\ngood.paths = [\"/a\"]\ntried.paths = [\"/a\"]\nold.paths = [\"/a\"]\nnever.paths = [\"/a\"]\n\
+         new.paths = [\"/a\"]\nmachine.enabled = false\nby_hand = { paths = [\"/a\"], enabled = false }\n\
+         [backup.disks]\nusb.path = \"/mnt/usb\"\nnas.path = \"/mnt/nas\"\n",
+    );
+    let take = |record: &str| {
         let root = tempfile::tempdir().unwrap();
-        let dir = root.path().join("var/lib/pitool");
+        let dir = root.path().join("var/lib/pitool/backup");
         std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("backup.json"), backup).unwrap();
-        std::fs::write(dir.join("certificates.json"), certificates).unwrap();
+        std::fs::write(dir.join("record.json"), record).unwrap();
         let mut sample =
             sample(&Local::new(root.path().to_str().unwrap()).unwrap(), &Made::default(), &setup);
         sample.taken = "2026-11-21T12:00:00Z".parse().unwrap();
-        judge(&sample, None, &setup)
+        (judge(&sample, None, &setup), sample)
     };
-    let report = take(
-        r#"{"version":1,"sets":{
-            "good":{"last_success":"2026-11-21T02:00:00Z","last_drill":"2026-11-01T02:00:00Z"},
-            "tried":{"last_success":"2026-11-21T02:00:00Z","last_failure":"2026-11-21T03:00:00Z","error":"no space"},
-            "old":{"last_success":"2026-11-01T02:00:00Z","last_drill":"2025-11-01T02:00:00Z","something":"new"},
-            "never":{}}}"#,
-        r#"{"version":1,"certificates":{
-            "a.example":{"valid_until":"2027-02-01T00:00:00Z","served_until":"2027-02-01T00:00:00Z"},
-            "b.example":{"valid_until":"2026-12-01T00:00:00Z","error":"429"},
-            "c.example":{"valid_until":"2027-02-01T00:00:00Z","served_until":"2026-11-25T00:00:00Z"},
-            "d.example":{"valid_until":"2026-11-20T00:00:00Z","served_until":"2026-11-20T00:00:00Z"}}}"#,
-    );
+    let deed = |time: &str, problem: &str| {
+        let problems = if problem.is_empty() { String::new() } else { format!("\"{problem}\"") };
+        format!(
+            r#"{{"time":"{time}","clock_synchronized":true,"ok":{},"seconds":1.5,"problems":[{problems}]}}"#,
+            problem.is_empty()
+        )
+    };
+    let (today, drilled) = (deed("2026-11-21T02:00:00Z", ""), deed("2026-11-01T02:00:00Z", ""));
+    let (report, sample) = take(&format!(
+        r#"{{"version":1,"sets":{{
+            "good":{{"since":"2026-01-01T00:00:00Z","run":{today},"success":{today},"drill":{drilled},"drill_success":{drilled}}},
+            "tried":{{"since":"2026-01-01T00:00:00Z","run":{},"success":{today},"drill":{}}},
+            "old":{{"success":{},"drill_success":{}}},
+            "by_hand":{{"success":{}}},
+            "never":{{"since":"2026-01-01T00:00:00Z"}}}},
+          "targets":{{"usb":{{"problem":"no disk is mounted at /mnt/usb"}},"gone":{{"problem":"x"}}}}}}"#,
+        deed("2026-11-21T03:00:00Z", "no space"),
+        deed("2026-11-21T04:00:00Z", "two files differ"),
+        deed("2026-11-01T02:00:00Z", ""),
+        deed("2025-11-01T02:00:00Z", ""),
+        deed("2025-11-01T02:00:00Z", ""),
+    ));
     let level = |id: &str| of(&report, id).level;
     assert_eq!((level("backup[good]"), level("drill[good]")), (Level::Ok, Level::Ok));
-    assert_eq!((level("backup[tried]"), level("drill[tried]")), (Level::Warn, Level::Warn));
+    assert_eq!((level("backup[tried]"), level("drill[tried]")), (Level::Warn, Level::Fail));
     assert_eq!((level("backup[old]"), level("backup[never]")), (Level::Fail, Level::Fail));
-    assert_eq!(level("drill[old]"), Level::Warn);
+    assert_eq!((level("drill[old]"), level("drill[never]")), (Level::Warn, Level::Warn));
+    assert_eq!(level("backup[new]"), Level::Warn);
+    assert_eq!((level("backup[to usb]"), level("backup[to nas]")), (Level::Warn, Level::Ok));
     assert_eq!(of(&report, "backup[tried]").hint, "no space");
-    assert_eq!((level("certificate[a.example]"), level("certificate[b.example]")), (Level::Ok, Level::Warn));
-    assert_eq!(
-        (level("certificate[c.example]"), level("certificate[d.example]")),
-        (Level::Fail, Level::Fail)
+    assert_eq!(of(&report, "drill[tried]").hint, "two files differ");
+    assert!(!report.findings.iter().any(|one| ["by_hand", "machine", "to gone"].contains(&&*one.subject)));
+    let metrics = sample.backups.unwrap().unwrap().metrics;
+    assert!(
+        metrics.contains("pitool_backup_last_success_timestamp_seconds{set=\"good\"} 1795226400"),
+        "{metrics}"
     );
-    assert!(of(&report, "certificate[c.example]").value.contains("hands out the old one"));
-    let damaged = take("{", r#"{"version":2}"#);
-    assert_eq!(of(&damaged, "backup").level, Level::Unknown);
-    assert!(of(&damaged, "certificate").value.contains("version 2"));
+    assert_eq!(of(&take("{").0, "backup").level, Level::Unknown);
+}
+
+#[test]
+fn certificates_as_stored_and_as_served() {
+    let setup = setup("[ssl]\ndomains = [\"a.example\"]\n");
+    let judged = |certificate: Certificate| {
+        let mut sample = sample(&fixture("pi4"), &Made::default(), &setup);
+        sample.taken = "2026-11-21T12:00:00Z".parse().unwrap();
+        sample.certificates = Ok(Some([("a.example".to_owned(), certificate)].into()));
+        of(&judge(&sample, None, &setup), "certificate[a.example]").clone()
+    };
+    let good = Certificate {
+        valid_from: at("2026-11-03T00:00:00Z"),
+        valid_until: at("2027-02-01T00:00:00Z"),
+        served_until: at("2027-02-01T00:00:00Z"),
+        ..Certificate::default()
+    };
+    assert_eq!(judged(good.clone()).level, Level::Ok);
+    let young = Certificate {
+        valid_from: at("2026-11-20T00:00:00Z"),
+        valid_until: at("2026-11-26T00:00:00Z"),
+        served_until: at("2026-11-26T00:00:00Z"),
+        ..Certificate::default()
+    };
+    assert_eq!(judged(young).level, Level::Ok, "six days are its whole life");
+    let late = Certificate {
+        valid_from: at("2026-09-02T00:00:00Z"),
+        valid_until: at("2026-12-01T00:00:00Z"),
+        served_until: at("2026-12-01T00:00:00Z"),
+        error: Some("429".into()),
+        ..Certificate::default()
+    };
+    assert_eq!(
+        (judged(late.clone()).level, &*judged(late).hint),
+        (Level::Warn, "the last renewal failed: 429")
+    );
+    let old = Certificate { served_until: at("2026-11-25T00:00:00Z"), ..good.clone() };
+    assert_eq!(judged(old.clone()).level, Level::Fail);
+    assert!(judged(old).value.contains("hands out the old one"));
+    let silent = Certificate { served_until: None, served_error: Some("refused".into()), ..good.clone() };
+    assert_eq!(
+        (judged(silent.clone()).level, &*judged(silent).value),
+        (Level::Fail, "nobody hands it out: refused")
+    );
+    let stored = Certificate { served_until: None, ..good };
+    assert!(judged(stored.clone()).level == Level::Ok && judged(stored).value.starts_with("on disk: holds"));
+    assert_eq!(judged(Certificate::default()).level, Level::Fail);
+}
+
+#[test]
+fn a_certificate_that_was_never_asked_for() {
+    let found = report("pi4", &Made::default(), "[ssl]\ndomains = [\"a.example\"]\n");
+    assert_eq!(of(&found, "certificate[a.example]").value, "there is none yet");
+    assert!(!report("pi4", &Made::default(), "").findings.iter().any(|one| one.check == "certificate"));
 }
 
 #[test]
@@ -344,6 +423,7 @@ fn nothing_that_is_gone_is_ok() {
         clock: Err("x".into()),
         site: Err("x".into()),
         app: Err("x".into()),
+        served: Err("x".into()),
     };
     let setup = setup("");
     let sample = Sample::take(&host, &made, &setup, Known::default());

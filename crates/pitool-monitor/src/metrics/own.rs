@@ -106,24 +106,7 @@ pub fn write(status: &Status, text: &mut Exposition) {
             metric.value(&labels, f64::from(u8::from(container.state == "running")));
         }
     }
-    if !status.backups.is_empty() {
-        let metric = text.metric(
-            "pitool_backup_last_success_timestamp_seconds",
-            Kind::Gauge,
-            "When the last good backup was done.",
-        );
-        for (set, backup) in &status.backups {
-            metric.value(&[("set", set)], backup.last_success.as_ref().map_or(0.0, seconds));
-        }
-        let metric = text.metric(
-            "pitool_backup_last_drill_timestamp_seconds",
-            Kind::Gauge,
-            "When a restore was last rehearsed.",
-        );
-        for (set, backup) in &status.backups {
-            metric.value(&[("set", set)], backup.last_drill.as_ref().map_or(0.0, seconds));
-        }
-    }
+    text.append(&status.backup_metrics);
     if !status.certificates.is_empty() {
         let metric = text.metric(
             "pitool_certificate_not_after_timestamp_seconds",

@@ -44,21 +44,18 @@ pub(crate) fn status(ill: bool) -> Status {
     let hour = jiff::SignedDuration::from_hours(1);
     sample.taken = taken;
     sample.booted = Some(taken - hour * (24 * 12 + 5));
-    sample.backups = Ok(Some(
-        [(
-            "data".to_owned(),
-            crate::records::BackupSet {
-                last_success: Some(taken - hour * 10),
-                last_drill: Some(taken - hour * 24 * if ill { 60 } else { 9 }),
-                ..Default::default()
-            },
-        )]
-        .into(),
-    ));
+    let data = crate::records::BackupSet {
+        last_success: Some(taken - hour * 10),
+        last_drill: Some(taken - hour * 24 * if ill { 60 } else { 9 }),
+        ..Default::default()
+    };
+    sample.backups =
+        Ok(Some(crate::records::Backups { sets: [("data".to_owned(), data)].into(), ..Default::default() }));
     sample.certificates = Ok(Some(
         [(
             "notes.example.org".to_owned(),
             crate::records::Certificate {
+                valid_from: Some(taken - hour * 24 * 29),
                 valid_until: Some(taken + hour * 24 * 61),
                 served_until: Some(taken + hour * 24 * 61),
                 ..Default::default()
