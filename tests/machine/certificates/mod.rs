@@ -184,6 +184,8 @@ fn first(machine: &Machine) -> Result<()> {
     ensure!(status.stdout.contains("same") && status.stdout.contains("pi.test, www.pi.test"), "{status}");
     let json = expect(machine, "pitool cert status --json", 0)?.stdout;
     ensure!(json.contains("\"served\": \"same\"") && json.contains("\"source\": \"issued\""), "{json}");
+    let health = machine.sh("pitool health --json")?.stdout;
+    ensure!(health.contains("\"certificate\"") && health.contains("served: holds for"), "{health}");
     let keys = machine.check("stat -L -c '%a %U:%G' /etc/letsencrypt/live/pi.test/privkey.pem")?;
     ensure!(keys.stdout.trim() == "640 root:root", "{keys}");
     let other = expect(machine, "pitool cert status pi.test:443 localhost:14000", 10)?;
