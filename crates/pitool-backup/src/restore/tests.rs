@@ -81,6 +81,7 @@ impl Playground {
             host: "there".into(),
             started: name.time(),
             roots: vec![StoredPath::new(&b"a"[..]).unwrap()],
+            exclude: Vec::new(),
             encrypted: false,
             previous: None,
             last_full_read: name.time(),

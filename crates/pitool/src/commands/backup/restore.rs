@@ -173,11 +173,14 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRestore) -> Re
     let code = if restored.problems.is_empty() { exit::DONE } else { exit::FAILED };
     if session.terminal.json {
         let problems: Vec<String> = restored.problems.iter().map(show::problem).collect();
+        let spared = restored.spared.iter();
+        let spared: Vec<_> =
+            spared.map(|one| json!({ "path": one.path, "why": one.why.to_string() })).collect();
         json_out::document(
             session.terminal,
             &json!({ "command": "backup restore", "archive": name, "entries": restored.entries,
                 "bytes": restored.bytes, "deleted": restored.deleted, "seconds": restored.duration.as_secs_f64(),
-                "replaced": replaced, "problems": problems, "exit": code }),
+                "replaced": replaced, "spared": spared, "problems": problems, "exit": code }),
         );
     } else {
         show::restored(session.terminal, &name, &restored, replaced.as_deref());
