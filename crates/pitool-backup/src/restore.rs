@@ -6,6 +6,7 @@
 mod beneath;
 mod meta;
 mod others;
+mod unfinished;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, renameat, symlinkat, unlinkat,
 };
@@ -33,6 +35,7 @@ use crate::{ArchiveName, Error, Result, Set, StoredPath, Unchanged};
 use beneath::Beneath;
 use meta::Meta;
 pub use others::{Spared, Why};
+pub use unfinished::Unfinished;
 
 /// Where to restore to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub struct Restore<'a> {
     pub devices: bool,
     /// Whether to delete what is beneath the restored paths and not in the archive.
     pub exact: bool,
+    /// Where a restore in place is written down while it is at work, [`Unfinished`].
+    pub journal: Option<&'a Path>,
     /// Raised when it should stop.
     pub interrupted: &'a AtomicBool,
 }
@@ -166,6 +171,8 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
     let begun = Instant::now();
     let contents = Contents::open(job.store, job.archive, job.identities)?;
     let mut kept = None;
+    let mut journal = None;
+    let mut cut_off = false;
     let beneath = match job.destination {
         Destination::Directory(path) => {
             let beneath = Beneath::directory(path)?;
@@ -181,9 +188,24 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
                     "its manifest is lost: restore it to a directory instead",
                 )
             })?;
+            let paths = if job.only.is_empty() { &header.roots } else { job.only };
             if let Some(safety) = &job.safety {
-                let paths = if job.only.is_empty() { &header.roots } else { job.only };
                 kept = safety.keep(job, &contents, paths)?;
+            }
+            if let Some(path) = job.journal {
+                let before = Unfinished::read(path)?;
+                cut_off = before.is_some();
+                let unfinished = Unfinished {
+                    archive: job.archive.name.clone(),
+                    paths: paths.iter().map(StoredPath::absolute).collect(),
+                    since: Timestamp::now(),
+                    safety: kept.clone(),
+                };
+                // A part of what was cut off does not make all of it whole.
+                if before.is_none_or(|before| unfinished.covers(&before)) {
+                    unfinished.write(path)?;
+                    journal = Some(path);
+                }
             }
             Beneath::in_place(&header.roots)?
         }
@@ -193,6 +215,7 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
         beneath,
         owners: Owners::of_this_machine(),
         root: rustix_is_root(),
+        cut_off,
         listen,
         entries: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
@@ -212,6 +235,9 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
     filling.directories();
     for base in filling.beneath.bases() {
         rustix::fs::syncfs(base).map_err(Error::path("sync", Path::new("the restored files")))?;
+    }
+    if let Some(path) = journal {
+        Unfinished::forget(path)?;
     }
     Ok(Restored {
         entries: filling.entries.into_inner(),
@@ -249,6 +275,8 @@ struct Filling<'a> {
     beneath: Beneath,
     owners: Owners,
     root: bool,
+    /// A restore before this one was cut off and may have left files that are not whole.
+    cut_off: bool,
     listen: &'a (dyn Fn(Progress) + Sync),
     entries: AtomicU64,
     bytes: AtomicU64,
@@ -421,6 +449,9 @@ impl Filling<'_> {
             let told = self.beneath.parent(&path).and_then(|(parent, name)| {
                 let directory =
                     beneath::enter(&parent, name).map_err(|error| beneath::in_the_way(name, error))?;
+                if self.cut_off {
+                    beneath::clean(&directory).map_err(|error| error.to_string())?;
+                }
                 meta.onto(&directory)
             });
             if let Err(why) = told {

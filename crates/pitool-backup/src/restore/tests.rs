@@ -133,6 +133,7 @@ impl Playground {
                 safety: None,
                 devices: false,
                 exact: false,
+                journal: None,
                 interrupted: &AtomicBool::new(false),
             },
             &|_| {},

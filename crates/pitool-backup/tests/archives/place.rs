@@ -105,6 +105,7 @@ impl Place {
                 }),
                 devices: false,
                 exact,
+                journal: Some(&self.path("restoring.json")),
                 interrupted: &AtomicBool::new(false),
             },
             &|_| {},
@@ -122,6 +123,7 @@ impl Place {
             safety: None,
             devices: false,
             exact: false,
+            journal: None,
             interrupted: &AtomicBool::new(false),
         };
         let restored = restore(&job, &|_| {}).unwrap();

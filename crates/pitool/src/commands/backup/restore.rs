@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pitool_backup::quiet::{self, Quiet, Rest};
 use pitool_backup::record::{self, Record};
-use pitool_backup::restore::{Destination, Restore, Restored, Safety, restore};
+use pitool_backup::restore::{Destination, Restore, Restored, Safety, Unfinished, restore};
 use pitool_backup::save::Progress;
 use pitool_backup::target::Target;
 use pitool_backup::{ArchiveName, Store, Stored, StoredPath, manifest};
@@ -217,6 +217,7 @@ impl Work<'_, '_, '_, '_> {
             devices: *destination == Destination::InPlace,
             exact: self.command.exact,
             safety: (*destination == Destination::InPlace && !self.command.no_copy).then_some(safety),
+            journal: Some(Path::new(Unfinished::PATH)),
             interrupted: &session.caller.stop,
         };
         let live = &session.terminal.live;
