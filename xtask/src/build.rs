@@ -30,8 +30,11 @@ pub(crate) fn release() -> Result<PathBuf> {
         .map(|flags| flags.split_whitespace().map(str::to_owned).collect())
         .unwrap_or_default();
     rustflags.extend(folders.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}")));
+    // A panic aborts and nothing unwinds: the tables would only give a backtrace, of a program without symbols.
+    rustflags.push("-Cforce-unwind-tables=no".to_owned());
     let mut cflags = vec![env::var("CFLAGS").unwrap_or_default()];
     cflags.extend(folders.iter().map(|(from, to)| format!("-ffile-prefix-map={from}={to}")));
+    cflags.extend(["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"].map(str::to_owned));
 
     run(cargo()
         .args(["build", "--release", "--locked", "--package", "pitool", "--bin", "pitool"])
