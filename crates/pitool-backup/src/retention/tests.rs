@@ -111,8 +111,12 @@ proptest! {
     #[test]
     fn only_verified_archives_count(archives in ordinary(), policy in policies()) {
         let latest = now().timestamp() + SignedDuration::from_mins(AHEAD_MINUTES);
+        let counts = |one: &Candidate| has_data(&archives, one) && one.time <= latest;
+        let is_meant = |one: &Candidate| {
+            archives.iter().any(|note| has_data(&archives, note) && note.data == Data::Of(one.name.clone()))
+        };
         let counted: Vec<Candidate> =
-            archives.iter().filter(|one| has_data(&archives, one) && one.time <= latest).cloned().collect();
+            archives.iter().filter(|one| counts(one) || is_meant(one)).cloned().collect();
         let with = decide(&archives, policy, &fine());
         let without = decide(&counted, policy, &fine());
         for one in &counted {
