@@ -23,9 +23,9 @@ pub(crate) fn release() -> Result<PathBuf> {
     let mut rustflags: Vec<_> = env::var("RUSTFLAGS")
         .map(|flags| flags.split_whitespace().map(str::to_owned).collect())
         .unwrap_or_default();
-    rustflags.extend(without_paths("--remap-path-prefix", &folders));
+    rustflags.extend(rust_flags(&folders));
     let mut cflags = vec![env::var("CFLAGS").unwrap_or_default()];
-    cflags.extend(without_paths("-ffile-prefix-map", &folders));
+    cflags.extend(c_flags(&folders));
 
     run(cargo()
         .args(["build", "--release", "--locked", "--package", "pitool", "--bin", "pitool"])
@@ -35,8 +35,23 @@ pub(crate) fn release() -> Result<PathBuf> {
     Ok(target_dir().join("release/pitool"))
 }
 
+/// What rustc is told for everything that is shipped. Nothing unwinds, because a panic aborts: the tables would only give a
+/// backtrace, of a program without symbols.
+pub(crate) fn rust_flags(folders: &[(PathBuf, &str)]) -> Vec<String> {
+    let mut flags = without_paths("--remap-path-prefix", folders);
+    flags.push("-Cforce-unwind-tables=no".to_owned());
+    flags
+}
+
+/// What the C compiler is told for the libraries in it, to the same ends.
+pub(crate) fn c_flags(folders: &[(PathBuf, &str)]) -> Vec<String> {
+    let mut flags = without_paths("-ffile-prefix-map", folders);
+    flags.extend(["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"].map(str::to_owned));
+    flags
+}
+
 /// Compiler flags that leave no trace of the building machine's folders in what is built.
-pub(crate) fn without_paths(flag: &str, folders: &[(PathBuf, &str)]) -> Vec<String> {
+fn without_paths(flag: &str, folders: &[(PathBuf, &str)]) -> Vec<String> {
     folders.iter().map(|(from, to)| format!("{flag}={}={to}", from.display())).collect()
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use pitool_testkit::machine::DebianTree;
 
 use crate::arch::{Arch, GLIBC_FLOOR};
-use crate::build::{cargo_home, without_paths};
+use crate::build::{c_flags, cargo_home, rust_flags};
 use crate::tools::{cache_dir, cargo, command, find, is_root, read, root, run, target_dir};
 
 /// The Debian whose compiler builds where this machine has none for the target: the one of `rust-version`.
@@ -60,10 +60,10 @@ pub(crate) fn build(arch: Arch, place: &Place, date: &str) -> Result<PathBuf> {
     let workshop = Workshop::open(arch, place)?;
     let [source, cargo_home, target, zig] = workshop.folders();
     let folders = [(source, "/pitool"), (cargo_home, "/cargo"), (target.clone(), "/target"), (zig, "/zig")];
-    let mut rustflags = without_paths("--remap-path-prefix", &folders);
+    let mut rustflags = rust_flags(&folders);
     // The name under which debuggers find the symbols; the hash of the content, so the same for the same bytes.
     rustflags.push("-Clink-arg=-Wl,--build-id=sha1".to_owned());
-    let cflags = without_paths("-ffile-prefix-map", &folders);
+    let cflags = c_flags(&folders);
 
     let values: [&str; SETTINGS.len()] =
         [date, &rustflags.join("\u{1f}"), "0", "line-tables-only", "none", &cflags.join(" ")];

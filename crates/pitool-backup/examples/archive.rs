@@ -49,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     safety: None,
                     devices: false,
                     exact: false,
+                    journal: None,
                     interrupted: &AtomicBool::new(false),
                 },
                 &|_| {},

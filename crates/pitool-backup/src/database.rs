@@ -3,13 +3,14 @@
 //! Measured before this was written: copying the file of a database with a rollback journal while it is written
 //! gives a corrupt copy; SQLite's backup in steps begins anew with every commit of another process and may never
 //! end; in steps inside of a read transaction it ends, and with a write-ahead log nobody waits for it. Without one a
-//! read transaction keeps writers out, so there it is a single step.
+//! read transaction keeps writers out, so there it is a single step. And where the log is empty, a read transaction
+//! keeps everybody from writing to the file itself, so that the kernel can copy it: in a third of the time.
 
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,12 +45,21 @@ pub(crate) fn lock() -> MutexGuard<'static, ()> {
 }
 
 /// Device and inode of a file, and the beginning of its header.
-fn look(path: &Path) -> Result<((u64, u64), [u8; WRITE_VERSION + 1])> {
-    let file = File::open(path).map_err(Error::path("open", path))?;
-    let there = file.metadata().map_err(Error::path("read", path))?;
+fn look(file: &File) -> std::io::Result<((u64, u64), [u8; WRITE_VERSION + 1])> {
+    let there = file.metadata()?;
     let mut header = [0; WRITE_VERSION + 1];
-    file.read_exact_at(&mut header, 0).map_err(Error::path("read", path))?;
+    file.read_exact_at(&mut header, 0)?;
     Ok(((there.dev(), there.ino()), header))
+}
+
+/// Whether there is something in the write-ahead log beside a database. In doubt there is.
+fn is_logged(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match std::fs::metadata(log) {
+        Ok(there) => there.len() > 0,
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Whether an open file is a database.
@@ -91,7 +101,9 @@ impl Copy {
     pub(crate) fn of(path: &Path, identity: (u64, u64), scratch: &Path, number: u64) -> Result<Self> {
         let failed = |source| Error::Database { path: path.to_owned(), source };
         let _alone = lock();
-        let (there, header) = look(path)?;
+        // Open until the connection is closed, which would lose its locks with any descriptor of the file.
+        let file = File::open(path).map_err(Error::path("open", path))?;
+        let (there, header) = look(&file).map_err(Error::path("read", path))?;
         if there != identity {
             let source = std::io::Error::other("another file took its place");
             return Err(Error::Path { operation: "copy", path: path.to_owned(), source });
@@ -104,7 +116,20 @@ impl Copy {
         source.busy_timeout(PATIENCE).map_err(failed)?;
         let target = scratch.join(format!("{}{}-{number}", Self::PREFIX, std::process::id()));
         let copy = Self { path: target, method };
-        copy.fill(&source).map_err(failed)?;
+        source.execute_batch("BEGIN").map_err(failed)?;
+        source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
+        if is_logged(path) {
+            copy.fill(&source).map_err(failed)?;
+        } else {
+            let mut options = std::fs::OpenOptions::new();
+            let target = options.write(true).create_new(true).mode(0o600).open(&copy.path);
+            target
+                .and_then(|mut target| std::io::copy(&mut &file, &mut target))
+                .map_err(Error::path("copy", path))?;
+        }
+        // In this order.
+        drop(source);
+        drop(file);
         Ok(copy)
     }
 
@@ -116,12 +141,8 @@ impl Copy {
         )?;
         let pages = match self.method {
             CopyMethod::OneStep | CopyMethod::Unchanged => -1,
-            CopyMethod::ReadTransaction => {
-                source.execute_batch("BEGIN")?;
-                source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-                // 4 MiB at a time with the usual pages.
-                1024
-            }
+            // 4 MiB at a time with the usual pages.
+            CopyMethod::ReadTransaction => 1024,
         };
         let backup = Backup::new(source, &mut target)?;
         let mut tries = 0;

@@ -76,6 +76,7 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
             // A node in scratch would be a way to the device for nobody's good.
             devices: false,
             exact: false,
+            journal: None,
             interrupted: job.interrupted,
         },
         listen,

@@ -48,6 +48,9 @@ pub struct Header {
     pub started: Timestamp,
     /// The paths of the set, as they are stored.
     pub roots: Vec<StoredPath>,
+    /// What the set leaves out: that the archive does not have it says nothing about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// Whether the archive is encrypted.
     pub encrypted: bool,
     /// The archive that unchanged frames were copied from.

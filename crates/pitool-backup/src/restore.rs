@@ -5,8 +5,10 @@
 
 mod beneath;
 mod meta;
+mod others;
+mod unfinished;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -17,21 +19,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, renameat, statat, symlinkat,
-    unlinkat,
+    AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, renameat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::archive::seal::Identities;
 use crate::contents::{Contents, Sink};
-use crate::manifest::{Entry, Kind, What};
+use crate::manifest::{Entry, Kind, Note, What};
 use crate::owners::Owners;
 use crate::save::{Job, Progress, save};
 use crate::store::{Store, Stored};
-use crate::{ArchiveName, Error, Result, Set, StoredPath};
+use crate::{ArchiveName, Error, Result, Set, StoredPath, Unchanged};
 use beneath::Beneath;
 use meta::Meta;
+pub use others::{Spared, Why};
+pub use unfinished::Unfinished;
 
 /// Where to restore to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub struct Restore<'a> {
     pub devices: bool,
     /// Whether to delete what is beneath the restored paths and not in the archive.
     pub exact: bool,
+    /// Where a restore in place is written down while it is at work, [`Unfinished`].
+    pub journal: Option<&'a Path>,
     /// Raised when it should stop.
     pub interrupted: &'a AtomicBool,
 }
@@ -82,27 +88,54 @@ impl Safety<'_> {
     /// The set of which safety copies are archives.
     pub const SET: &'static str = "before-restore";
 
-    /// Keeps what is there of these paths; `None` when there is nothing. What cannot be kept is not replaced.
-    fn keep(&self, paths: Vec<PathBuf>, interrupted: &AtomicBool) -> Result<Option<ArchiveName>> {
+    /// Keeps what is there of what an archive replaces; `None` when there is nothing. What cannot be kept is not
+    /// replaced.
+    fn keep(&self, job: &Restore, contents: &Contents, paths: &[StoredPath]) -> Result<Option<ArchiveName>> {
         let mut set = Set::new(Self::SET.parse()?);
-        set.paths = paths.into_iter().filter(|path| path.symlink_metadata().is_ok()).collect();
+        set.paths = paths.iter().map(StoredPath::absolute).collect();
+        set.paths.retain(|path| path.symlink_metadata().is_ok());
         if set.paths.is_empty() {
             return Ok(None);
         }
         set.recipients = self.recipients.to_vec();
+        // The last few are kept by their number: each has to stand alone.
+        set.unchanged = Unchanged::Archive;
         let identities = Identities::default();
-        let (store, scratch, host) = (self.store, self.scratch, self.host);
-        let job = Job { set: &set, store, scratch, identities: &identities, host, after: 0, interrupted };
-        let saved = save(&job, &|_| {})?;
-        match saved.notes.iter().find(|note| note.what == What::Unreadable) {
-            Some(note) => {
-                let what =
-                    format!("what is there could not be kept: /{}", String::from_utf8_lossy(&note.path));
-                Err(Error::Set { set: Self::SET.to_owned(), why: format!("{what}: {}", note.detail) })
+        let (store, scratch, host, interrupted) = (self.store, self.scratch, self.host, job.interrupted);
+        loop {
+            let work =
+                Job { set: &set, store, scratch, identities: &identities, host, after: 0, interrupted };
+            let saved = save(&work, &|_| {})?;
+            if let Some(note) = saved.notes.iter().find(|note| note.what == What::Unreadable) {
+                let path = String::from_utf8_lossy(&note.path);
+                let why = format!("what is there could not be kept: /{path}: {}", note.detail);
+                return Err(Error::Set { set: Self::SET.to_owned(), why });
             }
-            None => Ok(Some(saved.name)),
+            let elsewhere = replaced_elsewhere(job, contents, &saved.notes)?;
+            if elsewhere.is_empty() {
+                return Ok(Some(saved.name));
+            }
+            set.paths.extend(elsewhere);
+            store.remove(&saved.name)?;
         }
     }
+}
+
+/// Where other file systems are mounted now beneath which the archive has something.
+fn replaced_elsewhere(job: &Restore, contents: &Contents, notes: &[Note]) -> Result<Vec<PathBuf>> {
+    let mounted = notes.iter().filter(|note| note.what == What::OtherFileSystem);
+    let mounted: Vec<StoredPath> = mounted.filter_map(|note| StoredPath::new(note.path.as_slice())).collect();
+    let mut replaced = BTreeSet::new();
+    if !mounted.is_empty() {
+        for entry in contents.entries()? {
+            let path = entry?.path;
+            let beneath = |mount: &&StoredPath| path.is_within(mount) && path != **mount;
+            if let Some(mount) = mounted.iter().find(beneath).filter(|_| job.wants(&path)) {
+                replaced.insert(mount.absolute());
+            }
+        }
+    }
+    Ok(replaced.into_iter().collect())
 }
 
 /// What was restored.
@@ -114,6 +147,8 @@ pub struct Restored {
     pub bytes: u64,
     /// What was deleted because it is not in the archive.
     pub deleted: u64,
+    /// What is not in the archive and was left alone, though [`Restore::exact`] asked for its deletion.
+    pub spared: Vec<Spared>,
     /// The safety copy of what was there.
     pub safety: Option<ArchiveName>,
     /// What could not be restored, and what is wrong with the archive; with any the restore has failed.
@@ -136,6 +171,8 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
     let begun = Instant::now();
     let contents = Contents::open(job.store, job.archive, job.identities)?;
     let mut kept = None;
+    let mut journal = None;
+    let mut cut_off = false;
     let beneath = match job.destination {
         Destination::Directory(path) => {
             let beneath = Beneath::directory(path)?;
@@ -151,9 +188,24 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
                     "its manifest is lost: restore it to a directory instead",
                 )
             })?;
+            let paths = if job.only.is_empty() { &header.roots } else { job.only };
             if let Some(safety) = &job.safety {
-                let paths = if job.only.is_empty() { &header.roots } else { job.only };
-                kept = safety.keep(paths.iter().map(StoredPath::absolute).collect(), job.interrupted)?;
+                kept = safety.keep(job, &contents, paths)?;
+            }
+            if let Some(path) = job.journal {
+                let before = Unfinished::read(path)?;
+                cut_off = before.is_some();
+                let unfinished = Unfinished {
+                    archive: job.archive.name.clone(),
+                    paths: paths.iter().map(StoredPath::absolute).collect(),
+                    since: Timestamp::now(),
+                    safety: kept.clone(),
+                };
+                // A part of what was cut off does not make all of it whole.
+                if before.is_none_or(|before| unfinished.covers(&before)) {
+                    unfinished.write(path)?;
+                    journal = Some(path);
+                }
             }
             Beneath::in_place(&header.roots)?
         }
@@ -163,6 +215,7 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
         beneath,
         owners: Owners::of_this_machine(),
         root: rustix_is_root(),
+        cut_off,
         listen,
         entries: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
@@ -178,15 +231,19 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
     };
     contents.read(contents.entries()?.filter(wanted), &filling, job.interrupted)?;
     filling.links(&contents)?;
-    let deleted = if job.exact { filling.delete_others(&contents)? } else { 0 };
+    let (deleted, spared) = if job.exact { filling.delete_others(&contents)? } else { (0, Vec::new()) };
     filling.directories();
     for base in filling.beneath.bases() {
         rustix::fs::syncfs(base).map_err(Error::path("sync", Path::new("the restored files")))?;
+    }
+    if let Some(path) = journal {
+        Unfinished::forget(path)?;
     }
     Ok(Restored {
         entries: filling.entries.into_inner(),
         bytes: filling.bytes.into_inner(),
         deleted,
+        spared,
         safety: kept,
         problems: filling.problems.into_inner().unwrap_or_else(PoisonError::into_inner),
         duration: begun.elapsed(),
@@ -218,6 +275,8 @@ struct Filling<'a> {
     beneath: Beneath,
     owners: Owners,
     root: bool,
+    /// A restore before this one was cut off and may have left files that are not whole.
+    cut_off: bool,
     listen: &'a (dyn Fn(Progress) + Sync),
     entries: AtomicU64,
     bytes: AtomicU64,
@@ -390,6 +449,9 @@ impl Filling<'_> {
             let told = self.beneath.parent(&path).and_then(|(parent, name)| {
                 let directory =
                     beneath::enter(&parent, name).map_err(|error| beneath::in_the_way(name, error))?;
+                if self.cut_off {
+                    beneath::clean(&directory).map_err(|error| error.to_string())?;
+                }
                 meta.onto(&directory)
             });
             if let Err(why) = told {
@@ -409,76 +471,6 @@ impl Filling<'_> {
             }
         }
     }
-
-    /// Deletes what is beneath the restored directories and not in the archive: a walk beside the manifest.
-    fn delete_others(&self, contents: &Contents) -> Result<u64> {
-        let mut deleted = 0;
-        let mut siblings: Vec<(StoredPath, Vec<Vec<u8>>)> = Vec::new();
-        let mut finish = |filling: &Self, directory: &StoredPath, mut names: Vec<Vec<u8>>| {
-            names.sort_unstable();
-            match filling.delete_but(directory, &names) {
-                Ok(count) => deleted += count,
-                Err(why) => filling.say(Some(directory), why),
-            }
-        };
-        for entry in contents.entries()? {
-            let entry = entry?;
-            if !self.job.wants(&entry.path) {
-                continue;
-            }
-            while siblings.last().is_some_and(|(directory, _)| !entry.path.is_within(directory)) {
-                if let Some((directory, names)) = siblings.pop() {
-                    finish(self, &directory, names);
-                }
-            }
-            if let (Some((_, names)), (_, name)) = (siblings.last_mut(), entry.path.split()) {
-                names.push(name.as_bytes().to_vec());
-            }
-            if entry.kind == Kind::Directory {
-                siblings.push((entry.path, Vec::new()));
-            }
-        }
-        while let Some((directory, names)) = siblings.pop() {
-            finish(self, &directory, names);
-        }
-        Ok(deleted)
-    }
-
-    fn delete_but(&self, directory: &StoredPath, keep: &[Vec<u8>]) -> Result<u64, String> {
-        let (parent, name) = self.beneath.parent(directory)?;
-        let directory = beneath::enter(&parent, name).map_err(|error| beneath::in_the_way(name, error))?;
-        delete(&directory, &|name| keep.binary_search_by(|kept| kept.as_slice().cmp(name)).is_ok())
-            .map_err(|error| error.to_string())
-    }
-}
-
-/// Deletes what is in a directory, but what should be kept.
-fn delete(directory: &OwnedFd, keep: &dyn Fn(&[u8]) -> bool) -> Result<u64, Errno> {
-    let mut deleted = 0;
-    let mut names = Vec::new();
-    for entry in rustix::fs::Dir::read_from(directory)? {
-        let name = entry?.file_name().to_owned();
-        if !matches!(name.to_bytes(), b"." | b"..") && !keep(name.to_bytes()) {
-            names.push(name);
-        }
-    }
-    for name in names {
-        let stat = statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let inner = openat(directory, &name, flags, Mode::empty())?;
-            deleted += delete(&inner, &|_| false)?;
-            match unlinkat(directory, &name, AtFlags::REMOVEDIR) {
-                // Something is mounted on it: what is in it was none of the archive's.
-                Err(Errno::BUSY) => {}
-                other => other?,
-            }
-        } else {
-            unlinkat(directory, &name, AtFlags::empty())?;
-        }
-        deleted += 1;
-    }
-    Ok(deleted)
 }
 
 fn create(directory: &OwnedFd, name: &OsStr) -> Result<File, Errno> {

@@ -4,17 +4,16 @@
 //! where backups stop, nothing more is deleted. Daily, weekly and monthly are roles of one file, which stays as long as
 //! it has one. Seven things hold whatever happens, and the tests at the end try to break each:
 //!
-//! 1. Only archives that are known to be whole count; others, and those of a time to come, push none out and have no
-//!    role.
+//! 1. Only archives that are known to be whole, with what they refer to, count; others, and those of a time to come, push
+//!    none out and have no role.
 //! 2. The newest whole archive stays.
 //! 3. At least `minimum` whole archives stay, as far as there are any.
 //! 4. An archive of which nobody knows whether it is whole stays; one that is known to be incomplete is deleted only
 //!    when it is older than a whole one that stays.
 //! 5. Nothing is deleted while something speaks against it: see [`Circumstances`].
 //! 6. The oldest archive stays while a rule has not found as many as it wants.
-//! 7. Each archive is decided once, with a reason; whoever decides again about what stayed deletes nothing more.
-//!
-//! And what a kept note refers to stays, because without it the note is worth nothing.
+//! 7. Each archive is decided once, with a reason; whoever decides again about what stayed deletes nothing more. What a
+//!    note that stays refers to stays, from note to note; where nobody knows which one that is, all that came before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -52,19 +51,30 @@ pub struct Candidate {
     pub condition: Condition,
     /// How many bytes it restores.
     pub size: u64,
-    /// The archive that it is a note about, where it holds nothing itself.
-    pub refers_to: Option<String>,
+    /// Where its data is.
+    pub data: Data,
 }
 
-/// What is known of an archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the data of an archive is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// In itself.
+    Own,
+    /// In this one: it is a note that nothing has changed since.
+    Of(String),
+    /// In one of those before it: it is such a note, and could not be read.
+    Before,
+}
+
+/// What is known of an archive, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
-    /// It was verified.
-    Whole,
-    /// It looks whole, and nobody has verified it: made by another machine, or encrypted for others.
-    Unknown,
     /// Its manifest is missing, or it was found damaged.
     Incomplete,
+    /// It looks whole, and nobody has verified it: made by another machine, or encrypted for others.
+    Unknown,
+    /// It was verified.
+    Whole,
 }
 
 /// What may speak against deleting anything.
@@ -179,10 +189,12 @@ pub fn decide<'a>(archives: &'a [Candidate], policy: Policy, circumstances: &Cir
     let latest = latest.unwrap_or(Timestamp::MAX);
     let mut sorted: Vec<&'a Candidate> = archives.iter().collect();
     sorted.sort_by(|a, b| (b.time, b.sequence, &b.name).cmp(&(a.time, a.sequence, &a.name)));
+    let conditions = conditions(archives);
+    let condition = |one: &Candidate| conditions.get(one.name.as_str()).copied().unwrap_or(one.condition);
     let good: Vec<&'a Candidate> = sorted
         .iter()
         .copied()
-        .filter(|one| one.condition == Condition::Whole && one.time <= latest)
+        .filter(|one| condition(one) == Condition::Whole && one.time <= latest)
         .collect();
 
     let mut kept: BTreeMap<&str, BTreeSet<Reason>> = BTreeMap::new();
@@ -220,7 +232,7 @@ pub fn decide<'a>(archives: &'a [Candidate], policy: Policy, circumstances: &Cir
     }
     let newest_good = good.first().map(|one| (one.time, one.sequence));
     for one in &sorted {
-        match one.condition {
+        match condition(one) {
             Condition::Whole => {}
             Condition::Unknown => keep(one, Reason::Unknown),
             Condition::Incomplete if Some((one.time, one.sequence)) >= newest_good => {
@@ -242,7 +254,7 @@ pub fn decide<'a>(archives: &'a [Candidate], policy: Policy, circumstances: &Cir
             }
             None => {
                 let reason =
-                    if one.condition == Condition::Incomplete { Reason::Incomplete } else { Reason::NoRole };
+                    if condition(one) == Condition::Incomplete { Reason::Incomplete } else { Reason::NoRole };
                 Decision { name: one.name.clone(), keep: false, reasons: vec![reason] }
             }
         })
@@ -267,27 +279,49 @@ fn against(good: &[&Candidate], circumstances: &Circumstances) -> Vec<Reason> {
     reasons
 }
 
+/// What is known of each archive together with what it refers to: a note is worth no more than that.
+fn conditions(archives: &[Candidate]) -> BTreeMap<&str, Condition> {
+    let by_name: BTreeMap<&str, &Candidate> = archives.iter().map(|one| (one.name.as_str(), one)).collect();
+    let together = |one: &Candidate| {
+        let mut condition = one.condition;
+        if condition == Condition::Unknown {
+            return condition;
+        }
+        let mut at = one;
+        // Notes refer to what is older, so that there are fewer steps than archives; a circle is a lie.
+        for _ in archives {
+            match &at.data {
+                Data::Own => return condition,
+                Data::Before => return condition.min(Condition::Unknown),
+                Data::Of(name) => match by_name.get(name.as_str()) {
+                    Some(next) => {
+                        condition = condition.min(next.condition);
+                        at = next;
+                    }
+                    None => return Condition::Incomplete,
+                },
+            }
+        }
+        Condition::Incomplete
+    };
+    archives.iter().map(|one| (one.name.as_str(), together(one))).collect()
+}
+
 /// Keeps what kept notes refer to, from note to note.
 fn referred<'a>(archives: &'a [Candidate], kept: &mut BTreeMap<&'a str, BTreeSet<Reason>>) {
-    loop {
-        let missing: Vec<(&'a str, &'a str)> = archives
-            .iter()
-            .filter(|note| kept.contains_key(note.name.as_str()))
-            .filter_map(|note| {
-                let target = note.refers_to.as_deref()?;
-                let whole = archives.iter().find(|one| one.name == target)?;
-                Some((whole.name.as_str(), note.name.as_str()))
-            })
-            .filter(|(whole, note)| {
-                let reason = Reason::Referred { by: (*note).to_owned() };
-                kept.get(whole).is_none_or(|reasons| !reasons.contains(&reason))
-            })
-            .collect();
-        if missing.is_empty() {
-            return;
-        }
-        for (whole, note) in missing {
-            kept.entry(whole).or_default().insert(Reason::Referred { by: note.to_owned() });
+    let mut left: Vec<&'a Candidate> =
+        archives.iter().filter(|one| kept.contains_key(one.name.as_str())).collect();
+    while let Some(note) = left.pop() {
+        let is_meant = |one: &&'a Candidate| match &note.data {
+            Data::Own => false,
+            Data::Of(name) => one.name == *name,
+            Data::Before => (one.sequence, &one.name) < (note.sequence, &note.name),
+        };
+        for whole in archives.iter().filter(is_meant) {
+            if !kept.contains_key(whole.name.as_str()) {
+                left.push(whole);
+            }
+            kept.entry(&whole.name).or_default().insert(Reason::Referred { by: note.name.clone() });
         }
     }
 }

@@ -8,7 +8,7 @@
 //! Nothing grows with the set: names of one directory, files with several names, one line of each manifest, and at
 //! most a few frames on their way are in memory.
 
-mod exclude;
+pub(crate) mod exclude;
 mod group;
 mod large;
 mod previous;
@@ -123,6 +123,7 @@ pub fn save(job: &Job, listen: &(dyn Fn(Progress) + Sync)) -> Result<Saved> {
         host: job.host.to_owned(),
         started: now,
         roots: roots.iter().map(|root| root.path.clone()).collect(),
+        exclude: set.exclude.clone(),
         encrypted: !set.recipients.is_empty(),
         previous: previous.as_ref().map(|previous| previous.header.name.clone()),
         last_full_read,

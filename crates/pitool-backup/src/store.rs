@@ -116,7 +116,8 @@ impl Store {
     pub fn summary(&self, stored: &Stored, identities: &Identities) -> Result<Summary> {
         let path = self.path(&stored.name, Part::Manifest { encrypted: stored.encrypted });
         let (mut header, mut end, mut seal) = (None, None, None);
-        for line in Lines::beside(&path, stored.encrypted, identities)? {
+        let mut lines = Lines::beside(&path, stored.encrypted, identities)?;
+        while let Some(line) = lines.next_but_entries() {
             match line? {
                 Line::Manifest(line) => header = Some(line),
                 Line::End(line) => end = Some(line),

@@ -132,6 +132,30 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// The next line that is no entry; entries are nearly all, and to read them all takes its time.
+    pub(crate) fn next_but_entries(&mut self) -> Option<Result<Line>> {
+        loop {
+            while self.plain.get(self.at..).is_some_and(|rest| rest.starts_with(ENTRY)) {
+                self.skip();
+            }
+            match self.next()? {
+                Ok(Line::Entry(_)) => {}
+                line => return Some(line),
+            }
+        }
+    }
+
+    fn skip(&mut self) {
+        let rest = &self.plain[self.at..];
+        // Frames end where lines end.
+        self.at += rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()) + 1;
+    }
+}
+
+/// How the line of an entry begins.
+const ENTRY: &[u8] = b"{\"entry\":";
+
 impl Iterator for Lines {
     type Item = Result<Line>;
 
@@ -143,11 +167,10 @@ impl Iterator for Lines {
                 Err(what) => return Some(Err(Error::damaged(self.path(), format!("its manifest: {what}")))),
             }
         }
-        let rest = &self.plain[self.at..];
-        // Frames end where lines end.
-        let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        self.at += end + 1;
-        let line = serde_json::from_slice(&rest[..end]);
+        let start = self.at;
+        self.skip();
+        let end = self.at - 1;
+        let line = serde_json::from_slice(&self.plain[start..end]);
         Some(
             line.map_err(|error| {
                 Error::damaged(self.path(), format!("its manifest is not understood: {error}"))

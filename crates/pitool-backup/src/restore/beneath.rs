@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::{Error, Result, StoredPath};
@@ -140,6 +140,17 @@ pub(crate) fn enter(directory: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno>
         }
         opened => opened,
     }
+}
+
+/// Removes what a restore that was cut off left in a directory.
+pub(crate) fn clean(directory: &OwnedFd) -> Result<(), Errno> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_bytes().starts_with(TEMPORARY.as_bytes()) {
+            unlinkat(directory, entry.file_name(), AtFlags::empty())?;
+        }
+    }
+    Ok(())
 }
 
 /// What to say when a directory cannot be entered.

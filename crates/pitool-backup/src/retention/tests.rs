@@ -37,12 +37,16 @@ fn within(hours: i64) -> impl Strategy<Value = Vec<Candidate>> {
                 sequence: u64::try_from(index * 7 % 61).unwrap(),
                 condition: *condition,
                 size: *size,
-                refers_to: None,
+                data: Data::Own,
             })
             .collect();
         for (index, (.., refers)) in made.iter().enumerate() {
-            if *refers == 0 && index > 0 {
-                archives[index].refers_to = Some(archives[index / 2].name.clone());
+            match refers {
+                0 if index > 0 => archives[index].data = Data::Of(archives[index / 2].name.clone()),
+                // Forged, or torn away from what it was a note about.
+                1 if index % 7 == 0 => archives[index].data = Data::Of(format!("a{}", index + 3)),
+                2 if archives[index].condition == Condition::Unknown => archives[index].data = Data::Before,
+                _ => {}
             }
         }
         archives
@@ -74,11 +78,28 @@ fn kept<'a>(archives: &'a [Candidate], decisions: &[Decision]) -> Vec<&'a Candid
     archives.iter().filter(|one| decisions.iter().any(|d| d.keep && d.name == one.name)).collect()
 }
 
+/// Whether an archive and all that it refers to was verified: something can be restored from it.
+fn has_data(archives: &[Candidate], one: &Candidate) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut at = one;
+    while at.condition == Condition::Whole && seen.insert(at.name.clone()) {
+        match &at.data {
+            Data::Own => return true,
+            Data::Before => return false,
+            Data::Of(name) => match archives.iter().find(|other| other.name == *name) {
+                Some(next) => at = next,
+                None => return false,
+            },
+        }
+    }
+    false
+}
+
 /// Verified archives with a believable time, newest first.
 fn good(archives: &[Candidate]) -> Vec<&Candidate> {
     let latest = now().timestamp() + SignedDuration::from_mins(AHEAD_MINUTES);
     let mut good: Vec<&Candidate> =
-        archives.iter().filter(|one| one.condition == Condition::Whole && one.time <= latest).collect();
+        archives.iter().filter(|one| has_data(archives, one) && one.time <= latest).collect();
     good.sort_by(|a, b| (b.time, b.sequence, &b.name).cmp(&(a.time, a.sequence, &a.name)));
     good
 }
@@ -90,8 +111,12 @@ proptest! {
     #[test]
     fn only_verified_archives_count(archives in ordinary(), policy in policies()) {
         let latest = now().timestamp() + SignedDuration::from_mins(AHEAD_MINUTES);
+        let counts = |one: &Candidate| has_data(&archives, one) && one.time <= latest;
+        let is_meant = |one: &Candidate| {
+            archives.iter().any(|note| has_data(&archives, note) && note.data == Data::Of(one.name.clone()))
+        };
         let counted: Vec<Candidate> =
-            archives.iter().filter(|one| one.condition == Condition::Whole && one.time <= latest).cloned().collect();
+            archives.iter().filter(|one| counts(one) || is_meant(one)).cloned().collect();
         let with = decide(&archives, policy, &fine());
         let without = decide(&counted, policy, &fine());
         for one in &counted {
@@ -106,7 +131,7 @@ proptest! {
                 Reason::Daily { .. } | Reason::Weekly { .. } | Reason::Monthly { .. } | Reason::Yearly { .. }
                     | Reason::Minimum | Reason::Newest | Reason::Oldest
             ));
-            prop_assert!(!role || (one.condition == Condition::Whole && one.time <= latest), "{decision:?}");
+            prop_assert!(!role || (has_data(&archives, one) && one.time <= latest), "{decision:?}");
         }
     }
 
@@ -140,10 +165,12 @@ proptest! {
         for gone in decisions.iter().filter(|d| !d.keep) {
             let one = archives.iter().find(|one| one.name == gone.name).unwrap();
             let newer = |other: &&Candidate| {
-                other.condition == Condition::Whole && (other.time, other.sequence) > (one.time, one.sequence)
+                has_data(&archives, other) && (other.time, other.sequence) > (one.time, one.sequence)
             };
             let allowed = match one.condition {
-                Condition::Whole => true,
+                Condition::Whole if has_data(&archives, one) => true,
+                // A note whose data is not whole.
+                Condition::Whole => kept.iter().any(newer),
                 Condition::Unknown => false,
                 Condition::Incomplete => kept.iter().any(newer),
             };
@@ -198,15 +225,27 @@ proptest! {
         prop_assert!(again.iter().all(|d| d.keep), "{again:?}");
     }
 
-    /// A note never outlives what it refers to.
+    /// 7, too. A note never outlives what it refers to, whatever becomes of the note and whatever it is known of both; and
+    /// what can be restored from the notes that stay can still be restored when the others are gone.
     #[test]
-    fn what_a_note_refers_to_stays(archives in ordinary(), policy in policies()) {
-        let decisions = decide(&archives, policy, &fine());
+    fn what_a_note_refers_to_stays(
+        archives in archives(), policy in policies(), synchronized in any::<bool>(), failed in any::<bool>(),
+    ) {
+        let circumstances =
+            Circumstances { now: now(), clock_synchronized: synchronized, last_run_failed: failed };
+        let decisions = decide(&archives, policy, &circumstances);
         let kept = kept(&archives, &decisions);
+        let left: Vec<Candidate> = kept.iter().map(|one| (*one).clone()).collect();
         for note in &kept {
-            if let Some(whole) = &note.refers_to {
-                prop_assert!(kept.iter().any(|one| one.name == *whole), "{} without {whole}", note.name);
+            for one in &archives {
+                let meant = match &note.data {
+                    Data::Own => false,
+                    Data::Of(name) => one.name == *name,
+                    Data::Before => one.sequence < note.sequence,
+                };
+                prop_assert!(!meant || left.contains(one), "{} without {}", note.name, one.name);
             }
+            prop_assert_eq!(has_data(&left, note), has_data(&archives, note), "{}", note.name);
         }
     }
 }
@@ -243,7 +282,7 @@ fn the_defaults_keep_at_least_what_7_28_and_90_days_kept() {
                 sequence: u64::try_from(day).unwrap(),
                 condition: Condition::Whole,
                 size: 1000,
-                refers_to: None,
+                data: Data::Own,
             },
         ));
         let circumstances = Circumstances { now: time, clock_synchronized: true, last_run_failed: false };
@@ -269,7 +308,7 @@ fn at(name: &str, time: &str, sequence: u64) -> Candidate {
         sequence,
         condition: Condition::Whole,
         size: 1000,
-        refers_to: None,
+        data: Data::Own,
     }
 }
 
@@ -311,4 +350,24 @@ fn an_empty_newest_one_deletes_nothing() {
     archives[19].size = 10;
     let policy = Policy { daily: 3, weekly: 0, monthly: 0, yearly: 0, minimum: 1 };
     assert!(decide(&archives, policy, &fine()).iter().all(|d| d.keep && d.reasons.contains(&Reason::Shrunk)));
+}
+
+#[test]
+fn notes_about_a_damaged_archive_push_nothing_out() {
+    let mut archives: Vec<Candidate> = (1..=9u8)
+        .map(|day| at(&format!("d{day}"), &format!("2026-11-{day:02}T02:00:00Z"), day.into()))
+        .collect();
+    for note in &mut archives[4..] {
+        note.data = Data::Of("d4".into());
+    }
+    let policy = Policy { daily: 3, weekly: 0, monthly: 0, yearly: 0, minimum: 1 };
+    let stay = |archives: &[Candidate]| -> Vec<String> {
+        let decisions = decide(archives, policy, &fine());
+        decisions.into_iter().filter(|one| one.keep).map(|one| one.name).collect()
+    };
+    assert_eq!(stay(&archives), ["d9", "d8", "d7", "d4"]);
+    // It turns out that what all of them refer to cannot be read: what is left is what came before.
+    archives[3].condition = Condition::Incomplete;
+    let left = stay(&archives);
+    assert!(["d3", "d2", "d1"].iter().all(|name| left.contains(&(*name).to_owned())), "{left:?}");
 }

@@ -84,26 +84,35 @@ pub(crate) struct Rules {
 /// A walk: an iterator over what is found, and notes on what is not.
 pub(crate) struct Walk<'a> {
     rules: &'a Rules,
-    roots: std::vec::IntoIter<Root>,
-    root_device: u64,
+    /// Roots inside of other roots: come to by the way, or where the way does not lead on, begun there.
+    inner: Vec<Root>,
     stack: Vec<Level>,
     pub(crate) notes: Vec<Note>,
 }
 
-struct Level {
+/// Where the walk is on.
+enum Level {
+    Roots(std::vec::IntoIter<Root>),
+    Directory(Listing),
+}
+
+/// A directory with the names that are still to come.
+struct Listing {
     path: StoredPath,
     directory: Arc<OwnedFd>,
+    device: u64,
     names: std::vec::IntoIter<CString>,
 }
 
 impl<'a> Walk<'a> {
-    /// Begins a walk; roots inside of other roots are dropped.
+    /// Begins a walk.
     pub(crate) fn new(mut roots: Vec<Root>, rules: &'a Rules) -> Self {
         roots.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut kept: Vec<Root> = Vec::new();
+        let mut outer: Vec<Root> = Vec::new();
+        let mut inner: Vec<Root> = Vec::new();
         let mut notes = Vec::new();
         for root in roots {
-            match kept.last_mut() {
+            match outer.last_mut() {
                 Some(last) if last.path == root.path => last.required |= root.required,
                 Some(last) if root.path.is_within(&last.path) => {
                     // It is come to by the way, and missed only here.
@@ -114,11 +123,29 @@ impl<'a> Walk<'a> {
                             detail: String::new(),
                         });
                     }
+                    inner.push(Root { required: false, ..root });
                 }
-                _ => kept.push(root),
+                _ => outer.push(root),
             }
         }
-        Self { rules, roots: kept.into_iter(), root_device: 0, stack: Vec::new(), notes }
+        Self { rules, inner, stack: vec![Level::Roots(outer.into_iter())], notes }
+    }
+
+    fn is_named(&self, path: &StoredPath) -> bool {
+        self.inner.iter().any(|root| root.path == *path)
+    }
+
+    /// Goes on at the roots inside of a directory into which the walk does not go: what is named is saved.
+    fn go_on_inside(&mut self, path: &StoredPath) {
+        let mut named: Vec<Root> = Vec::new();
+        for root in self.inner.iter().filter(|root| root.path.is_within(path)) {
+            if named.last().is_none_or(|last| !root.path.is_within(&last.path)) {
+                named.push(root.clone());
+            }
+        }
+        if !named.is_empty() {
+            self.stack.push(Level::Roots(named.into_iter()));
+        }
     }
 
     fn note(&mut self, path: &StoredPath, what: What, detail: impl ToString) {
@@ -132,32 +159,29 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The next root that is there.
-    fn root(&mut self) -> Option<Found> {
-        loop {
-            let root = self.roots.next()?;
-            let (parent, name) = root.path.split();
-            let parent = parent.map_or_else(|| "/".into(), |parent| parent.absolute());
-            // What leads to a root is the person's own choice, and may be a link.
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let found = openat(CWD, &parent, flags, Mode::empty()).and_then(|directory| {
-                let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
-                let meta = Meta::of(&statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?);
-                Ok(Found { path: root.path.clone(), parent: Arc::new(directory), name, meta, has_log: true })
-            });
-            match found {
-                Ok(found) => {
-                    if found.meta.file_type == FileType::Symlink {
-                        self.note(&root.path, What::RootIsLink, "name what it points to");
-                    }
-                    self.root_device = found.meta.device;
-                    return Some(found);
+    /// A root, if it is there.
+    fn root(&mut self, root: &Root) -> Option<Found> {
+        let (parent, name) = root.path.split();
+        let parent = parent.map_or_else(|| "/".into(), |parent| parent.absolute());
+        // What leads to a root is the person's own choice, and may be a link.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let found = openat(CWD, &parent, flags, Mode::empty()).and_then(|directory| {
+            let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
+            let meta = Meta::of(&statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?);
+            Ok(Found { path: root.path.clone(), parent: Arc::new(directory), name, meta, has_log: true })
+        });
+        match found {
+            Ok(found) => {
+                if found.meta.file_type == FileType::Symlink {
+                    self.note(&root.path, What::RootIsLink, "name what it points to");
                 }
-                Err(Errno::NOENT | Errno::NOTDIR) if !root.required => {}
-                Err(Errno::NOENT | Errno::NOTDIR) => self.note(&root.path, What::Missing, ""),
-                Err(error) => self.failed(&root.path, error),
+                return Some(found);
             }
+            Err(Errno::NOENT | Errno::NOTDIR) if !root.required => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => self.note(&root.path, What::Missing, ""),
+            Err(error) => self.failed(&root.path, error),
         }
+        None
     }
 
     /// Goes into a directory; `false` when it cannot be opened.
@@ -174,11 +198,12 @@ impl<'a> Walk<'a> {
         }
         names.sort_unstable();
         names.shrink_to_fit();
-        self.stack.push(Level {
+        self.stack.push(Level::Directory(Listing {
             path: found.path.clone(),
             directory: Arc::new(directory),
+            device: found.meta.device,
             names: names.into_iter(),
-        });
+        }));
         Ok(())
     }
 
@@ -201,25 +226,37 @@ impl Iterator for Walk<'_> {
 
     fn next(&mut self) -> Option<Found> {
         loop {
-            let found = match self.stack.last_mut() {
-                None => self.root()?,
-                Some(level) => {
-                    let Some(name) = level.names.next() else {
+            let (found, device) = match self.stack.last_mut()? {
+                Level::Roots(roots) => {
+                    let Some(root) = roots.next() else {
                         self.stack.pop();
                         continue;
                     };
-                    let path = level.path.child(name.to_bytes());
-                    if self.rules.excludes.exclude(&path) || is_sidecar_of_database(level, &name) {
+                    let Some(found) = self.root(&root) else { continue };
+                    let device = found.meta.device;
+                    (found, device)
+                }
+                Level::Directory(listing) => {
+                    let Some(name) = listing.names.next() else {
+                        self.stack.pop();
                         continue;
-                    }
-                    let parent = level.directory.clone();
-                    let beside = level.names.as_slice();
+                    };
+                    let path = listing.path.child(name.to_bytes());
+                    let excluded =
+                        self.rules.excludes.exclude(&path) || is_sidecar_of_database(listing, &name);
+                    let parent = listing.directory.clone();
+                    let beside = listing.names.as_slice();
                     let has_log = [b"-wal", &b"-journal"[..]].iter().any(|end| {
                         let log = [name.to_bytes(), *end].concat();
                         beside.binary_search_by(|other| other.to_bytes().cmp(&log)).is_ok()
                     });
+                    let device = listing.device;
+                    if excluded && !self.is_named(&path) {
+                        self.go_on_inside(&path);
+                        continue;
+                    }
                     match statat(&*parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                        Ok(stat) => Found { path, parent, name, meta: Meta::of(&stat), has_log },
+                        Ok(stat) => (Found { path, parent, name, meta: Meta::of(&stat), has_log }, device),
                         Err(error) => {
                             self.failed(&path, error);
                             continue;
@@ -231,9 +268,11 @@ impl Iterator for Walk<'_> {
                 continue;
             }
             if found.meta.file_type == FileType::Directory {
-                if self.rules.one_file_system && found.meta.device != self.root_device {
+                let stays = found.meta.device == device || self.is_named(&found.path);
+                if self.rules.one_file_system && !stays {
                     // The place itself is saved, so that there is somewhere to mount to.
                     self.note(&found.path, What::OtherFileSystem, "");
+                    self.go_on_inside(&found.path);
                 } else if let Err(error) = self.enter(&found) {
                     self.failed(&found.path, error);
                     if matches!(error, Errno::NOENT | Errno::NOTDIR) {
@@ -248,7 +287,7 @@ impl Iterator for Walk<'_> {
 
 /// Whether a file is what SQLite keeps beside a database that it has open: it belongs to that moment and not to the
 /// copy, and would spoil it.
-fn is_sidecar_of_database(level: &Level, name: &CStr) -> bool {
+fn is_sidecar_of_database(listing: &Listing, name: &CStr) -> bool {
     let Some(base) =
         [&b"-wal"[..], b"-shm", b"-journal"].iter().find_map(|end| name.to_bytes().strip_suffix(*end))
     else {
@@ -257,6 +296,6 @@ fn is_sidecar_of_database(level: &Level, name: &CStr) -> bool {
     let Ok(base) = CString::new(base) else { return false };
     let _alone = crate::database::lock();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(file) = openat(&*level.directory, &base, flags, Mode::empty()) else { return false };
+    let Ok(file) = openat(&*listing.directory, &base, flags, Mode::empty()) else { return false };
     crate::database::has_magic(&file)
 }

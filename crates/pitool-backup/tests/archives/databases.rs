@@ -201,3 +201,31 @@ fn a_drill_passes_and_fails_with_a_reason() {
     let damaged = whys(&hold(&[], 30).problems);
     assert!(damaged[0].contains("docs.grist") && damaged[0].contains("not as it was written"), "{damaged:?}");
 }
+
+/// What other programs' SQLite can do and ours cannot (full-text search, maps) is pages like all others.
+#[test]
+fn databases_with_modules_that_are_not_here_are_copied_and_checked() {
+    let place = Place::new();
+    let database = Connection::open(place.source("foreign.db")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE t (a CHECK (sqrt(a) >= 0 AND json_valid(b)), b, c AS (soundex(b)));
+             CREATE INDEX i ON t (json_extract(b, '$.x'));
+             INSERT INTO t SELECT value, json_object('x', value) FROM json_each('[1, 2, 3]');
+             PRAGMA writable_schema = ON;
+             INSERT INTO sqlite_schema VALUES
+                ('table', 'words', 'words', 0, 'CREATE VIRTUAL TABLE words USING fts5 (text)'),
+                ('table', 'places', 'places', 0, 'CREATE VIRTUAL TABLE places USING rtree (id, x0, x1)');",
+        )
+        .unwrap();
+    drop(database);
+    let saved = place.save();
+    assert!(saved.notes.is_empty(), "{:?}", saved.notes);
+    assert_eq!(methods(&place), [(CopyMethod::OneStep, "ok".to_owned())]);
+    let (out, restored) = place.restore("out");
+    assert_eq!(whys(&restored.problems), [""; 0]);
+    let back = Connection::open(out.join("foreign.db")).unwrap();
+    let words: String =
+        back.query_row("SELECT sql FROM sqlite_schema WHERE name = 'words'", [], |row| row.get(0)).unwrap();
+    assert!(words.contains("fts5"));
+}

@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pitool_backup::Depth;
+use pitool_backup::restore::{Destination, Restore, Unfinished, restore};
 
-use crate::place::{Place, Random, whys};
+use crate::place::{Place, Random, assert_same, tree, whys};
 
 const CHILD: &str = "PITOOL_BACKUP_CHILD";
+const RESTORING: &str = "PITOOL_BACKUP_RESTORING";
 
 /// The run that is killed: this very program, called again by the test below.
 #[test]
@@ -84,4 +86,99 @@ fn a_run_that_is_killed_leaves_what_was_there_and_nothing_half() {
     let (out, restored) = place.restore("out");
     assert_eq!(whys(&restored.problems), [""; 0]);
     assert_eq!(fs::read(out.join("large")).unwrap(), fs::read(place.source("large")).unwrap());
+}
+
+/// The restore that is killed: this very program, called again by the test below.
+#[test]
+fn a_restore_in_a_process_of_its_own() {
+    let Some(folder) = std::env::var_os(RESTORING) else { return };
+    let folder = std::path::PathBuf::from(folder);
+    let store = pitool_backup::Store::new(folder.join("store"));
+    let job = Restore {
+        store: &store,
+        archive: &store.list().unwrap()[0],
+        identities: &pitool_backup::Identities::default(),
+        destination: &Destination::InPlace,
+        only: &[],
+        safety: None,
+        devices: false,
+        exact: false,
+        journal: Some(&folder.join("restoring.json")),
+        interrupted: &std::sync::atomic::AtomicBool::new(false),
+    };
+    restore(&job, &|_| {}).unwrap();
+}
+
+#[test]
+fn a_restore_that_is_killed_is_told_and_is_done_again() {
+    let kills: u64 = std::env::var("PITOOL_BACKUP_KILLS").map_or(20, |text| text.parse().unwrap());
+    let place = Place::new();
+    let mut random = Random(6);
+    let names: Vec<String> = (0..600).map(|file| format!("d{}/f{file}", file % 9)).collect();
+    let fill = |random: &mut Random| {
+        for name in &names {
+            place.write(name, random.bytes(9_000));
+        }
+        place.write("large", random.bytes(9_000_000));
+    };
+    fill(&mut random);
+    place.save();
+    let (saved, _) = place.restore("saved");
+    let journal = place.path("restoring.json");
+    let child = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "killed::a_restore_in_a_process_of_its_own"]);
+        command.env(RESTORING, place.folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let begun = Instant::now();
+    assert!(child().status().unwrap().success());
+    let whole = begun.elapsed();
+    let mut told = 0;
+    for _ in 0..kills / 2 {
+        fill(&mut random);
+        let before = tree(&place.path("source"));
+        let mut running = child().spawn().unwrap();
+        std::thread::sleep(Duration::from_nanos(random.below(whole.as_nanos() as u64)));
+        running.kill().unwrap();
+        running.wait().unwrap();
+        let unfinished = Unfinished::read(&journal).unwrap();
+        if let Some(unfinished) = &unfinished {
+            told += 1;
+            assert_eq!(unfinished.archive, place.newest().name);
+            assert_eq!(unfinished.paths, [place.path("source")]);
+        }
+        // What is not told is as it was, or as it was saved.
+        if unfinished.is_none() && tree(&place.path("source")) != before {
+            assert_same(&place.path("source"), &saved);
+        }
+        // And no file is half one and half the other.
+        for name in names.iter().map(String::as_str).chain(["large"]) {
+            let now = fs::read(place.source(name)).unwrap();
+            assert!(now.len() == 9_000 || now.len() == 9_000_000, "{name}: {}", now.len());
+        }
+        let restored = place.restore_to(&Destination::InPlace, &[], false).unwrap();
+        assert_eq!(whys(&restored.problems), [""; 0]);
+        assert_eq!(Unfinished::read(&journal).unwrap(), None);
+        assert_same(&place.path("source"), &saved);
+    }
+    assert!(told > 0, "no kill came in the middle");
+}
+
+#[test]
+fn a_part_of_what_was_cut_off_does_not_make_it_whole() {
+    let place = Place::new();
+    place.write("a", "saved");
+    place.write("b", "saved");
+    place.save();
+    let journal = place.path("restoring.json");
+    let text = serde_json::json!({ "archive": place.newest().name, "paths": [place.path("source")],
+        "since": "2026-11-21T00:00:00Z" });
+    fs::write(&journal, text.to_string()).unwrap();
+    let only = [pitool_backup::StoredPath::of(&place.source("a")).unwrap()];
+    place.restore_to(&Destination::InPlace, &only, false).unwrap();
+    assert!(Unfinished::read(&journal).unwrap().is_some());
+    place.write(".pitool-restore-12-3", "half");
+    place.restore_to(&Destination::InPlace, &[], false).unwrap();
+    assert!(Unfinished::read(&journal).unwrap().is_none() && !place.source(".pitool-restore-12-3").exists());
 }

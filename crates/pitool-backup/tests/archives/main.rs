@@ -7,4 +7,5 @@ mod damage;
 mod databases;
 mod everything;
 mod killed;
+mod mounts;
 mod place;

@@ -105,10 +105,30 @@ impl Place {
                 }),
                 devices: false,
                 exact,
+                journal: Some(&self.path("restoring.json")),
                 interrupted: &AtomicBool::new(false),
             },
             &|_| {},
         )
+    }
+
+    /// Restores an archive of another store into a directory and says where the source is there.
+    pub(crate) fn restore_from(&self, store: &Store, archive: &Stored, to: &str) -> PathBuf {
+        let job = Restore {
+            store,
+            archive,
+            identities: &self.identities,
+            destination: &Destination::Directory(self.path(to)),
+            only: &[],
+            safety: None,
+            devices: false,
+            exact: false,
+            journal: None,
+            interrupted: &AtomicBool::new(false),
+        };
+        let restored = restore(&job, &|_| {}).unwrap();
+        assert_eq!(whys(&restored.problems), [""; 0]);
+        self.path(to).join(self.path("source").strip_prefix("/").unwrap())
     }
 
     pub(crate) fn verify(&self, depth: Depth) -> Verified {

@@ -269,6 +269,9 @@ pub(crate) fn restored(terminal: &Terminal<'_>, name: &str, restored: &Restored,
     if let Some(replaced) = replaced {
         terminal.line(format!("What was there before is in {replaced}."));
     }
+    for spared in &restored.spared {
+        terminal.line(format!("Left alone: {}: {}.", spared.path.absolute().display(), spared.why));
+    }
     if !restored.problems.is_empty() {
         terminal.say(terminal.talk.bad("Not everything could be restored:"));
         problems(terminal, &restored.problems);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pitool_backup::manifest::Seal;
 use pitool_backup::record::{ArchiveRecord, DIRECTORY, TargetRecord};
-use pitool_backup::retention::{Candidate, Condition};
+use pitool_backup::retention::{Candidate, Condition, Data};
 use pitool_backup::target::{Stored, Target};
 use pitool_backup::{ArchiveName, Identities, Part, Store};
 
@@ -61,7 +61,11 @@ pub(super) fn candidates(set: &str, inventory: &Inventory, known: &TargetRecord)
                 sequence: name.sequence().into(),
                 condition,
                 size: record.map_or(0, |record| record.bytes),
-                refers_to: record.and_then(|record| record.refers_to.clone()),
+                data: match record {
+                    Some(record) => record.refers_to.clone().map_or(Data::Own, Data::Of),
+                    None if files.data.is_none() => Data::Before,
+                    None => Data::Own,
+                },
             }
         })
         .collect()

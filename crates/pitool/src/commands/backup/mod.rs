@@ -23,10 +23,12 @@ pub(crate) use run::Outcome;
 pub(crate) use stats::Figures;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Zoned;
 use pitool_backup::record::{self, Record};
+use pitool_backup::restore::Unfinished;
 use pitool_backup::{Identities, metrics, quiet};
 use pitool_config::Settings;
 use pitool_config::settings::{Containers, Set};
@@ -189,7 +191,23 @@ fn wake(session: &Session<'_, '_>) -> Result<usize> {
         let names = quiet::names(&woken);
         session.terminal.say(format!("Started again, because an earlier backup was cut off: {names}."));
     }
+    tell_unfinished(session)?;
     Ok(woken.len())
+}
+
+/// Says that a restore was cut off and what to do about it, until it was done again.
+fn tell_unfinished(session: &Session<'_, '_>) -> Result<()> {
+    let Some(unfinished) = Unfinished::read(Path::new(Unfinished::PATH))? else { return Ok(()) };
+    let Unfinished { archive, paths, since, safety } = unfinished;
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let since = session.clock().show(&since.to_string());
+    let before = safety.map_or_else(String::new, |safety| format!(" What was there before is in {safety}."));
+    session.terminal.say(format!(
+        "A restore of {archive} was cut off at {since}: what is in {} is partly the archive's and partly older. \
+         Run it again: `pitool backup restore {archive}`.{before}",
+        paths.join(", ")
+    ));
+    Ok(())
 }
 
 fn recover(session: &Session<'_, '_>) -> Result<u8> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pitool_backup::quiet::{self, Quiet, Rest};
 use pitool_backup::record::{self, Record};
-use pitool_backup::restore::{Destination, Restore, Restored, Safety, restore};
+use pitool_backup::restore::{Destination, Restore, Restored, Safety, Unfinished, restore};
 use pitool_backup::save::Progress;
 use pitool_backup::target::Target;
 use pitool_backup::{ArchiveName, Store, Stored, StoredPath, manifest};
@@ -173,11 +173,14 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRestore) -> Re
     let code = if restored.problems.is_empty() { exit::DONE } else { exit::FAILED };
     if session.terminal.json {
         let problems: Vec<String> = restored.problems.iter().map(show::problem).collect();
+        let spared = restored.spared.iter();
+        let spared: Vec<_> =
+            spared.map(|one| json!({ "path": one.path, "why": one.why.to_string() })).collect();
         json_out::document(
             session.terminal,
             &json!({ "command": "backup restore", "archive": name, "entries": restored.entries,
                 "bytes": restored.bytes, "deleted": restored.deleted, "seconds": restored.duration.as_secs_f64(),
-                "replaced": replaced, "problems": problems, "exit": code }),
+                "replaced": replaced, "spared": spared, "problems": problems, "exit": code }),
         );
     } else {
         show::restored(session.terminal, &name, &restored, replaced.as_deref());
@@ -214,6 +217,7 @@ impl Work<'_, '_, '_, '_> {
             devices: *destination == Destination::InPlace,
             exact: self.command.exact,
             safety: (*destination == Destination::InPlace && !self.command.no_copy).then_some(safety),
+            journal: Some(Path::new(Unfinished::PATH)),
             interrupted: &session.caller.stop,
         };
         let live = &session.terminal.live;
