@@ -671,6 +671,15 @@ pub fn answers(host: &dyn Host) -> Vec<Outcome> {
             }),
         )
     });
+    suite.check("apt tells what it could install", |host| {
+        let told = ask(host, "apt-cache policy pitool-nothing dpkg")?;
+        let found: Vec<&str> = told.iter().map(String::as_str).take(3).collect();
+        that(
+            &format!("dpkg alone, with a candidate: {told:#?}"),
+            matches!(found[..], ["dpkg:", installed, candidate]
+                if installed.starts_with("  Installed: 1.") && candidate.starts_with("  Candidate: 1.")),
+        )
+    });
     suite.check("the kernel tells who listens", |host| {
         let told = ask(host, "ss -Hltnp")?;
         let sshd = told.iter().find(|line| line.contains("((\"sshd\","));

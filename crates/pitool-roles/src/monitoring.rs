@@ -10,7 +10,7 @@ use askama::Template;
 use pitool_config::Settings;
 use pitool_config::settings::{Journal, JournalStorage, Site};
 use pitool_config::values::{AppName, Size};
-use pitool_engine::Resource;
+use pitool_engine::{Resource, Stage};
 use pitool_host::Facts;
 use pitool_resources::{Check, Directory, Edit, File, Package, Part, Unit};
 
@@ -36,9 +36,12 @@ pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
 
 fn sysstat(wishes: &mut Wishes) {
     wishes.want(Package::new("sysstat"));
-    // The package's own questions read their answer back from this line, so it survives upgrades.
+    // The package's own question reads its answer back from this line, so it survives upgrades. There before the
+    // package, its script leaves everything enabled, instead of turning it all off for us to turn on again. A new file
+    // is to the byte what that script writes: ucf would leave its own beside any other.
     let line = Edit::Line { prefix: "ENABLED=".into(), line: "ENABLED=\"true\"".into() };
-    wishes.want(Part::new("/etc/default/sysstat", line));
+    let part = Part::new("/etc/default/sysstat", line).stage(Stage::Prepare);
+    wishes.want(part.created_from(include_str!("../templates/monitoring/sysstat")));
     // The timers do the work; the service only marks each boot.
     for name in ["sysstat.service", "sysstat-collect.timer", "sysstat-summary.timer"] {
         wishes.want(Unit::new(name));
