@@ -427,6 +427,7 @@ pub fn units(host: &dyn Host) -> Vec<Outcome> {
         systemctl(host, "restart")?;
         let second = status(host)?;
         that("a restart gives a new invocation", second.invocation != first.invocation)?;
+        that("it comes after the first start", first.started.is_some() && second.started > first.started)?;
         same("it", second.active, ActiveState::Active)
     });
     suite.check("a changed unit file makes it stale", |host| {

@@ -125,6 +125,7 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
         _ => "dead",
     };
     let stale = if status.stale { "yes" } else { "no" };
+    let started = status.started.unwrap_or_default().to_string();
     let all = [
         ("Id", name),
         ("LoadState", load),
@@ -133,6 +134,7 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
         ("UnitFileState", &status.file_state),
         ("InvocationID", &status.invocation),
         ("NeedDaemonReload", stale),
+        ("ActiveEnterTimestampMonotonic", &started),
     ];
     for (key, value) in all {
         if properties.is_empty() || properties.contains(&key) {
