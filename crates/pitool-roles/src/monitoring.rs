@@ -20,28 +20,32 @@ use crate::proofs::{JournalKept, LogsRotated, UnitRunning};
 use crate::templates::text;
 
 /// What the role wants.
-pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
+pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
     let monitoring = &settings.monitoring;
     let mut wishes = Wishes::default();
     for package in &monitoring.packages {
         wishes.want(Package::new(package.as_str()));
     }
     if monitoring.sysstat {
-        sysstat(&mut wishes);
+        sysstat(facts, &mut wishes);
     }
     journal(&monitoring.journal, &mut wishes);
     rotation(settings, &mut wishes);
     wishes
 }
 
-fn sysstat(wishes: &mut Wishes) {
+fn sysstat(facts: &Facts, wishes: &mut Wishes) {
     wishes.want(Package::new("sysstat"));
-    // The package's own question reads its answer back from this line, so it survives upgrades. There before the
-    // package, its script leaves everything enabled, instead of turning it all off for us to turn on again. A new file
-    // is to the byte what that script writes: ucf would leave its own beside any other.
+    // The package's own question reads its answer back from this line, so it survives upgrades.
     let line = Edit::Line { prefix: "ENABLED=".into(), line: "ENABLED=\"true\"".into() };
-    let part = Part::new("/etc/default/sysstat", line).stage(Stage::Prepare);
-    wishes.want(part.created_from(include_str!("../templates/monitoring/sysstat")));
+    let mut part = Part::new("/etc/default/sysstat", line);
+    // There before the package, its script leaves everything enabled, instead of turning it all off for us to turn on
+    // again. A new file is to the byte what that script writes: ucf would leave its own beside any other. Debian 12's
+    // ucf does so even then.
+    if facts.release != 12 {
+        part = part.stage(Stage::Prepare).created_from(include_str!("../templates/monitoring/sysstat"));
+    }
+    wishes.want(part);
     // The timers do the work; the service only marks each boot.
     for name in ["sysstat.service", "sysstat-collect.timer", "sysstat-summary.timer"] {
         wishes.want(Unit::new(name));
