@@ -427,6 +427,7 @@ pub fn units(host: &dyn Host) -> Vec<Outcome> {
         systemctl(host, "restart")?;
         let second = status(host)?;
         that("a restart gives a new invocation", second.invocation != first.invocation)?;
+        that("it comes after the first start", first.started.is_some() && second.started > first.started)?;
         same("it", second.active, ActiveState::Active)
     });
     suite.check("a changed unit file makes it stale", |host| {
@@ -669,6 +670,15 @@ pub fn answers(host: &dyn Host) -> Vec<Outcome> {
                 line.starts_with("     release ")
                     && (line.contains(",l=Debian-Security,") || line.contains("l=Raspbian,"))
             }),
+        )
+    });
+    suite.check("apt tells what it could install", |host| {
+        let told = ask(host, "apt-cache policy pitool-nothing dpkg")?;
+        let found: Vec<&str> = told.iter().map(String::as_str).take(3).collect();
+        that(
+            &format!("dpkg alone, with a candidate: {told:#?}"),
+            matches!(found[..], ["dpkg:", installed, candidate]
+                if installed.starts_with("  Installed: 1.") && candidate.starts_with("  Candidate: 1.")),
         )
     });
     suite.check("the kernel tells who listens", |host| {

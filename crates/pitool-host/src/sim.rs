@@ -436,6 +436,7 @@ impl Inspect for Sim {
                         invocation: String::new(),
                         stale: false,
                         unannounced: false,
+                        started: None,
                         ..status
                     }
                 } else {

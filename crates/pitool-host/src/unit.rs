@@ -35,6 +35,10 @@ pub struct UnitStatus {
     /// Whether `systemctl start` returns before anybody knows that it will stay up: `Type` is `simple`, `exec` or
     /// `idle` (systemd.service(5)).
     pub unannounced: bool,
+    /// `ActiveEnterTimestampMonotonic` of the present or last start, in microseconds since boot: tells which of two
+    /// units came first, whatever became of the clock in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
 }
 
 impl UnitStatus {

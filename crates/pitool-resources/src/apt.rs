@@ -1,5 +1,6 @@
 //! The one door to apt: every option that keeps it quiet, patient and safe is set here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pitool_host::{Command, Error, Host, Inspect, PackageState, Progress, Result};
@@ -114,12 +115,43 @@ pub(crate) fn upgrade(host: &dyn Host, full: bool) -> Result<()> {
     run(host, &apt_get().args(verbs.iter().copied()))
 }
 
-/// The names that apt's lists do not know.
+/// The names that apt could not install.
 pub(crate) fn unknown(host: &dyn Host, names: &[String]) -> Result<Vec<String>> {
-    let output = host.ask(&Command::new("apt-cache").args(["show", "--no-all-versions"]).args(names))?;
-    let known = |name: &String| {
-        let bare = name.split(':').next().unwrap_or(name);
-        output.stdout.lines().any(|line| line.strip_prefix("Package: ") == Some(bare))
-    };
-    Ok(names.iter().filter(|name| !known(name)).cloned().collect())
+    // Not `show`, which looks for every record in the lists: ten times as long.
+    let output = host.ask(&Command::new("apt-cache").arg("policy").args(names))?;
+    let known = installable(&output.stdout);
+    Ok(names.iter().filter(|name| !known.contains(bare(name))).cloned().collect())
+}
+
+/// Understands `apt-cache policy NAME...`: the names with a candidate, without their architectures.
+fn installable(told: &str) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    let mut about = None;
+    for line in told.lines() {
+        if !line.starts_with(' ') {
+            about = Some(bare(line));
+        } else if line.strip_prefix("  Candidate: ").is_some_and(|version| version != "(none)") {
+            names.extend(about);
+        }
+    }
+    names
+}
+
+/// A package's name without its architecture.
+fn bare(name: &str) -> &str {
+    name.split(':').next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_candidate_can_be_installed() {
+        let told = "cron:\n  Installed: (none)\n  Candidate: 3.0pl1-197\n  Version table:\n     3.0pl1-197 500\n\
+            mail-transport-agent:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n\
+            libc6:armhf:\n  Installed: (none)\n  Candidate: 2.41-12\n  Version table:\n";
+        assert_eq!(installable(told), BTreeSet::from(["cron", "libc6"]));
+        assert_eq!(bare("libc6:armhf"), "libc6");
+    }
 }

@@ -44,6 +44,9 @@ pub struct Part {
     check: Option<Check>,
     risk: Risk,
     required: bool,
+    /// The text of a file that has to be created, before the part is in it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    initial: String,
 }
 
 impl Part {
@@ -59,6 +62,7 @@ impl Part {
             check: None,
             risk: Risk::None,
             required: false,
+            initial: String::new(),
         }
     }
 
@@ -75,6 +79,13 @@ impl Part {
         self.mode = mode;
         self.owner = owner.into();
         self.group = group.into();
+        self
+    }
+
+    /// Sets the text around the part in a file that has to be created: what the file's package would write.
+    #[must_use]
+    pub fn created_from(mut self, initial: &str) -> Self {
+        self.initial = initial.into();
         self
     }
 
@@ -331,7 +342,8 @@ impl Resource for Part {
         match observed {
             Node::Absent if self.required => Node::Absent,
             Node::Absent | Node::File { .. } => {
-                let text = self.edited(observed.text());
+                let old = if *observed == Node::Absent { self.initial.as_str() } else { observed.text() };
+                let text = self.edited(old);
                 if text == observed.text() && *observed != Node::Absent {
                     return observed.clone();
                 }

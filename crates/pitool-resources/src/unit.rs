@@ -25,6 +25,9 @@ pub struct Unit {
     reload: bool,
     reads: Vec<Id>,
     risk: Risk,
+    /// Files of other units, and those units: what it reads of them is there once they have started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    leavings: Vec<(Id, String)>,
 }
 
 /// What the manager and the marks say of a unit.
@@ -65,6 +68,7 @@ impl Unit {
             reload: false,
             reads: vec![],
             risk: Risk::None,
+            leavings: vec![],
         }
     }
 
@@ -84,6 +88,15 @@ impl Unit {
     #[must_use]
     pub fn reads(mut self, ids: impl IntoIterator<Item = Id>) -> Self {
         self.reads.extend(ids);
+        self
+    }
+
+    /// Names another unit, with its file, whose start leaves files that this one looks for when it starts: when that
+    /// unit comes, this one starts anew, unless it started later anyway.
+    #[must_use]
+    pub fn reads_what_is_left_by(mut self, unit: &str, file: Id) -> Self {
+        self.reads.push(file.clone());
+        self.leavings.push((file, unit.to_owned()));
         self
     }
 
@@ -129,6 +142,31 @@ impl Unit {
 
     fn status(&self, host: &(impl Inspect + ?Sized)) -> Result<UnitStatus> {
         Ok(host.units(&[&self.name])?.pop().unwrap_or_default())
+    }
+
+    /// What it runs with, given that it has seen what a unit left that had started before it did.
+    fn with_leavings(
+        &self,
+        host: &dyn Inspect,
+        status: &UnitStatus,
+        mut with: Fingerprints,
+        on_disk: &Fingerprints,
+    ) -> Result<Fingerprints> {
+        for (file, unit) in &self.leavings {
+            let path = path_of(file);
+            let Some((known, found)) = with.get_mut(path).zip(on_disk.get(path)) else { continue };
+            if known == found {
+                continue;
+            }
+            let other = host.units(&[unit])?.pop().unwrap_or_default();
+            if other.active == ActiveState::Active
+                && other.started.is_some()
+                && other.started < status.started
+            {
+                *known = *found;
+            }
+        }
+        Ok(with)
     }
 
     fn systemctl(&self, host: &dyn Host, verb: &str) -> Result<()> {
@@ -186,6 +224,10 @@ impl Resource for Unit {
             }
             None => on_disk.clone(),
         });
+        let running_with = match running_with {
+            Some(with) => Some(self.with_leavings(host, &status, with, &on_disk)?),
+            None => None,
+        };
         let (exists, enabled, masked) = (status.exists, status.enabled(), status.masked());
         Ok(UnitState { live, exists, enabled, masked, active, on_disk, running_with })
     }

@@ -12,7 +12,7 @@ use askama::Template;
 use pitool_config::Settings;
 use pitool_config::settings::{Journal, JournalStorage, Monitoring, Site};
 use pitool_config::values::{AppName, Size};
-use pitool_engine::Resource;
+use pitool_engine::{Resource, Stage};
 use pitool_host::Facts;
 use pitool_monitor::setup::{self, Setup};
 use pitool_resources::{Check, Directory, Edit, File, Package, Part, Seed, Unit};
@@ -30,7 +30,7 @@ pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
         wishes.want(Package::new(package.as_str()));
     }
     if monitoring.sysstat {
-        sysstat(&mut wishes);
+        sysstat(facts, &mut wishes);
     }
     journal(&monitoring.journal, &mut wishes);
     rotation(settings, &mut wishes);
@@ -121,11 +121,18 @@ fn page(settings: &Settings, wishes: &mut Wishes) {
     ));
 }
 
-fn sysstat(wishes: &mut Wishes) {
+fn sysstat(facts: &Facts, wishes: &mut Wishes) {
     wishes.want(Package::new("sysstat"));
-    // The package's own questions read their answer back from this line, so it survives upgrades.
+    // The package's own question reads its answer back from this line, so it survives upgrades.
     let line = Edit::Line { prefix: "ENABLED=".into(), line: "ENABLED=\"true\"".into() };
-    wishes.want(Part::new("/etc/default/sysstat", line));
+    let mut part = Part::new("/etc/default/sysstat", line);
+    // There before the package, its script leaves everything enabled, instead of turning it all off for us to turn on
+    // again. A new file is to the byte what that script writes: ucf would leave its own beside any other. Debian 12's
+    // ucf does so even then.
+    if facts.release != 12 {
+        part = part.stage(Stage::Prepare).created_from(include_str!("../templates/monitoring/sysstat"));
+    }
+    wishes.want(part);
     // The timers do the work; the service only marks each boot.
     for name in ["sysstat.service", "sysstat-collect.timer", "sysstat-summary.timer"] {
         wishes.want(Unit::new(name));

@@ -246,12 +246,13 @@ fn fail2ban(settings: &Settings, wishes: &mut Wishes) {
     for package in ["fail2ban", "python3-systemd", "nftables"] {
         wishes.want(Package::new(package));
     }
-    let mut reads = vec![id];
+    let mut unit = Unit::new("fail2ban.service").reads([id]);
     if web {
-        // fail2ban looks for log files only when it starts; when nginx comes, so do they.
-        reads.push(Id::new("file", "/usr/lib/systemd/system/nginx.service"));
+        // fail2ban looks for log files only when it starts; when nginx starts, they are there.
+        let file = Id::new("file", "/usr/lib/systemd/system/nginx.service");
+        unit = unit.reads_what_is_left_by("nginx.service", file);
     }
-    wishes.want(Unit::new("fail2ban.service").reads(reads));
+    wishes.want(unit);
     wishes.prove(JailRuns { jail: "sshd".into(), journal: true });
     if web {
         wishes.prove(JailRuns { jail: "nginx-http-auth".into(), journal: false });

@@ -524,6 +524,22 @@ fn a_service_that_its_package_starts_with_our_files_is_not_restarted() {
 }
 
 #[test]
+fn a_service_that_started_after_another_has_seen_what_that_one_left() {
+    for (order, restarts) in [(["nginx", "fail2ban"], 0), (["fail2ban", "nginx"], 1)] {
+        let sim = Sim::debian(13);
+        let file = id("file", "/usr/lib/systemd/system/nginx.service");
+        let unit = Unit::new("fail2ban.service").reads_what_is_left_by("nginx.service", file);
+        let mut kinds: Vec<Kind> = order.map(|name| Package::new(name).into()).into();
+        kinds.push(unit.into());
+        let want = Desired::new([("web".to_owned(), kinds)]).unwrap();
+        assert!(apply(&want, &sim).unwrap().contains(&id("unit", "fail2ban.service")));
+        let found = sim.commands().iter().filter(|run| *run == "systemctl restart fail2ban.service").count();
+        assert_eq!(found, restarts, "{order:?}: {:#?}", sim.commands());
+        assert!(plan(&want, &sim).steps.is_empty(), "{order:?}");
+    }
+}
+
+#[test]
 fn going_back_leaves_what_others_installed_since() {
     let sim = Sim::debian(13);
     sim.arrange().with_installed(&["git"]);

@@ -4,8 +4,8 @@
 use crate::{ActiveState, UnitStatus};
 
 /// The properties to ask for.
-pub const PROPERTIES: &str =
-    "--property=Id,Names,LoadState,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,Type";
+pub const PROPERTIES: &str = "--property=Id,Names,LoadState,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,\
+    Type,ActiveEnterTimestampMonotonic";
 
 /// Reads the answer to a question for these names; `None` when there are not as many blocks as names.
 ///
@@ -28,6 +28,7 @@ fn unit(name: &str, block: &str) -> UnitStatus {
             "InvocationID" => value.clone_into(&mut unit.invocation),
             "NeedDaemonReload" => unit.stale = value == "yes",
             "Type" => unit.unannounced = matches!(value, "simple" | "exec" | "idle"),
+            "ActiveEnterTimestampMonotonic" => unit.started = value.parse().ok().filter(|at| *at > 0),
             _ => {}
         }
     }

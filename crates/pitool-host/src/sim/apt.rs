@@ -979,44 +979,9 @@ pub(super) fn mark(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 
 /// apt-cache(8).
 pub(super) fn cache(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
-    let args: Vec<&str> = args
-        .iter()
-        .copied()
-        .filter(|arg| !matches!(*arg, "--no-all-versions" | "-q" | "--quiet" | "-qq"))
-        .collect();
+    let args: Vec<&str> =
+        args.iter().copied().filter(|arg| !matches!(*arg, "-q" | "--quiet" | "-qq")).collect();
     match args.as_slice() {
-        ["show", names @ ..] => {
-            let mut status = 0;
-            for name in names {
-                let world = shell.world();
-                let name = plain(&world, name);
-                let found = world.offered(&name).cloned();
-                let arch = world.packages.native.clone();
-                let installed = world.packages.get(&name).map(|package| package.version.clone());
-                drop(world);
-                let version = found.as_ref().map(|package| package.version.clone()).or(installed);
-                match version {
-                    Some(version) => {
-                        let arch =
-                            if found.as_ref().is_some_and(|p| p.all) { "all".to_owned() } else { arch };
-                        shell.say(format!("Package: {name}\nVersion: {version}\nArchitecture: {arch}"));
-                        let depends = found.map(|package| package.depends.join(", ")).unwrap_or_default();
-                        if !depends.is_empty() {
-                            shell.say(format!("Depends: {depends}"));
-                        }
-                        shell.say("");
-                    }
-                    None => {
-                        shell.complain(format!("N: Unable to locate package {name}"));
-                        status = 100;
-                    }
-                }
-            }
-            if status != 0 {
-                shell.complain("E: No packages found");
-            }
-            Ok(status)
-        }
         ["policy"] => {
             let world = shell.world();
             let arch = world.packages.native.clone();
@@ -1043,6 +1008,7 @@ pub(super) fn cache(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         ["policy", names @ ..] => {
             for name in names {
                 let world = shell.world();
+                let name = &plain(&world, name);
                 let installed = world.packages.get(name).filter(|p| p.state != PackageState::ConfigFiles);
                 let installed = installed.map(|package| package.version.clone());
                 let candidate = world.offered(name).map(|package| package.version.clone());

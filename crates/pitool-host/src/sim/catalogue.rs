@@ -221,7 +221,7 @@ pub(super) fn fill(world: &mut World, release: u32) {
     world.offer(
         Package::new("sysstat")
             .conffile("/etc/default/sysstat", "ENABLED=\"false\"\n")
-            // With ENABLED="false" the package starts none of them.
+            // The package starts none of them, whatever ENABLED says.
             .unit(Unit { started: false, ..Unit::new("sysstat.service").without_reload() })
             .unit(Unit {
                 wanted_by: "sysstat.service".to_owned(),

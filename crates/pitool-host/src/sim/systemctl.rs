@@ -136,6 +136,7 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
         (Some(_), ActiveState::Active) => "Sun 2026-11-22 02:00:00 UTC",
         _ => "",
     };
+    let started = status.started.unwrap_or_default().to_string();
     let all = [
         ("Id", name),
         ("Unit", &starts),
@@ -146,6 +147,7 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
         ("UnitFileState", &status.file_state),
         ("InvocationID", &status.invocation),
         ("NeedDaemonReload", stale),
+        ("ActiveEnterTimestampMonotonic", &started),
     ];
     for (key, value) in all {
         if properties.is_empty() || properties.contains(&key) {

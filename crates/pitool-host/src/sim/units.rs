@@ -130,6 +130,8 @@ impl World {
                 number => blake3::hash(&number.to_le_bytes()).to_hex()[..32].to_owned(),
             },
             unannounced: false,
+            // The simulated machine counts its starts: in their order is all that anybody asks.
+            started: unit.map(|unit| unit.invocation).filter(|number| *number > 0),
             stale: loaded.is_some_and(|loaded| *loaded != self.unit_files(&name)),
         }
     }
