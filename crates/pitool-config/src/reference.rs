@@ -1,32 +1,15 @@
 //! What is documented, generated from the types.
 
-use schemars::schema_for;
 use serde_json::Value;
 
-use crate::settings::Settings;
 use crate::tree::{Path, Step};
 
-/// The JSON schema of the config.
-pub fn schema() -> Value {
-    let mut schema = schema_for!(Settings).to_value();
-    close(&mut schema);
-    schema
-}
-
-/// Says of every table with known keys that it has no others, as the loading does.
-fn close(schema: &mut Value) {
-    match schema {
-        Value::Object(entries) => {
-            entries.values_mut().for_each(close);
-            if entries.get("properties").is_some_and(Value::is_object)
-                && !entries.contains_key("additionalProperties")
-            {
-                entries.insert("additionalProperties".to_owned(), Value::Bool(false));
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(close),
-        _ => {}
-    }
+/// The JSON schema of the config, as text in one line.
+///
+/// It is generated from the types by a test and lies beside them, so that the program carries a text and not the
+/// generator.
+pub fn schema() -> &'static str {
+    include_str!("../schema.json")
 }
 
 /// The annotated example of a config, with every key, its default and its meaning.
@@ -38,9 +21,10 @@ pub fn example() -> &'static str {
 pub(crate) struct Keys(Value);
 
 impl Keys {
-    /// Generates the schema.
+    /// Reads the schema.
     pub(crate) fn new() -> Self {
-        Self(schema())
+        // A test has compared it with what the types say.
+        Self(serde_json::from_str(schema()).unwrap_or_default())
     }
 
     /// Follows a reference, and the part of an optional value that is not `null`.
@@ -374,6 +358,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::settings::Settings;
     use crate::{Fragment, load};
 
     fn without(marks: &[&str]) -> String {
@@ -400,9 +385,37 @@ mod tests {
         assert!(written == example(), "run again with UPDATE=1");
     }
 
+    /// Says of every table with known keys that it has no others, as the loading does.
+    fn close(schema: &mut Value) {
+        match schema {
+            Value::Object(entries) => {
+                entries.values_mut().for_each(close);
+                if entries.get("properties").is_some_and(Value::is_object)
+                    && !entries.contains_key("additionalProperties")
+                {
+                    entries.insert("additionalProperties".to_owned(), Value::Bool(false));
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(close),
+            _ => {}
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test writes the file that it compares with")]
+    #[test]
+    fn the_schema_is_what_the_types_say() {
+        let mut generated = schemars::schema_for!(Settings).to_value();
+        close(&mut generated);
+        let written = format!("{generated}\n");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema.json"), &written).unwrap();
+        }
+        assert!(written == schema(), "run again with UPDATE=1");
+    }
+
     #[test]
     fn the_schema_allows_no_unknown_key() {
-        let schema = schema();
+        let schema: Value = serde_json::from_str(schema()).unwrap();
         assert_eq!(schema["additionalProperties"], Value::Bool(false));
         assert_eq!(schema["$defs"]["Rule"]["additionalProperties"], Value::Bool(false));
         assert!(

@@ -63,7 +63,8 @@ fn documents() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
         documents.insert(Path::new("docs/completions").join(name), text);
     }
 
-    let schema = serde_json::to_string_pretty(&pitool_config::schema())?;
+    let schema: serde_json::Value = serde_json::from_str(pitool_config::schema())?;
+    let schema = serde_json::to_string_pretty(&schema)?;
     documents.insert("docs/config.schema.json".into(), with_newline(schema));
     documents.insert("docs/config.md".into(), with_newline(pitool_config::reference()));
     documents.insert("docs/pitool.toml".into(), with_newline(pitool_config::example().to_owned()));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{
@@ -10,7 +9,8 @@ use crate::values::{
 };
 
 /// The web server in front of the apps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct App {
     /// Whether nginx is installed, with a site that answers `/health`.
@@ -24,12 +24,13 @@ impl Default for App {
 }
 
 /// An app: a site of the web server with a user and a directory of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Site {
     /// The host names under which the app is asked for. Where the list is empty, the app answers whatever name no other
     /// app has; only one app may.
-    #[schemars(example = serde_json::json!(["app.example.org"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["app.example.org"])))]
     pub server_name: Vec<ServerName>,
     /// Whether requests are passed on to a program on this machine.
     pub upstream: bool,
@@ -38,22 +39,22 @@ pub struct Site {
     /// The directory of static files that the web server hands out itself, such as `/opt/my_app/current`. None where
     /// unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/opt/my_app/current")]
+    #[cfg_attr(test, schemars(example = "/opt/my_app/current"))]
     pub root: Option<AbsolutePath>,
     /// The user who owns the app's files.
     pub user: UserName,
     /// That user's group. It is called as the user where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"appuser")]
+    #[cfg_attr(test, schemars(example = &"appuser"))]
     pub group: Option<UserName>,
     /// The app's directory. It is `/opt/` and the app's name where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/opt/my_app")]
+    #[cfg_attr(test, schemars(example = "/opt/my_app"))]
     pub home: Option<AbsolutePath>,
     /// Whether the app's user is in the group `docker`, which means that the user can do everything that root can.
     pub docker: bool,
     /// Variables that are written to `config/.env` in the app's directory when it is made; the file is never overwritten.
-    #[schemars(example = serde_json::json!({ "LOG_LEVEL": "info" }))]
+    #[cfg_attr(test, schemars(example = serde_json::json!({ "LOG_LEVEL": "info" })))]
     pub env: BTreeMap<EnvName, EnvValue>,
     /// How large a request may be.
     pub body_size: Size,
@@ -63,12 +64,12 @@ pub struct Site {
     pub websocket: bool,
     /// Where the app's Grist documents are. None where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/opt/grist/data")]
+    #[cfg_attr(test, schemars(example = "/opt/grist/data"))]
     pub grist_data_dir: Option<AbsolutePath>,
     /// What this machine is for the app, such as `"production"` or `"staging"`.
     pub deployment: Word,
     /// How many of the app's old log files are kept, one for each day.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub log_keep: u16,
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
@@ -12,7 +11,8 @@ use crate::values::{
 };
 
 /// Backups: what is saved, where to, when, and for how long.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Backup {
     /// Whether backups are made by themselves. By hand they can be made in any case.
@@ -32,12 +32,12 @@ pub struct Backup {
     pub unchanged: Unchanged,
     /// The public keys that archives are encrypted to; each of the secret keys opens them. Archives are not encrypted
     /// where the list is empty.
-    #[schemars(example = serde_json::json!(["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"])))]
     pub recipients: Vec<AgeRecipient>,
     /// The file with the secret key with which this machine opens its own archives. Without it, encrypted archives can
     /// be made here but neither restored nor drilled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/backup.key")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/backup.key"))]
     pub identity_file: Option<AbsolutePath>,
     /// How many archives are kept.
     pub retention: Retention,
@@ -74,9 +74,10 @@ impl Default for Backup {
 }
 
 /// Who starts backups.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum Scheduler {
     /// Timers of systemd: one that was missed is made up for at the next boot.
     #[default]
@@ -86,9 +87,10 @@ pub enum Scheduler {
 }
 
 /// What becomes of a run in which nothing has changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum Unchanged {
     /// A note that refers to the archive that has it all, which is kept as long as the note is.
     #[default]
@@ -98,7 +100,8 @@ pub enum Unchanged {
 }
 
 /// How many archives are kept: the newest one of each of the last days, weeks, months and years that have one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Retention {
     /// The number of days.
@@ -110,7 +113,7 @@ pub struct Retention {
     /// The number of years.
     pub yearly: u16,
     /// The number of archives that always stay, whatever their age.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub minimum: u16,
 }
 
@@ -123,47 +126,48 @@ impl Default for Retention {
 }
 
 /// What is saved together in one archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Set {
     /// Whether it is saved.
     pub enabled: bool,
     /// Files and directories with all that is in them. One that is missing makes the backup fail.
-    #[schemars(example = serde_json::json!(["/srv/photos"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["/srv/photos"])))]
     pub paths: Vec<AbsolutePath>,
     /// Files and directories that may be missing, as long as they were never there.
-    #[schemars(example = serde_json::json!(["/etc/letsencrypt"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["/etc/letsencrypt"])))]
     pub optional: Vec<AbsolutePath>,
     /// SQLite databases that are saved even where no path has them. Databases in the paths are found by themselves.
-    #[schemars(example = serde_json::json!(["/var/lib/app/app.db"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["/var/lib/app/app.db"])))]
     pub databases: Vec<AbsolutePath>,
     /// Docker volumes.
-    #[schemars(example = serde_json::json!(["grist_data"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["grist_data"])))]
     pub volumes: Vec<VolumeName>,
     /// What is left out: names such as `*.cache`, or whole paths.
-    #[schemars(example = serde_json::json!(["*.cache", "/srv/photos/thumbnails"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["*.cache", "/srv/photos/thumbnails"])))]
     pub exclude: Vec<Pattern>,
     /// Whether other file systems mounted below the paths are left out.
     pub one_file_system: bool,
     /// What the containers that use what is saved do meanwhile.
     pub containers: Containers,
     /// A command before the set is saved; where it fails, so does the backup. No shell reads it.
-    #[schemars(example = serde_json::json!(["/usr/local/bin/dump-all", "--to", "/var/lib/dumps"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["/usr/local/bin/dump-all", "--to", "/var/lib/dumps"])))]
     pub before: Vec<Argument>,
     /// A command after the set was saved, or could not be.
-    #[schemars(example = serde_json::json!(["/usr/local/bin/dump-done"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["/usr/local/bin/dump-done"])))]
     pub after: Vec<Argument>,
     /// A command that looks at the set as the drill restored it, whose directory is in the variable `PITOOL_DRILL`.
-    #[schemars(example = serde_json::json!(["/usr/local/bin/check-photos"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["/usr/local/bin/check-photos"])))]
     pub check: Vec<Argument>,
     /// How long each of these commands may take.
     pub command_timeout: Duration,
     /// Units that are stopped while the set is restored in its place, and started afterwards.
-    #[schemars(example = serde_json::json!(["nginx.service"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["nginx.service"])))]
     pub services: Vec<UnitName>,
     /// When it is saved. As all the others where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "0 * * * *")]
+    #[cfg_attr(test, schemars(example = "0 * * * *"))]
     pub time: Option<CronTime>,
 }
 
@@ -189,9 +193,10 @@ impl Default for Set {
 }
 
 /// What containers do while their files are saved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum Containers {
     /// They run. Databases of SQLite are saved well all the same.
     #[default]
@@ -203,10 +208,11 @@ pub enum Containers {
 }
 
 /// A disk or another directory that archives are copied to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Disk {
     /// The directory.
-    #[schemars(example = "/mnt/usb/backups")]
+    #[cfg_attr(test, schemars(example = "/mnt/usb/backups"))]
     pub path: AbsolutePath,
     /// Whether it is on a disk that may not be there. Then nothing is written to it unless the disk is mounted.
     #[serde(default = "yes")]
@@ -216,7 +222,7 @@ pub struct Disk {
     pub enabled: bool,
     /// The sets whose archives are copied there. All where the list is empty.
     #[serde(default)]
-    #[schemars(example = serde_json::json!(["machine"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["machine"])))]
     pub sets: Vec<BackupName>,
     /// Whether this machine never deletes anything there.
     #[serde(default)]
@@ -227,35 +233,36 @@ pub struct Disk {
 }
 
 /// A machine that archives are copied to with rsync over SSH.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SshTarget {
     /// The machine.
     pub host: SshHost,
     /// The user there. As ssh has it where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"backup")]
+    #[cfg_attr(test, schemars(example = &"backup"))]
     pub user: Option<SshUser>,
     /// The port of SSH there. As ssh has it where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = 22)]
+    #[cfg_attr(test, schemars(example = 22))]
     pub port: Option<Port>,
     /// The directory there, from the root or from where a login begins.
     #[serde(default = "RemotePath::below_login")]
     pub path: RemotePath,
     /// The file with the secret key of SSH. As ssh has it where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/root/.ssh/id_ed25519")]
+    #[cfg_attr(test, schemars(example = "/root/.ssh/id_ed25519"))]
     pub identity_file: Option<AbsolutePath>,
     /// The most bytes in a second. No limit where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "2MiB")]
+    #[cfg_attr(test, schemars(example = "2MiB"))]
     pub bandwidth: Option<Size>,
     /// Whether archives are copied there.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// The sets whose archives are copied there. All where the list is empty.
     #[serde(default)]
-    #[schemars(example = serde_json::json!(["machine"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["machine"])))]
     pub sets: Vec<BackupName>,
     /// Whether this machine never deletes anything there.
     #[serde(default)]
@@ -266,32 +273,33 @@ pub struct SshTarget {
 }
 
 /// A bucket that archives are copied to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bucket {
     /// The bucket. It must exist.
     pub bucket: BucketName,
     /// The server. Amazon's of the region where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "https://s3.eu-central-003.backblazeb2.com")]
+    #[cfg_attr(test, schemars(example = "https://s3.eu-central-003.backblazeb2.com"))]
     pub endpoint: Option<Url>,
     /// The region.
     #[serde(default = "Word::s3_region")]
     pub region: Word,
     /// The beginning of every name there, such as `kitchen-pi/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "kitchen-pi")]
+    #[cfg_attr(test, schemars(example = "kitchen-pi"))]
     pub prefix: Option<RemotePath>,
     /// The file with the key of the account: a line with its id and a line with its secret. It is
     /// `/etc/pitool/s3-NAME.key` where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/s3-offsite.key")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/s3-offsite.key"))]
     pub credentials_file: Option<AbsolutePath>,
     /// Whether archives are copied there.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// The sets whose archives are copied there. All where the list is empty.
     #[serde(default)]
-    #[schemars(example = serde_json::json!(["machine"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["machine"])))]
     pub sets: Vec<BackupName>,
     /// Whether this machine never deletes anything there.
     #[serde(default)]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::known;
@@ -34,7 +33,8 @@ pub(super) const SYSCTLS: [(&str, i64); 3] =
     [("net.ipv4.tcp_keepalive_time", 600), ("vm.swappiness", 10), ("vm.vfs_cache_pressure", 50)];
 
 /// The base of the machine: packages, time, language, swap, kernel parameters, users.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Common {
     /// Packages that are installed. A list of yours replaces the default list.
@@ -88,9 +88,10 @@ impl Default for Common {
 }
 
 /// Whether apply also upgrades the packages that are there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum Upgrade {
     /// Nothing is upgraded.
     #[default]
@@ -102,9 +103,10 @@ pub enum Upgrade {
 }
 
 /// Kernel parameters: the default ones and those of the config.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub struct Sysctls(BTreeMap<SysctlKey, SysctlValue>);
 
 impl Default for Sysctls {
@@ -147,11 +149,12 @@ impl<'de> Deserialize<'de> for Sysctls {
 }
 
 /// Somebody who uses the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct User {
     /// Groups that the user is in, beside the user's own. Other memberships are left alone.
-    #[schemars(example = serde_json::json!(["adm", "plugdev"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["adm", "plugdev"])))]
     pub groups: Vec<UserName>,
     /// The public keys with which the user logs in, as in a file that ends in `.pub`. Other keys in the user's file are
     /// left alone.

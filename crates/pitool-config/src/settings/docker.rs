@@ -1,13 +1,13 @@
 //! The container engine.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::values::{AbsolutePath, Size, Url, UserName};
 
 /// The container engine (Docker).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Docker {
     /// Whether Docker is installed and runs.
@@ -18,12 +18,12 @@ pub struct Docker {
     pub repository: Url,
     /// The keyring that signs that repository. Docker's own key, which is built in, where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/apt/keyrings/docker.asc")]
+    #[cfg_attr(test, schemars(example = "/etc/apt/keyrings/docker.asc"))]
     pub key_file: Option<AbsolutePath>,
     /// How large a container's log gets before a new file starts.
     pub log_max_size: Size,
     /// How many files of a container's log are kept.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub log_max_files: u16,
     /// Whether containers go on while Docker itself restarts.
     pub live_restore: bool,
@@ -50,9 +50,10 @@ impl Default for Docker {
 }
 
 /// Whose packages of Docker are installed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum DockerSource {
     /// Docker's own where it has some for this machine, else the distribution's.
     #[default]

@@ -15,7 +15,6 @@ mod watch;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use app::{App, Site};
@@ -37,7 +36,8 @@ pub use watch::{
 use crate::values::AppName;
 
 /// What the machine should be.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Settings {
     /// The base of the machine: packages, time, language, swap, kernel parameters, users.

@@ -1,6 +1,5 @@
 //! Tools to look at the machine, and its logs.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::known;
@@ -11,7 +10,8 @@ use crate::values::{Duration, PackageName, Size};
 pub(super) const PACKAGES: [&str; 5] = ["htop", "iotop", "ncdu", "nload", "sysstat"];
 
 /// Tools to look at the machine, and its logs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Monitoring {
     /// Tools that are installed. A list of yours replaces the default list.
@@ -48,7 +48,8 @@ impl Default for Monitoring {
 }
 
 /// The machine's log (journald).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Journal {
     /// Where the log is kept.
@@ -70,9 +71,10 @@ impl Default for Journal {
 }
 
 /// Where the machine's log is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum JournalStorage {
     /// On disk where `/var/log/journal` exists, else in memory.
     Auto,

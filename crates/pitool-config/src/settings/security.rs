@@ -1,12 +1,12 @@
 //! Who gets in.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{Cidr, Comment, Duration, MailAddress, Port, Ports, Source, TimeOfDay, UserName};
 
 /// Who gets in: SSH, firewall, bans, security updates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Security {
     /// Whether kernel and network parameters are set that make attacks harder; none of them breaks Docker or IPv6.
@@ -34,12 +34,13 @@ impl Default for Security {
 }
 
 /// The SSH server.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Ssh {
     /// The port. Left as it is where unset. The port in use stays open until the new one answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = 2222)]
+    #[cfg_attr(test, schemars(example = 2222))]
     pub port: Option<Port>,
     /// Whether root may log in.
     pub permit_root_login: RootLogin,
@@ -50,9 +51,10 @@ pub struct Ssh {
 }
 
 /// Whether root may log in over SSH.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum RootLogin {
     /// Never.
     #[default]
@@ -64,7 +66,8 @@ pub enum RootLogin {
 }
 
 /// The firewall (ufw).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Firewall {
     /// Whether the firewall is on.
@@ -92,9 +95,10 @@ impl Default for Firewall {
 }
 
 /// What happens to a connection that no rule names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum Policy {
     /// It is dropped in silence.
     Deny,
@@ -105,9 +109,10 @@ pub enum Policy {
 }
 
 /// What happens to the ports that Docker publishes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum PublishedPorts {
     /// Docker publishes on 127.0.0.1 where a container names no address.
     Loopback,
@@ -119,7 +124,8 @@ pub enum PublishedPorts {
 }
 
 /// A rule of the firewall.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rule {
     /// The port, or a range such as `"3000:3010"`.
     pub port: Ports,
@@ -151,9 +157,10 @@ impl Rule {
 }
 
 /// The protocol of a rule.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum Protocol {
     /// TCP.
     #[default]
@@ -165,9 +172,10 @@ pub enum Protocol {
 }
 
 /// What a rule does to a connection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum RulePolicy {
     /// It passes.
     #[default]
@@ -181,7 +189,8 @@ pub enum RulePolicy {
 }
 
 /// Bans of addresses that fail to log in again and again (fail2ban).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Fail2ban {
     /// Whether there are bans.
@@ -191,7 +200,7 @@ pub struct Fail2ban {
     /// The time within which the failures count.
     pub findtime: Duration,
     /// The number of failures that lead to a ban.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub maxretry: u16,
     /// Whether the ban of an address that comes back is longer each time.
     pub ban_growth: bool,
@@ -216,7 +225,8 @@ impl Default for Fail2ban {
 }
 
 /// Security updates that come by themselves (unattended-upgrades).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Updates {
     /// Whether they come.

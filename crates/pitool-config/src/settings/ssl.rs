@@ -1,46 +1,46 @@
 //! Certificates, and how the web server speaks TLS.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{AbsolutePath, Argument, Duration, KeyId, MailAddress, ServerName, Url, UserName, Word};
 
 /// Certificates from a certificate authority (CA) by ACME, and how the web server speaks TLS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Ssl {
     /// The names of this machine's certificate. The sites of apps with these names are served over HTTPS. Where the list
     /// is empty, there is no certificate and no HTTPS. `*.` before a name is every name below it, for which `challenge`
     /// must be `"dns-01"`.
-    #[schemars(example = serde_json::json!(["app.example.org"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["app.example.org"])))]
     pub domains: Vec<ServerName>,
     /// Where the CA may write to. Let's Encrypt does not write any more; others do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "admin@example.org")]
+    #[cfg_attr(test, schemars(example = "admin@example.org"))]
     pub email: Option<MailAddress>,
     /// The ACME directory of the CA. Its terms of service are agreed to with the first certificate.
     pub directory: Url,
     /// Another directory of that CA, at which it is rehearsed after a failure, so that tries do not use up its limits.
     /// Let's Encrypt's own for that where unset and `directory` is Let's Encrypt's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "https://acme-staging-v02.api.letsencrypt.org/directory")]
+    #[cfg_attr(test, schemars(example = "https://acme-staging-v02.api.letsencrypt.org/directory"))]
     pub rehearsal_directory: Option<Url>,
     /// Further authorities (PEM) that are trusted on the way to the directory, for a CA of your own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/ssl/my-ca.pem")]
+    #[cfg_attr(test, schemars(example = "/etc/ssl/my-ca.pem"))]
     pub ca_file: Option<AbsolutePath>,
     /// How the CA is shown that the names are this machine's.
     pub challenge: Challenge,
     /// For `"dns-01"`: the program that makes and removes the TXT record, with its first arguments. It is called as lego's
     /// `exec` provider and certbot's manual hooks call theirs.
-    #[schemars(example = serde_json::json!(["/usr/local/bin/dns-record"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["/usr/local/bin/dns-record"])))]
     pub dns_hook: Vec<Argument>,
     /// The program that removes the record, where it is another.
-    #[schemars(example = serde_json::json!(["/usr/local/bin/dns-record-cleanup"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["/usr/local/bin/dns-record-cleanup"])))]
     pub dns_cleanup_hook: Vec<Argument>,
     /// The profile of the CA, such as `"tlsserver"` or `"shortlived"` of Let's Encrypt. The CA's own choice where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"tlsserver")]
+    #[cfg_attr(test, schemars(example = &"tlsserver"))]
     pub profile: Option<Word>,
     /// The kind of the certificate's key.
     pub key_type: KeyType,
@@ -48,15 +48,15 @@ pub struct Ssl {
     pub key_group: UserName,
     /// The id of an account elsewhere that the CA wants (external account binding).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"kid-1")]
+    #[cfg_attr(test, schemars(example = &"kid-1"))]
     pub eab_kid: Option<KeyId>,
     /// The file with the key of that account, as the CA gave it (base64url).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/eab-hmac")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/eab-hmac"))]
     pub eab_hmac_file: Option<AbsolutePath>,
     /// Programs with their arguments that are run after a new certificate came into use, with certbot's variables. One that
     /// fails is run again later.
-    #[schemars(example = serde_json::json!([["systemctl", "reload", "dovecot.service"]]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!([["systemctl", "reload", "dovecot.service"]])))]
     pub deploy_hooks: Vec<Vec<Argument>>,
     /// How long before its end `pitool cert status` warns of a certificate that lives long. For every certificate it
     /// warns at a third of its lifetime.
@@ -118,8 +118,9 @@ impl Default for Ssl {
 }
 
 /// How a CA is shown that names are this machine's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(inline))]
 pub enum Challenge {
     /// By a file that the web server hands out on port 80, which the CA must be able to reach.
     #[default]
@@ -131,8 +132,9 @@ pub enum Challenge {
 }
 
 /// The kind of a certificate's key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(inline))]
 pub enum KeyType {
     /// ECDSA on P-256: small and quick, understood by everything of the last ten years.
     #[default]
@@ -150,9 +152,10 @@ pub enum KeyType {
 }
 
 /// Which clients are served, by Mozilla's guideline 6.0.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum Tls {
     /// TLS 1.2 and 1.3: nearly everything.
     #[default]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{
@@ -10,7 +9,8 @@ use crate::values::{
 };
 
 /// The service `pitool-monitor`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct MonitorService {
     /// Whether the service runs.
@@ -20,16 +20,16 @@ pub struct MonitorService {
     /// The port.
     pub port: Port,
     /// Who may ask besides this machine itself, where `listen` is an address that others reach.
-    #[schemars(example = serde_json::json!(["192.168.1.0/24"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["192.168.1.0/24"])))]
     pub allow: Vec<Cidr>,
     /// A file with a token that whoever asks from another machine must send (`Authorization: Bearer …`). None is asked for
     /// where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/metrics-token")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/metrics-token"))]
     pub token_file: Option<AbsolutePath>,
     /// A directory in which `pitool.prom` is kept for node_exporter's textfile collector. None is written where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/var/lib/prometheus/node-exporter")]
+    #[cfg_attr(test, schemars(example = "/var/lib/prometheus/node-exporter"))]
     pub textfile: Option<AbsolutePath>,
     /// How often the machine is checked.
     pub interval: Duration,
@@ -50,7 +50,8 @@ impl Default for MonitorService {
 }
 
 /// From where on a check warns (`_warn`) or fails (`_fail`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Limits {
     /// How busy the processors are, in percent.
@@ -111,7 +112,8 @@ impl Default for Limits {
 }
 
 /// Who is told when a check warns or fails.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Alerts {
     /// How long a check must be bad before anybody is told. It must be well again as long before the all-clear.
@@ -161,9 +163,10 @@ impl Alerts {
 }
 
 /// From which level on somebody is told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum AlertLevel {
     /// Warnings and failures.
     #[default]
@@ -173,18 +176,19 @@ pub enum AlertLevel {
 }
 
 /// How one check is told otherwise than the rest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AlertRule {
     /// Whether anybody is told of it.
     pub told: bool,
     /// How long it must be bad. As for all where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "15m")]
+    #[cfg_attr(test, schemars(example = "15m"))]
     pub wait: Option<Duration>,
     /// How long until it is told again. As for all where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "1d")]
+    #[cfg_attr(test, schemars(example = "1d"))]
     pub repeat: Option<Duration>,
 }
 
@@ -195,45 +199,47 @@ impl Default for AlertRule {
 }
 
 /// A push message through ntfy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Ntfy {
     /// The topic's address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "https://ntfy.sh/my-topic")]
+    #[cfg_attr(test, schemars(example = "https://ntfy.sh/my-topic"))]
     pub url: Option<Url>,
     /// A file with the topic's address instead, because whoever knows a topic can read it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/ntfy-url")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/ntfy-url"))]
     pub url_file: Option<AbsolutePath>,
     /// A file with an access token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/ntfy-token")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/ntfy-token"))]
     pub token_file: Option<AbsolutePath>,
 }
 
 /// A request to an address of yours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Webhook {
     /// The address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "https://example.org/alert")]
+    #[cfg_attr(test, schemars(example = "https://example.org/alert"))]
     pub url: Option<Url>,
     /// A file with the address instead, where the address is a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/webhook-url")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/webhook-url"))]
     pub url_file: Option<AbsolutePath>,
     /// A file with a token that is sent as `Authorization: Bearer …`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/webhook-token")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/webhook-token"))]
     pub token_file: Option<AbsolutePath>,
     /// What the body's type is called.
     pub content_type: Template,
     /// The body. `{title}`, `{text}`, `{host}`, `{check}`, `{level}`, `{time}`, `{value}` and `{hint}` are filled in,
     /// quoted as JSON strings need it. The whole alert as JSON where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"{\"message\": \"{title}: {text}\"}")]
+    #[cfg_attr(test, schemars(example = &"{\"message\": \"{title}: {text}\"}"))]
     pub body: Option<Template>,
 }
 
@@ -244,50 +250,53 @@ impl Default for Webhook {
 }
 
 /// A message in a Slack channel.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Slack {
     /// A file with the address of the incoming webhook, which is a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/slack-url")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/slack-url"))]
     pub url_file: Option<AbsolutePath>,
 }
 
 /// A mail.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Mail {
     /// The mail server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "smtp.example.org")]
+    #[cfg_attr(test, schemars(example = "smtp.example.org"))]
     pub server: Option<ServerName>,
     /// Its port. 587, 465 or 25 by `security` where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = 587)]
+    #[cfg_attr(test, schemars(example = 587))]
     pub port: Option<Port>,
     /// How the connection is kept private.
     pub security: MailSecurity,
     /// The user to log in as. Without one nobody logs in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"pi@example.org")]
+    #[cfg_attr(test, schemars(example = &"pi@example.org"))]
     pub user: Option<Template>,
     /// A file with the password.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/mail-password")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/mail-password"))]
     pub password_file: Option<AbsolutePath>,
     /// Who it is from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "pi@example.org")]
+    #[cfg_attr(test, schemars(example = "pi@example.org"))]
     pub from: Option<MailAddress>,
     /// Who gets it. The sender, where the list is empty.
-    #[schemars(example = serde_json::json!(["ada@example.org"]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!(["ada@example.org"])))]
     pub to: Vec<MailAddress>,
 }
 
 /// How a connection to a mail server is kept private.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[cfg_attr(test, schemars(inline))]
 pub enum MailSecurity {
     /// Begins in the clear and must become TLS before anything is said (port 587).
     #[default]
@@ -299,26 +308,27 @@ pub enum MailSecurity {
 }
 
 /// Dead-man pings, as healthchecks.io and its kin take them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Pings {
     /// A file with the address to ping for as long as the machine lives. The address is a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/ping-heartbeat")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/ping-heartbeat"))]
     pub heartbeat_file: Option<AbsolutePath>,
     /// How often.
     pub heartbeat: Duration,
     /// A file with the address to ping when a backup starts, is done or fails.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/ping-backup")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/ping-backup"))]
     pub backup_file: Option<AbsolutePath>,
     /// The same for a restore drill.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/ping-drill")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/ping-drill"))]
     pub drill_file: Option<AbsolutePath>,
     /// The same for the renewal of certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/pitool/secrets/ping-renewal")]
+    #[cfg_attr(test, schemars(example = "/etc/pitool/secrets/ping-renewal"))]
     pub renewal_file: Option<AbsolutePath>,
 }
 
@@ -335,7 +345,8 @@ impl Default for Pings {
 }
 
 /// The status page behind the web server.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct StatusPage {
     /// Whether nginx hands it out under `/status/`, to whoever knows the password. It is user `pitool` with the password

@@ -81,6 +81,7 @@ macro_rules! serde_text {
             }
         }
 
+        #[cfg(test)]
         impl schemars::JsonSchema for $name {
             fn inline_schema() -> bool {
                 true

@@ -72,6 +72,7 @@ impl<'de> Deserialize<'de> for Port {
     }
 }
 
+#[cfg(test)]
 impl schemars::JsonSchema for Port {
     fn inline_schema() -> bool {
         true
@@ -182,6 +183,7 @@ impl<'de> Deserialize<'de> for Ports {
     }
 }
 
+#[cfg(test)]
 impl schemars::JsonSchema for Ports {
     fn inline_schema() -> bool {
         true

@@ -187,6 +187,7 @@ impl<'de> Deserialize<'de> for SysctlValue {
     }
 }
 
+#[cfg(test)]
 impl schemars::JsonSchema for SysctlValue {
     fn inline_schema() -> bool {
         true

@@ -19,7 +19,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Config) -> Result<u8
         cli::Config::Check { files } => check(session, files),
         cli::Config::Show => show(session),
         cli::Config::Schema => {
-            session.terminal.line(format!("{:#}", pitool_config::schema()));
+            session.terminal.line(pitool_config::schema().trim_end());
             Ok(exit::DONE)
         }
         cli::Config::Forward { program, loki } => forward(session, *program, loki),
