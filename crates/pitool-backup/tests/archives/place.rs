@@ -22,7 +22,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["source", "store", "scratch", "safety"] {
+        for name in ["source", "store", "scratch", "safety", "state"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let mut set = Set::new("test".parse().unwrap());
@@ -105,7 +105,7 @@ impl Place {
                 }),
                 devices: false,
                 exact,
-                journal: Some(&self.path("restoring.json")),
+                journal: Some(&self.path("state/restoring.json")),
                 interrupted: &AtomicBool::new(false),
             },
             &|_| {},
