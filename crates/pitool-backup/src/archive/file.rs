@@ -157,6 +157,9 @@ impl ArchiveFile {
 
     /// Reads a frame as it lies in the archive; the error says in which way it is damaged.
     pub(crate) fn packed(&self, frame: &Frame, buffer: &mut Vec<u8>) -> Result<(), String> {
+        if frame.packed as usize > frame::LIMIT {
+            return Err(format!("a frame of {} bytes is larger than any that pitool writes", frame.packed));
+        }
         buffer.clear();
         buffer.resize(frame.packed as usize, 0);
         match self.bytes.read(frame.at, buffer) {

@@ -36,8 +36,8 @@ pub struct Spared {
 pub enum Why {
     /// Something is mounted there.
     OtherFileSystem,
-    /// It holds archives.
-    Archives,
+    /// It holds archives, or what is known of them.
+    Own,
     /// It was there when the archive was made, and could not be saved.
     NotSaved,
 }
@@ -46,7 +46,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OtherFileSystem => "another file system is mounted there",
-            Self::Archives => "it holds archives",
+            Self::Own => "it is where pitool keeps archives, or what it knows of them",
             Self::NotSaved => "the archive does not have it because it could not be saved",
         })
     }
@@ -66,7 +66,7 @@ impl Filling<'_> {
             roots,
             left_out: Excludes::new(&header.exclude),
             not_saved: HashSet::new(),
-            archives: self.archives(),
+            own: self.own(),
             deleted: 0,
             spared: Vec::new(),
         };
@@ -105,11 +105,12 @@ impl Filling<'_> {
         self.problems.lock().is_ok_and(|problems| problems.is_empty())
     }
 
-    /// The directories of archives that are known here, by device and inode.
-    fn archives(&self) -> HashSet<(u64, u64)> {
+    /// The directories of archives that are known here, and that of the journal, by device and inode.
+    fn own(&self) -> HashSet<(u64, u64)> {
         use std::os::unix::fs::MetadataExt;
         let safety = self.job.safety.iter().flat_map(|safety| [safety.store.directory(), safety.scratch]);
-        let directories: Vec<&Path> = safety.chain([self.job.store.directory()]).collect();
+        let journal = self.job.journal.and_then(Path::parent);
+        let directories: Vec<&Path> = safety.chain([self.job.store.directory()]).chain(journal).collect();
         let identity = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
         directories.into_iter().filter_map(identity).collect()
     }
@@ -121,7 +122,7 @@ struct Others<'a> {
     roots: Vec<StoredPath>,
     left_out: Excludes,
     not_saved: HashSet<StoredPath>,
-    archives: HashSet<(u64, u64)>,
+    own: HashSet<(u64, u64)>,
     deleted: u64,
     spared: Vec<Spared>,
 }
@@ -188,18 +189,18 @@ impl Others<'_> {
 
     /// Deletes what is in a directory, but what has these names; says whether it is all that stayed.
     fn delete(&mut self, directory: &OwnedFd, path: &StoredPath, keep: &[Vec<u8>]) -> Result<bool, Errno> {
-        if self.not_saved.contains(path) {
-            self.spare(path, Why::NotSaved);
-            return Ok(false);
-        }
         let mut names: Vec<CString> = Vec::new();
         for entry in Dir::read_from(directory)? {
             names.push(entry?.file_name().to_owned());
         }
-        let own = Meta::of(&fstat(directory)?);
+        let there = Meta::of(&fstat(directory)?);
         let is_target = names.iter().any(|name| name.to_bytes() == MARKER.as_bytes());
-        if is_target || self.archives.contains(&(own.device, own.inode)) {
-            self.spare(path, Why::Archives);
+        if is_target || self.own.contains(&(there.device, there.inode)) {
+            self.spare(path, Why::Own);
+            return Ok(false);
+        }
+        if self.not_saved.contains(path) {
+            self.spare(path, Why::NotSaved);
             return Ok(false);
         }
         let mut all = true;

@@ -63,8 +63,12 @@ impl Unfinished {
 
     /// Forgets it: all is there.
     pub(super) fn forget(path: &Path) -> Result<()> {
-        fs::remove_file(path).map_err(Error::path("remove", path))?;
-        sync_parent(path)
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::path("remove", path)(error))
+            }
+            _ => sync_parent(path),
+        }
     }
 }
 

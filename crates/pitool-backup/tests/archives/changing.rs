@@ -9,7 +9,7 @@ use pitool_backup::Depth;
 use pitool_backup::manifest::What;
 use proptest::prelude::*;
 
-use crate::place::{Place, Random, assert_same, stock_unpack, whys};
+use crate::place::{Place, Random, Stop, assert_same, stock_unpack, whys};
 
 /// What happens to a tree between two runs.
 #[derive(Clone, Debug)]
@@ -130,6 +130,7 @@ fn while_files_grow_shrink_move_and_vanish_the_archive_stays_whole() {
     let stop = AtomicBool::new(false);
     let mut seen = BTreeSet::new();
     std::thread::scope(|scope| {
+        let end = Stop(&stop);
         for seed in 1..4u64 {
             let (place, stop) = (&place, &stop);
             scope.spawn(move || {
@@ -174,7 +175,7 @@ fn while_files_grow_shrink_move_and_vanish_the_archive_stays_whole() {
                 &place.path(&format!("stock{round}")).join(place.path("source").strip_prefix("/").unwrap()),
             );
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
     });
     assert!(seen.contains(&format!("{:?}", What::Changed)), "nothing changed while it was read: {seen:?}");
 }

@@ -8,7 +8,7 @@ use pitool_backup::{Drill, drill};
 use pitool_host::local::Local;
 use rusqlite::Connection;
 
-use crate::place::{Place, whys};
+use crate::place::{Place, Stop, whys};
 
 /// A database in which two tables always say the same, with an index to disagree with.
 fn database(place: &Place, name: &str, journal: &str, rows: u64) -> Connection {
@@ -61,6 +61,7 @@ fn saved_while_written(journal: &str, method: CopyMethod) {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let stop = &stop;
+            let end = Stop(stop);
             let writing = scope.spawn(move || {
                 let mut steps = 0;
                 while !stop.load(Ordering::Relaxed) {
@@ -83,7 +84,7 @@ fn saved_while_written(journal: &str, method: CopyMethod) {
                 let check: String = copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
                 assert_eq!((check.as_str(), disagreement(&copy)), ("ok", 0));
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(end);
             assert!(writing.join().unwrap() > 0, "nobody wrote");
         });
     }

@@ -167,7 +167,7 @@ fn an_exact_restore_deletes_only_what_the_archive_would_have() {
     assert_eq!(restored.spared.len(), 1);
     assert_eq!(
         (restored.spared[0].path.absolute(), restored.spared[0].why),
-        (place.source("archives"), Why::Archives)
+        (place.source("archives"), Why::Own)
     );
     drop(socket);
 }
@@ -183,6 +183,8 @@ fn archives_beneath_what_is_restored_are_not_deleted() {
     let restored = place.restore_to(&Destination::InPlace, &[], true).unwrap();
     assert_eq!((whys(&restored.problems), restored.deleted), (Vec::new(), 1));
     assert_eq!(place.store().list().unwrap(), archives);
+    let spared: Vec<_> = restored.spared.iter().map(|one| (one.path.absolute(), one.why)).collect();
+    assert_eq!(spared, ["safety", "scratch", "state", "store"].map(|name| (place.path(name), Why::Own)));
     assert!(restored.safety.is_some() && Store::new(place.path("safety")).list().unwrap().len() == 1);
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["source", "store", "scratch", "safety"] {
+        for name in ["source", "store", "scratch", "safety", "state"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let mut set = Set::new("test".parse().unwrap());
@@ -105,7 +105,7 @@ impl Place {
                 }),
                 devices: false,
                 exact,
-                journal: Some(&self.path("restoring.json")),
+                journal: Some(&self.path("state/restoring.json")),
                 interrupted: &AtomicBool::new(false),
             },
             &|_| {},
@@ -264,5 +264,14 @@ impl Random {
 
     pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length.div_ceil(8)).flat_map(|_| self.below(u64::MAX).to_le_bytes()).take(length).collect()
+    }
+}
+
+/// Raises a flag when it goes: threads that work until then end when the test fails, too.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
