@@ -61,10 +61,10 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         fresh.write_file("/etc/systemd/system/receiver.service", RECEIVER_UNIT, 0o644)?;
         fresh.check("systemctl enable --now receiver.service")?;
         expect(&fresh, "pitool apply all", 0)?;
-        let health = expect(&fresh, "pitool health -q", 10)?.stdout;
-        ensure!(health.contains("there is none yet"), "nothing was ever saved: {health}");
-        expect(&fresh, "pitool backup run", 0)?;
         healthy(&fresh)?;
+        let health = expect(&fresh, "pitool health --json", 0)?.stdout;
+        ensure!(health.contains("the first one is not due"), "nothing was ever saved: {health}");
+        expect(&fresh, "pitool backup run", 0)?;
         wait(
             &fresh,
             "curl -s 127.0.0.1:9101/metrics | grep -q '^pitool_backup_last_success_timestamp_seconds{set=\"machine\"}'",

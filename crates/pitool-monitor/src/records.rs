@@ -14,7 +14,7 @@ use pitool_host::Inspect;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::words;
-use crate::setup::Expected;
+use crate::setup::{self, Expected};
 use crate::system::System;
 
 /// Where backups are written down.
@@ -38,7 +38,7 @@ pub struct Backups {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BackupSet {
-    /// When pitool first knew the set.
+    /// Since when the set is promised.
     pub since: Option<Timestamp>,
     /// When the last good backup was done.
     pub last_success: Option<Timestamp>,
@@ -77,6 +77,12 @@ pub fn backups(host: &dyn Inspect, expected: &Expected) -> Result<Option<Backups
         return Ok(None);
     }
     let record = Record::read(host).map_err(|error| words(&error))?;
+    // A set that never had a run is promised since the config was applied.
+    let promised = std::fs::metadata(setup::PATH)
+        .and_then(|file| file.modified())
+        .ok()
+        .and_then(|time| Timestamp::try_from(time).ok())
+        .filter(|_| host.live());
     let failed = |deed: &Option<pitool_backup::record::Deed>| {
         deed.as_ref().filter(|deed| !deed.ok).map(|deed| (deed.time, deed.problems.join("; ")))
     };
@@ -84,7 +90,7 @@ pub fn backups(host: &dyn Inspect, expected: &Expected) -> Result<Option<Backups
         let known = record.sets.get(name).cloned().unwrap_or_default();
         let failure = failed(&known.run);
         BackupSet {
-            since: known.since,
+            since: known.since.or(promised),
             last_success: known.success.map(|deed| deed.time),
             last_failure: failure.as_ref().map(|(time, _)| *time),
             error: failure.map(|(_, why)| why),

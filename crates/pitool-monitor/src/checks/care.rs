@@ -137,10 +137,10 @@ fn backup(set: &BackupSet, now: Timestamp, warn: f64, fail: f64) -> Finding {
     let BackupSet { since, last_success, last_failure, error, .. } = set;
     let why = error.clone().unwrap_or_else(|| "`sudo pitool backup run` tries it at once".to_owned());
     let finding = match (last_success, since) {
-        // Until its first night nobody has waited for it.
         (None, None) => Finding::new("backup", Level::Warn, "there is none yet"),
+        // Until its first night nobody has waited for it.
         (None, Some(since)) if last_failure.is_none() && (seconds_since(now, *since) as f64) < warn => {
-            Finding::new("backup", Level::Warn, "there is none yet")
+            Finding::ok("backup", "none yet, the first one is not due")
         }
         (None, Some(_)) => Finding::new("backup", Level::Fail, "there was never a good one"),
         (Some(success), _) => {

@@ -272,7 +272,7 @@ fn at(time: &str) -> Option<jiff::Timestamp> {
 fn backups_as_their_record_has_them() {
     let setup = setup(
         "[backup.sets]\ngood.paths = [\"/a\"]\ntried.paths = [\"/a\"]\nold.paths = [\"/a\"]\nnever.paths = [\"/a\"]\n\
-         new.paths = [\"/a\"]\nmachine.enabled = false\nby_hand = { paths = [\"/a\"], enabled = false }\n\
+         new.paths = [\"/a\"]\nunknown.paths = [\"/a\"]\nmachine.enabled = false\nby_hand = { paths = [\"/a\"], enabled = false }\n\
          [backup.disks]\nusb.path = \"/mnt/usb\"\nnas.path = \"/mnt/nas\"\n",
     );
     let take = |record: &str| {
@@ -299,6 +299,7 @@ fn backups_as_their_record_has_them() {
             "tried":{{"since":"2026-01-01T00:00:00Z","run":{},"success":{today},"drill":{}}},
             "old":{{"success":{},"drill_success":{}}},
             "by_hand":{{"success":{}}},
+            "new":{{"since":"2026-11-21T10:00:00Z"}},
             "never":{{"since":"2026-01-01T00:00:00Z"}}}},
           "targets":{{"usb":{{"problem":"no disk is mounted at /mnt/usb"}},"gone":{{"problem":"x"}}}}}}"#,
         deed("2026-11-21T03:00:00Z", "no space"),
@@ -312,7 +313,8 @@ fn backups_as_their_record_has_them() {
     assert_eq!((level("backup[tried]"), level("drill[tried]")), (Level::Warn, Level::Fail));
     assert_eq!((level("backup[old]"), level("backup[never]")), (Level::Fail, Level::Fail));
     assert_eq!((level("drill[old]"), level("drill[never]")), (Level::Warn, Level::Warn));
-    assert_eq!(level("backup[new]"), Level::Warn);
+    assert_eq!((level("backup[new]"), level("drill[new]")), (Level::Ok, Level::Ok), "before its first night");
+    assert_eq!(level("backup[unknown]"), Level::Warn);
     assert_eq!((level("backup[to usb]"), level("backup[to nas]")), (Level::Warn, Level::Ok));
     assert_eq!(of(&report, "backup[tried]").hint, "no space");
     assert_eq!(of(&report, "drill[tried]").hint, "two files differ");
