@@ -21,6 +21,9 @@ pub struct Command {
     /// Whether descriptor 3 is standard output once more. apt closes the descriptor of its status before it starts
     /// dpkg; were that 1, a package's script that prints a word would fail.
     pub third: bool,
+    /// Whether it needs the network. Nothing else has one in another root: what a package's script does to the network
+    /// (a firewall, an address) is meant for the machine that the root will be, not for the one that works on it.
+    pub online: bool,
 }
 
 impl Command {
@@ -36,6 +39,7 @@ impl Command {
             stdin: Vec::new(),
             timeout: Self::DEFAULT_TIMEOUT,
             third: false,
+            online: false,
         }
     }
 
@@ -78,6 +82,13 @@ impl Command {
     #[must_use]
     pub fn with_third(mut self) -> Self {
         self.third = true;
+        self
+    }
+
+    /// Gives it the network, in another root too.
+    #[must_use]
+    pub fn online(mut self) -> Self {
+        self.online = true;
         self
     }
 

@@ -72,12 +72,12 @@ fn question(inspect: &dyn Inspect, facts: &Facts, repository: &str) -> Result<Op
     if inspect.stat("/usr/bin/curl")?.is_some() {
         let seconds = PATIENCE.as_secs().to_string();
         let quiet = ["-fsSIL", "-o", "/dev/null", "--max-time", &seconds, &url];
-        return Ok(Some(Command::new("/usr/bin/curl").args(quiet).timeout(limit)));
+        return Ok(Some(Command::new("/usr/bin/curl").args(quiet).timeout(limit).online()));
     }
     let Some((host, port)) = endpoint(repository) else { return Ok(None) };
     // The address goes in as an argument, so that nothing in it is ever read as a script.
     let script = "exec 3<>\"/dev/tcp/$1/$2\"";
-    Ok(Some(Command::new("/bin/bash").args(["-c", script, "bash", host, &port]).timeout(PATIENCE)))
+    Ok(Some(Command::new("/bin/bash").args(["-c", script, "bash", host, &port]).timeout(PATIENCE).online()))
 }
 
 /// Host and port of an address.

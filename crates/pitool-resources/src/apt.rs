@@ -21,6 +21,16 @@ fn apt_get() -> Command {
         .timeout(LIMIT)
 }
 
+/// Runs apt so that packages may come from the network. In another root they are fetched first, because their scripts run
+/// without it there.
+fn transact(host: &dyn Host, command: &Command) -> Result<()> {
+    if host.live() {
+        return run(host, command);
+    }
+    run(host, &command.clone().arg("--download-only").online())?;
+    run(host, &command.clone().arg("--no-download"))
+}
+
 /// Runs apt, waiting while another one holds a lock, and telling how it gets on.
 fn run(host: &dyn Host, command: &Command) -> Result<()> {
     let mut waited = Duration::ZERO;
@@ -70,7 +80,7 @@ fn progress(line: &str) -> Option<Progress> {
 /// Refreshes the package lists.
 pub(crate) fn update(host: &dyn Host) -> Result<()> {
     // Without this apt ends with 0 when a mirror does not answer, and the old lists stand for new ones.
-    run(host, &apt_get().args(["-o", "APT::Update::Error-Mode=any", "update"]))
+    run(host, &apt_get().args(["-o", "APT::Update::Error-Mode=any", "update"]).online())
 }
 
 /// Whether dpkg's journal holds unfinished work, which makes every apt refuse to do anything.
@@ -89,14 +99,14 @@ pub(crate) fn repair(host: &dyn Host) -> Result<()> {
         Command::new("dpkg").args(["--force-confdef", "--force-confold", "--configure", "-a"]).timeout(LIMIT);
     // Half-unpacked packages keep --configure from succeeding; apt's own repair takes it from there.
     if host.run(&configure).is_err() {
-        run(host, &apt_get().args(["--fix-broken", "install"]))?;
+        transact(host, &apt_get().args(["--fix-broken", "install"]))?;
     }
     Ok(())
 }
 
 /// Installs packages, and nothing that they merely recommend: what a role needs it names.
 pub(crate) fn install(host: &dyn Host, names: &[String]) -> Result<()> {
-    run(host, &apt_get().args(["--no-install-recommends", "install"]).args(names))
+    transact(host, &apt_get().args(["--no-install-recommends", "install"]).args(names))
 }
 
 /// Removes packages, with their configuration files if `purge`.
@@ -112,7 +122,7 @@ pub(crate) fn mark(host: &dyn Host, names: &[String], manual: bool) -> Result<()
 /// Upgrades what is installed; `full` may remove packages to get there.
 pub(crate) fn upgrade(host: &dyn Host, full: bool) -> Result<()> {
     let verbs: &[&str] = if full { &["dist-upgrade"] } else { &["--with-new-pkgs", "upgrade"] };
-    run(host, &apt_get().args(verbs.iter().copied()))
+    transact(host, &apt_get().args(verbs.iter().copied()))
 }
 
 /// The names that apt could not install.

@@ -71,6 +71,9 @@ fn prepare(tree: &Tree, command: &Command) -> io::Result<std::process::Command> 
     });
     if !tree.live() {
         words.splice(0..0, ["chroot".into(), tree.root().into()]);
+        if !command.online {
+            words.splice(0..0, ["unshare", "--net", "--"].map(OsString::from));
+        }
     }
     let mut ready = std::process::Command::new(words.remove(0));
     ready.args(words);

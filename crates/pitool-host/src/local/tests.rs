@@ -616,6 +616,21 @@ fn programs_run_inside_another_root() {
     );
     assert_eq!(host.ask(&sh("exit 3")).unwrap().status, 3);
     assert!(matches!(host.ask(&Command::new("cat")), Err(Error::Start { .. })));
+    // What a package's script does to the network is not done to this machine's.
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    let network = |command: Command| {
+        let mut seen = None;
+        host.run_watched(&command, &mut |pid| {
+            seen = Some(fs::read_link(format!("/proc/{pid}/ns/net")).unwrap());
+            scratch.put("go", "");
+        })
+        .unwrap();
+        fs::remove_file(scratch.path("go")).unwrap();
+        seen.unwrap()
+    };
+    let wait = sh("echo $$; while [ ! -e /go ]; do :; done");
+    assert_ne!(network(wait.clone()), own);
+    assert_eq!(network(wait.online()), own);
     let candidate =
         Candidate::File { path: "/etc/who".into(), content: "candidate".into(), access: Access::root(0o644) };
     assert_eq!(
