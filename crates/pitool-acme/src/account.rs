@@ -47,7 +47,7 @@ pub fn open(
             Instant::open(client, directory, &Enrolment::Known(kept.text().unwrap_or_default()))?;
         return Ok(account);
     }
-    let key = external.map(|external| hmac(host, external)).transpose()?;
+    let key = external.map(|external| hmac(host.inspect(), external)).transpose()?;
     let external = external.zip(key.as_deref()).map(|(external, key)| (external.kid.as_str(), key));
     let (account, kept) = Instant::open(client, directory, &Enrolment::New { email, external })?;
     keep(host, store, directory, kept.as_deref())?;

@@ -84,13 +84,13 @@ impl Certbot {
         group: u32,
     ) -> Result<Generation, RenewError> {
         let material = Material {
-            fullchain: self.text(host, &lineage.name, "fullchain.pem")?,
-            key: self.text(host, &lineage.name, "privkey.pem")?,
+            fullchain: self.text(host.inspect(), &lineage.name, "fullchain.pem")?,
+            key: self.text(host.inspect(), &lineage.name, "privkey.pem")?,
         };
         let read = certificate::pair(&material.fullchain, &material.key).map_err(AcmeError::from)?;
         store.prepare(host)?;
-        let live = match store.current(host, name)? {
-            Some(number) => store.generation(host, name, number).ok(),
+        let live = match store.current(host.inspect(), name)? {
+            Some(number) => store.generation(host.inspect(), name, number).ok(),
             None => None,
         };
         let generation = match live.filter(|live| live.certificate.fingerprint == read.fingerprint) {

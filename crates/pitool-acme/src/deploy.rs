@@ -118,15 +118,15 @@ pub fn deploy(
     name: &str,
     number: u32,
 ) -> Result<Generation, DeployError> {
-    let before = store.current(host, name).map_err(StoreError::from)?;
+    let before = store.current(host.inspect(), name).map_err(StoreError::from)?;
     // Read before anything else, so that a damaged one costs nothing.
-    let generation = store.generation(host, name, number)?;
+    let generation = store.generation(host.inspect(), name, number)?;
     let front = match front {
         Some(front) if front.runs(host).map_err(DeployError::Broken)? => front,
         _ => return Ok(store.activate(host, name, number)?),
     };
     // A pair that was damaged is itself what the web server refuses, and what comes is the remedy.
-    let sound = before.is_none_or(|before| store.generation(host, name, before).is_ok());
+    let sound = before.is_none_or(|before| store.generation(host.inspect(), name, before).is_ok());
     if sound {
         front.check(host).map_err(DeployError::Broken)?;
     }
@@ -172,8 +172,9 @@ pub fn catch_up(
 
 /// The fingerprints of every generation that can be read.
 fn fingerprints(host: &dyn Host, store: &Store, name: &str) -> Vec<String> {
-    let numbers = store.numbers(host, name).unwrap_or_default();
-    let generations = numbers.into_iter().filter_map(|number| store.public(host, name, number).ok());
+    let numbers = store.numbers(host.inspect(), name).unwrap_or_default();
+    let generations =
+        numbers.into_iter().filter_map(|number| store.public(host.inspect(), name, number).ok());
     generations.map(|generation| generation.certificate.fingerprint).collect()
 }
 

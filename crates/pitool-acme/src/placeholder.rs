@@ -78,7 +78,7 @@ impl Placeholder {
         let directory = store.directory(&self.name);
         host.remove(&format!("{directory}/current"))?;
         store.unlink_letsencrypt(host, &self.name)?;
-        for number in store.numbers(host, &self.name)? {
+        for number in store.numbers(host.inspect(), &self.name)? {
             store.remove(host, &self.name, number)?;
         }
         host.remove(&format!("{directory}/state.json"))?;

@@ -148,7 +148,7 @@ impl Renewal<'_> {
     pub fn run(&self, urgency: Urgency) -> Result<Outcome, RenewError> {
         let (host, store, name) = (self.host, self.store, self.wanted.name.as_str());
         store.prepare(host)?;
-        let mut state = store.state(host, name)?;
+        let mut state = store.state(host.inspect(), name)?;
         let mut outcome = Outcome { live: None, done: Vec::new(), waiting: None, hooks_failed: Vec::new() };
         let (live, lacking) = self.stock()?;
         if let (Some(live), Some(front)) = (&live, self.front) {
@@ -192,10 +192,10 @@ impl Renewal<'_> {
     /// What is live, and what it lacks.
     fn stock(&self) -> Result<(Option<Generation>, Option<Lacking>), RenewError> {
         let (host, store, wanted) = (self.host, self.store, self.wanted);
-        let Some(number) = store.current(host, &wanted.name)? else {
+        let Some(number) = store.current(host.inspect(), &wanted.name)? else {
             return Ok((None, Some(Lacking::Certificate)));
         };
-        let live = match store.generation(host, &wanted.name, number) {
+        let live = match store.generation(host.inspect(), &wanted.name, number) {
             Ok(live) => live,
             Err(StoreError::Host(error)) => return Err(error.into()),
             Err(error) => return Ok((None, Some(Lacking::Damaged(error.to_string())))),
@@ -221,7 +221,7 @@ impl Renewal<'_> {
             lacking,
             suggestion,
             now: self.host.now(),
-            clock_ok: clock_is_kept(self.host)?,
+            clock_ok: clock_is_kept(self.host.inspect())?,
             next_look: NEXT_LOOK,
             not_before: state.failures.next_try.filter(|_| urgency == Urgency::Due),
         });
@@ -251,7 +251,7 @@ impl Renewal<'_> {
     }
 
     fn client(&self) -> Result<Client, AcmeError> {
-        let roots = http::roots(self.host, self.wanted.ca_file.as_deref())?;
+        let roots = http::roots(self.host.inspect(), self.wanted.ca_file.as_deref())?;
         Ok(Client::new(&roots, self.limits))
     }
 
@@ -309,7 +309,7 @@ impl Renewal<'_> {
         let directory = Directory::fetch(&client, &wanted.directory)?;
         let resolver = match &self.resolver {
             Some(resolver) => resolver.clone(),
-            None => Resolver::of(host)?,
+            None => Resolver::of(host.inspect())?,
         };
         let challenges = self.store.challenges();
         let preflight = Preflight {
@@ -383,10 +383,12 @@ impl Renewal<'_> {
             return None;
         }
         let now = self.host.now();
-        let current = store.current(host, &wanted.name).ok().flatten().unwrap_or(0);
-        let numbers = store.numbers(host, &wanted.name).ok()?;
+        let current = store.current(host.inspect(), &wanted.name).ok().flatten().unwrap_or(0);
+        let numbers = store.numbers(host.inspect(), &wanted.name).ok()?;
         numbers.into_iter().rev().take_while(|number| *number > current).find(|number| {
-            let Ok(generation) = store.generation(host, &wanted.name, *number) else { return false };
+            let Ok(generation) = store.generation(host.inspect(), &wanted.name, *number) else {
+                return false;
+            };
             let newer = live.is_none_or(|live| generation.certificate.not_after > live.certificate.not_after);
             generation.about.source == Source::Issued
                 && lacking(&generation, wanted).is_none()
@@ -426,7 +428,8 @@ impl Renewal<'_> {
     }
 
     fn group(&self) -> Result<u32, RenewError> {
-        group_id(self.host, &self.wanted.group)?.ok_or_else(|| RenewError::Group(self.wanted.group.clone()))
+        group_id(self.host.inspect(), &self.wanted.group)?
+            .ok_or_else(|| RenewError::Group(self.wanted.group.clone()))
     }
 }
 

@@ -294,7 +294,7 @@ impl Store {
         if host.stat(&directory)?.is_none() {
             host.make_dir(&directory, Access::root(0o755))?;
         }
-        let number = self.numbers(host, name)?.last().map_or(1, |last| last + 1);
+        let number = self.numbers(host.inspect(), name)?.last().map_or(1, |last| last + 1);
         let path = self.generation_path(name, number);
         host.make_dir(&path, Access::root(0o755))?;
         let (cert, chain) = split(&material.fullchain);
@@ -323,7 +323,7 @@ impl Store {
         name: &str,
         number: u32,
     ) -> std::result::Result<Generation, StoreError> {
-        let generation = self.generation(host, name, number)?;
+        let generation = self.generation(host.inspect(), name, number)?;
         host.link(&format!("{}/current", self.directory(name)), &format!("{number:06}"))?;
         Ok(generation)
     }
@@ -345,8 +345,8 @@ impl Store {
     /// # Errors
     /// The machine's.
     pub fn prune(&self, host: &dyn Host, name: &str) -> Result<()> {
-        let Some(live) = self.current(host, name)? else { return Ok(()) };
-        let numbers = self.numbers(host, name)?;
+        let Some(live) = self.current(host.inspect(), name)? else { return Ok(()) };
+        let numbers = self.numbers(host.inspect(), name)?;
         let earlier: Vec<u32> = numbers.iter().copied().filter(|number| *number < live).collect();
         let keep = &earlier[earlier.len().saturating_sub(KEPT - 1)..];
         for number in numbers.iter().filter(|number| **number != live && !keep.contains(number)) {
@@ -368,7 +368,7 @@ impl Store {
     /// # Errors
     /// The machine's.
     pub fn remember(&self, host: &dyn Host, name: &str, state: &State) -> Result<()> {
-        if self.state(host, name)? == *state {
+        if self.state(host.inspect(), name)? == *state {
             return Ok(());
         }
         let directory = self.directory(name);

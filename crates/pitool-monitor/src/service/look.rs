@@ -166,7 +166,7 @@ fn settled(mut report: Report, compared: bool) -> Report {
 }
 
 fn uptime(host: &dyn Host) -> std::time::Duration {
-    let text = crate::kernel::text(host, "/proc/uptime").unwrap_or_default();
+    let text = crate::kernel::text(host.inspect(), "/proc/uptime").unwrap_or_default();
     let seconds = text.split(' ').next().and_then(|word| word.parse::<f64>().ok()).unwrap_or_default();
     std::time::Duration::from_secs_f64(seconds.max(0.0))
 }
