@@ -49,6 +49,17 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         ensure!(output.duration > Duration::from_secs(5), "it did not wait: {output}");
         Ok(())
     });
+    runner.case(&name("another program has port 80: it keeps it, and nginx is left out"), || {
+        let holder = machine.spawn(["python3", "-m", "http.server", "80"])?;
+        std::thread::sleep(Duration::from_secs(1));
+        let output = expect(&machine, "pitool apply app", 0)?;
+        holder.kill()?;
+        ensure!(output.stdout.contains("because python3 has port 80"), "{output}");
+        machine.check("! dpkg -s nginx 2>/dev/null")?;
+        let plan = expect(&machine, "pitool plan app", 2)?;
+        ensure!(plan.stdout.contains("nginx"), "once the port is free, nginx comes: {plan}");
+        Ok(())
+    });
     runner.case(&name("dpkg was interrupted earlier: finished first"), || {
         machine.check(
             "apt-get -qq install -y --download-only tree && dpkg --unpack /var/cache/apt/archives/tree_*.deb",

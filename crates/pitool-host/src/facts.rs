@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::parse::{accounts, apt_sources, cmdline, cpuinfo, fstab, os_release, proc_meminfo, proc_swaps};
+use crate::parse::{
+    accounts, apt_sources, cmdline, cpuinfo, fstab, os_release, proc_meminfo, proc_net_tcp, proc_swaps,
+};
 use crate::{DockerSource, Error, FileType, Inspect, Packages, Result};
 
 /// Everything that roles may know about the machine.
@@ -56,6 +58,8 @@ pub struct Facts {
     pub time_daemon: String,
     /// The version of nginx where it is installed, without Debian's part; empty where it is not.
     pub nginx: String,
+    /// The program that has port 80 of a machine without nginx, such as `apache2` or `docker-proxy`; empty where none has.
+    pub web_server: String,
     /// The version of OpenSSL's library, likewise.
     pub openssl: String,
     /// Whether cloud-init is there and not switched off: it sets hostname and /etc/hosts at every boot (trap T9).
@@ -162,6 +166,10 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
             SwapMechanism::None
         },
         time_daemon: TIME_DAEMONS.iter().find(|name| installed(name)).map_or("", |name| name).to_owned(),
+        web_server: match live && !installed("nginx") {
+            true => web_server(inspect)?,
+            false => String::new(),
+        },
         nginx: version(packages.as_deref(), &["nginx"]),
         // The name of the library's package: trixie's, then bookworm's.
         openssl: version(packages.as_deref(), &["libssl3t64", "libssl3"]),
@@ -188,6 +196,36 @@ fn version(packages: Option<&Packages>, names: &[&str]) -> String {
     let version = package.map(|package| package.version.as_str()).unwrap_or_default();
     let upstream = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
     upstream.split_once(':').map_or(upstream, |(_, upstream)| upstream).to_owned()
+}
+
+/// Who listens on port 80; nginx itself, half installed by a run that was cut off, does not count.
+fn web_server(inspect: &dyn Inspect) -> Result<String> {
+    let mut sockets = Vec::new();
+    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = text(inspect, file)?.unwrap_or_default();
+        sockets
+            .extend(proc_net_tcp::listeners(&text, 80).into_iter().map(|inode| format!("socket:[{inode}]")));
+    }
+    if sockets.is_empty() {
+        return Ok(String::new());
+    }
+    // What cannot be read is another user's, or has ended meanwhile.
+    for process in inspect.list("/proc")?.unwrap_or_default() {
+        if !process.starts_with(|c: char| c.is_ascii_digit()) {
+            continue;
+        }
+        let directory = format!("/proc/{process}/fd");
+        let open = inspect.list(&directory).ok().flatten().unwrap_or_default();
+        let listens = open.iter().any(|fd| {
+            let link = inspect.stat(&format!("{directory}/{fd}")).ok().flatten().map(|stat| stat.file_type);
+            matches!(link, Some(FileType::Link(target)) if sockets.contains(&target))
+        });
+        if listens {
+            let name = line(inspect, &format!("/proc/{process}/comm")).unwrap_or_default();
+            return Ok(if name == "nginx" { String::new() } else { name });
+        }
+    }
+    Ok("another program".to_owned())
 }
 
 /// Those whom a config may name: root, and who is not the system's (adduser's FIRST_UID).

@@ -20,6 +20,8 @@ pub mod ssl;
 mod templates;
 mod web;
 
+use std::borrow::Cow;
+
 use pitool_config::Settings;
 use pitool_engine::{Desired, LintError, Resource};
 use pitool_host::Facts;
@@ -145,6 +147,21 @@ pub struct Wanted {
     pub notes: Vec<(String, String)>,
 }
 
+/// Leaves the web server out where another program has its port: nginx could not start, and Debian's package fails to
+/// install where nginx does not start.
+fn beside<'s>(settings: &'s Settings, facts: &Facts) -> (Cow<'s, Settings>, Option<String>) {
+    if facts.web_server.is_empty() || !settings.app.enabled {
+        return (Cow::Borrowed(settings), None);
+    }
+    let mut settings = settings.clone();
+    settings.app.enabled = false;
+    let note = format!(
+        "nginx and its sites are left out, because {} has port 80: stop it and apply again, or set `enabled = false` in [app]",
+        facts.web_server
+    );
+    (Cow::Owned(settings), Some(note))
+}
+
 /// Asks roles what they want and puts it together.
 ///
 /// # Errors
@@ -152,6 +169,11 @@ pub struct Wanted {
 pub fn wanted(roles: &[&Role], settings: &Settings, facts: &Facts) -> Result<Wanted, LintError> {
     let mut proofs = Vec::new();
     let mut notes = Vec::new();
+    let (settings, taken) = beside(settings, facts);
+    let settings = &*settings;
+    if let (Some(note), true) = (taken, roles.iter().any(|role| ["app", "ssl"].contains(&role.name))) {
+        notes.push(("app".to_owned(), note));
+    }
     let mut wishes = Vec::new();
     // Of every role, asked for or not: an earlier run may have settled it.
     let ours: Vec<String> = ROLES

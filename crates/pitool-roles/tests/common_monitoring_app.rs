@@ -193,6 +193,22 @@ fn app() {
 }
 
 #[test]
+fn a_web_server_that_is_there_keeps_its_port() {
+    let text = "[ssl]\ndomains = [\"a.example\"]\nchallenge = \"dns-01\"\ndns_hook = [\"/x\"]\n[monitoring.page]\nenabled = true\n";
+    let settings = load(&[Fragment::new("pitool.toml", text)]).unwrap().settings;
+    let facts = Facts { web_server: "lighttpd".into(), ..machine(13, "arm64") };
+    let roles: Vec<_> = pitool_roles::ROLES.iter().collect();
+    let names = |facts: &Facts| -> Vec<String> {
+        let wanted = wanted(&roles, &settings, facts).unwrap();
+        wanted.desired.goals.iter().map(|goal| goal.resource.id().to_string()).collect()
+    };
+    assert!(names(&machine(13, "arm64")).contains(&"package[nginx]".to_owned()));
+    assert!(!names(&facts).iter().any(|name| name.contains("nginx")), "{:?}", names(&facts));
+    let notes = wanted(&roles, &settings, &facts).unwrap().notes;
+    assert!(notes.iter().any(|(_, note)| note.contains("because lighttpd has port 80")), "{notes:?}");
+}
+
+#[test]
 fn the_release_and_architecture_change_nothing_else() {
     // Role monitoring has one line for Debian 12, which has a test of its own.
     for (role, releases) in [("monitoring", &[13, 0][..]), ("monitoring", &[12]), ("app", &[12, 13, 0])] {

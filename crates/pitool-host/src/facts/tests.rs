@@ -167,6 +167,7 @@ fn a_pi_5_is_known_with_all_its_ways() {
         boot_id: "0fa560b1-f097-43c3-8d92-2a8aa298381f".into(),
         time_daemon: String::new(),
         nginx: String::new(),
+        web_server: String::new(),
         openssl: String::new(),
         docker_source: DockerSource::Unknown,
         people: BTreeMap::new(),

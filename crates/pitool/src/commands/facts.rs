@@ -64,7 +64,9 @@ fn shown(key: &str, value: &Value) -> String {
         (_, Value::Bool(true)) => "yes".to_owned(),
         (_, Value::Bool(false)) => "no".to_owned(),
         (_, Value::Null) => "none".to_owned(),
-        ("container" | "time_daemon" | "nginx" | "openssl", Value::String(text)) if text.is_empty() => {
+        ("container" | "time_daemon" | "nginx" | "web_server" | "openssl", Value::String(text))
+            if text.is_empty() =>
+        {
             "none".to_owned()
         }
         (_, Value::String(text)) if text.is_empty() => "unknown".to_owned(),
