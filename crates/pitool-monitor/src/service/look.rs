@@ -9,7 +9,7 @@ use crate::alert::Watch;
 use crate::check::{Report, judge};
 use crate::event::KernelLog;
 use crate::history::History;
-use crate::sample::Sample;
+use crate::sample::{Sample, run_at_work};
 use crate::state::State;
 use crate::status::Status;
 use crate::system::System;
@@ -25,7 +25,15 @@ pub(super) fn run(shared: &Shared, state: State) -> Result<(), Error> {
         if look.slow.refresh(&host, shared.system.monotonic()) {
             look.once();
         }
-        pause(shared, look.last + interval);
+        let until = look.last + interval;
+        if look.amid {
+            // The run that started the service is not over: what was found half way through is looked at again soon.
+            while shared.system.monotonic() < until && !shared.stopped() && run_at_work(&host) {
+                pause(shared, shared.system.monotonic() + SOON);
+            }
+        } else {
+            pause(shared, until);
+        }
         if !shared.stopped() {
             look.once();
         }
@@ -33,6 +41,9 @@ pub(super) fn run(shared: &Shared, state: State) -> Result<(), Error> {
     look.end();
     Ok(())
 }
+
+/// How long after a run its outcome is looked at: services that it started last need a moment.
+const SOON: std::time::Duration = std::time::Duration::from_secs(2);
 
 struct Look<'s> {
     shared: &'s Shared,
@@ -44,6 +55,8 @@ struct Look<'s> {
     history: History,
     slow: Slow,
     last: std::time::Duration,
+    /// Whether a run was at work then.
+    amid: bool,
     /// What could not be written, said once and not every minute.
     trouble: Option<String>,
 }
@@ -67,6 +80,7 @@ impl<'s> Look<'s> {
             history: History::read(host, &history_path()),
             slow: Slow::default(),
             last: clock,
+            amid: false,
             trouble: None,
             shared,
             host,
@@ -78,6 +92,7 @@ impl<'s> Look<'s> {
     fn once(&mut self) {
         let shared = self.shared;
         self.last = shared.system.monotonic();
+        self.amid = run_at_work(self.host);
         let sample = Sample::take(self.host, &shared.system, &shared.setup, self.slow.known.clone());
         let report = judge(&sample, self.before.as_ref(), &shared.setup);
         let report = settled(report, self.before.is_some());
