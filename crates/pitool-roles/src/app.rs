@@ -8,7 +8,7 @@
 //! - Websockets, request size and timeout are settings; `/` of a missing directory is a 404.
 //! - `.env` is made once, with a random secret, and then belongs to the person.
 //! - config and data are not for everybody; the home and `backups` are root's, so that the app can neither read nor
-//!   redirect what root writes there (defects 10 and 11).
+//!   redirect what root writes there.
 //! - The user is in group docker, which makes it root, only where the config says so, and by the role
 //!   docker: before that role ran there is no such group.
 

@@ -3,9 +3,8 @@
 //! Where it differs on purpose:
 //! - backup.sh, restore.sh and their log are gone: `pitool backup` does it, and says it to the journal.
 //! - A timer for each set that makes up for a missed night, or a line for cron where the config says so; the three jobs
-//!   of the old role met at the same minute on the first of a month (defect 22).
-//! - Archives are for root alone: app_user could read root's TLS key from them, and redirect what root wrote (defects
-//!   10 and 11).
+//!   of the old role met at the same minute on the first of a month.
+//! - Archives are for root alone: app_user could read root's TLS key from them, and redirect what root wrote.
 //! - A service of its own starts again what a power cut caught stopped.
 //! - A drill restores the newest archive once a month.
 //!
