@@ -1,4 +1,4 @@
-//! What the roles common, monitoring and app want, config by config and machine by machine, as a person would read
+//! What the roles want, config by config and machine by machine (security has a file of its own), as a person would read
 //! it. `INSTA_UPDATE=always cargo test` writes the snapshots anew.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
