@@ -54,7 +54,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         std::thread::sleep(Duration::from_secs(1));
         let output = expect(&machine, "pitool apply app", 0)?;
         holder.kill()?;
-        ensure!(output.stdout.contains("because python3 has port 80"), "{output}");
+        ensure!(output.stderr.contains("because python3 has port 80"), "{output}");
         machine.check("! dpkg -s nginx 2>/dev/null")?;
         let plan = expect(&machine, "pitool plan app", 2)?;
         ensure!(plan.stdout.contains("nginx"), "once the port is free, nginx comes: {plan}");

@@ -85,7 +85,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         ensure!(level.parse::<f64>()? < 3.0, "{exposure}");
         Ok(())
     });
-    runner.case(&name("metrics are node_exporter's, and sound"), || golden::compare(&machine));
+    runner.case(&name("metrics are node_exporter's, and sound"), || golden::compare(&machine, suite));
     runner.case(&name("a Prometheus scrapes it and evaluates the rules"), || prometheus(&machine));
     runner.case(&name("nginx is stopped: told, and its all-clear"), || {
         told_and_cleared(&machine, "systemctl stop nginx", "systemctl start nginx", "service[nginx]")
@@ -94,7 +94,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         install(&machine, "e2fsprogs")?;
         // Loop devices are the host's: a free one is asked for, and its node made, which a box has not.
         machine.check(
-            "truncate -s 64M /root/disk && mkfs.ext4 -qF /root/disk && loop=$(losetup -f | cut -d' ' -f1) && \
+            "test -e /dev/loop-control || mknod /dev/loop-control c 10 237; truncate -s 64M /root/disk && mkfs.ext4 -qF /root/disk && loop=$(losetup -f | cut -d' ' -f1) && \
             { test -e $loop || mknod $loop b 7 ${loop#/dev/loop}; } && losetup $loop /root/disk && \
             mkdir -p /mnt/small && mount $loop /mnt/small",
         )?;
