@@ -13,6 +13,10 @@ use crate::status::{Job, Run};
 /// How long an answer is good while nothing changes that it depends on.
 const GOOD: Duration = Duration::from_secs(3600);
 
+/// How soon it is asked again whether the machine still differs from its config: what a person has put right should not be
+/// held against the machine for an hour, and no file tells of a service that was started again.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// Files whose change makes the answers old: packages, apt's lists, pitool's runs and config.
 const SOURCES: [&str; 5] = [
     "/var/lib/dpkg/status",
@@ -35,6 +39,7 @@ pub(super) struct Slow {
     /// Soonest first.
     pub(super) jobs: Vec<Job>,
     asked: Option<Duration>,
+    compared: Duration,
     stamp: Vec<Option<std::time::SystemTime>>,
     pending: Option<Duration>,
 }
@@ -59,7 +64,7 @@ impl Slow {
         let old = self.asked.is_none_or(|asked| clock.saturating_sub(asked) >= GOOD);
         let settled = self.pending.is_some_and(|since| clock.saturating_sub(since) >= SETTLED);
         if !old && !settled {
-            return false;
+            return self.drift().is_some() && self.compare(host, clock);
         }
         // Half way through a run everything differs, and the run itself looks cut off.
         if run_at_work(host) {
@@ -69,8 +74,8 @@ impl Slow {
         self.pending = None;
         self.asked = Some(clock);
         self.known.updates = Some(updates(host));
-        let before = self.drift();
-        self.known.drift = drift(host, before);
+        self.compared = clock;
+        self.known.drift = drift(host, self.drift());
         let runs = runs(host);
         self.known.interrupted = Some(match &runs {
             Err(why) => Err(why.clone()),
@@ -80,6 +85,18 @@ impl Slow {
         });
         self.runs = runs.unwrap_or_default();
         self.jobs = jobs(host, host.now());
+        true
+    }
+}
+
+impl Slow {
+    /// Compares the machine with its config once more, if it is time; tells whether it did.
+    fn compare(&mut self, host: &dyn Inspect, clock: Duration) -> bool {
+        if clock.saturating_sub(self.compared) < AGAIN || run_at_work(host) {
+            return false;
+        }
+        self.compared = clock;
+        self.known.drift = drift(host, self.drift());
         true
     }
 }
