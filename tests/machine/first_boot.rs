@@ -20,6 +20,10 @@ const CLOUD: &str = "datasource_list: [ NoCloud, None ]\ndatasource:\n  NoCloud:
                      ssh_deletekeys: false\nssh_genkeytypes: []\nnetwork: {config: disabled}\n";
 
 pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
+    // Raspberry Pi OS has cloud-init since trixie; that of bookworm (22.4) does not find what the card's own setting names.
+    if suite != Suite::Trixie {
+        return;
+    }
     let name = |case: &str| format!("{suite}: {case}");
     let mut machine = None;
     runner.case(&name("a seeded card sets itself up at its first boot and says so"), || {
