@@ -18,7 +18,8 @@ pub struct Runner {
     filters: Vec<String>,
     listing: bool,
     passed: u32,
-    failed: u32,
+    /// Each failed case as it was told.
+    failed: Vec<String>,
     skipped: u32,
 }
 
@@ -58,7 +59,7 @@ impl Runner {
                 let _ = lab.sweep();
             }
         }
-        Self { filters, listing, passed: 0, failed: 0, skipped: 0 }
+        Self { filters, listing, passed: 0, failed: Vec::new(), skipped: 0 }
     }
 
     /// Opens the lab, or counts one case that says why not.
@@ -128,9 +129,10 @@ impl Runner {
                     true
                 }
                 None => {
-                    self.failed += 1;
                     let indented = format!("{error:#}").replace('\n', "\n    ");
-                    report(&format!("{name} … FAILED ({seconds:.1} s)\n    {indented}"));
+                    let told = format!("{name} … FAILED ({seconds:.1} s)\n    {indented}");
+                    report(&told);
+                    self.failed.push(told);
                     false
                 }
             },
@@ -150,8 +152,12 @@ impl Runner {
         if let Ok(lab) = Lab::open() {
             let _ = lab.sweep_own();
         }
-        report(&format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped));
-        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        // Hours of output may lie between a failure and the end, and a log may be read by its end alone.
+        for told in &self.failed {
+            report(told);
+        }
+        report(&format!("{} passed, {} failed, {} skipped", self.passed, self.failed.len(), self.skipped));
+        if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
