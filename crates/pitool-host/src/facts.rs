@@ -203,8 +203,8 @@ fn web_server(inspect: &dyn Inspect) -> Result<String> {
     let mut sockets = Vec::new();
     for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = text(inspect, file)?.unwrap_or_default();
-        sockets
-            .extend(proc_net_tcp::listeners(&text, 80).into_iter().map(|inode| format!("socket:[{inode}]")));
+        let http = proc_net_tcp::listeners(&text, false).into_iter().filter(|listener| listener.port == 80);
+        sockets.extend(http.map(|listener| format!("socket:[{}]", listener.inode)));
     }
     if sockets.is_empty() {
         return Ok(String::new());

@@ -32,7 +32,7 @@ pub mod ufw_rules;
 use std::collections::BTreeMap;
 
 /// Undoes the octal escapes of fstab(5) and /proc: `\040` for a blank.
-fn unescape_octal(text: &str) -> String {
+pub fn unescape_octal(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

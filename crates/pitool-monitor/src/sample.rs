@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pitool_host::parse::proc_net_tcp::{self, Listener};
 use pitool_host::{Command, Inspect};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,6 @@ use crate::kernel::cpu::{self, Times};
 use crate::kernel::disk::{self, Emmc, Ext4};
 use crate::kernel::memory::Memory;
 use crate::kernel::mounts::{self, Mount};
-use crate::kernel::network::{self, Listener};
 use crate::kernel::pi::Throttled;
 use crate::kernel::{required, text, thermal};
 use crate::records::{self, Backups, Certificate};
@@ -254,13 +254,17 @@ fn unit_files(host: &dyn Inspect, setup: &Setup, loaded: &[Unit]) -> Vec<String>
 }
 
 fn listeners(host: &dyn Inspect) -> Reading<Vec<Listener>> {
-    let mut found = network::listeners(&required(host, "/proc/net/tcp")?, false);
+    let mut found = proc_net_tcp::listeners(&required(host, "/proc/net/tcp")?, false);
     for (file, udp) in [("tcp6", false), ("udp", true), ("udp6", true)] {
         // Without IPv6 there are no such files.
-        found.extend(network::listeners(&text(host, &format!("/proc/net/{file}")).unwrap_or_default(), udp));
+        found.extend(proc_net_tcp::listeners(
+            &text(host, &format!("/proc/net/{file}")).unwrap_or_default(),
+            udp,
+        ));
     }
     found.sort_unstable();
-    found.dedup();
+    // Several sockets may share a port (SO_REUSEPORT).
+    found.dedup_by_key(|one| (one.port, one.udp, one.address));
     Ok(found)
 }
 

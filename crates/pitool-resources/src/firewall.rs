@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
-use pitool_host::parse::ufw_rules;
+use pitool_host::parse::{proc_net_tcp, ufw_rules};
 use pitool_host::{Command, Error, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -472,20 +472,13 @@ fn policy_word(policy: &str) -> String {
     .to_owned()
 }
 
-/// Whether a TCP socket listens on this port (proc_net_tcp: state 0A, the port in hex).
+/// Whether a TCP socket listens on this port.
 fn listens(host: &dyn Host, port: &str) -> Result<bool> {
     let Ok(port) = port.parse::<u16>() else { return Ok(false) };
-    let needle = format!(":{port:04X}");
     for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let table = host.read(path)?;
         let text = table.as_ref().and_then(|content| content.text()).unwrap_or_default();
-        let found = text.lines().skip(1).any(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            let local = fields.next().is_some_and(|local| local.ends_with(&needle));
-            let state = fields.nth(1);
-            local && state == Some("0A")
-        });
-        if found {
+        if proc_net_tcp::listeners(text, false).iter().any(|listener| listener.port == port) {
             return Ok(true);
         }
     }

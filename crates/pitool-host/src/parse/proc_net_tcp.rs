@@ -1,33 +1,93 @@
-//! /proc/net/tcp and /proc/net/tcp6, proc_net_tcp.txt of the kernel's documentation.
+//! /proc/net/tcp, tcp6, udp and udp6: proc_pid_net(5), proc_net_tcp.txt of the kernel's documentation.
 
-/// Reads the inodes of the sockets that listen on a port.
-pub fn listeners(text: &str, port: u16) -> Vec<u64> {
-    // include/net/tcp_states.h
-    const LISTEN: &str = "0A";
-    let listener = |line: &str| {
-        let mut fields = line.split_whitespace();
-        let local = fields.nth(1)?;
-        let state = fields.nth(1)?;
-        let inode = fields.nth(5)?.parse().ok()?;
-        let own = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
-        (own == port && state == LISTEN).then_some(inode)
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A port on which somebody listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// The port.
+    pub port: u16,
+    /// Whether it is UDP.
+    pub udp: bool,
+    /// On which address.
+    pub address: IpAddr,
+    /// The socket's inode, by which /proc/PID/fd tells whose it is.
+    pub inode: u64,
+}
+
+impl Listener {
+    /// Whether others than this machine may reach it, as far as the address goes.
+    pub fn is_public(&self) -> bool {
+        let loopback = match self.address {
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(v6.is_loopback(), |v4| v4.is_loopback()),
+            IpAddr::V4(v4) => v4.is_loopback(),
+        };
+        !loopback
+    }
+}
+
+/// TCP's LISTEN and UDP's unconnected state, include/net/tcp_states.h.
+const LISTEN: &str = "0A";
+const UNCONNECTED: &str = "07";
+
+/// Reads who listens.
+pub fn listeners(text: &str, udp: bool) -> Vec<Listener> {
+    let state = if udp { UNCONNECTED } else { LISTEN };
+    let one = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let (local, remote, found) = (words.next()?, words.next()?, words.next()?);
+        let (address, port) = local.split_once(':')?;
+        let unconnected = remote.ends_with(":0000");
+        let port = u16::from_str_radix(port, 16).ok()?;
+        (found == state && unconnected).then_some(())?;
+        let inode = words.nth(5)?.parse().ok()?;
+        Some(Listener { port, udp, address: self::address(address)?, inode })
     };
-    text.lines().skip(1).filter_map(listener).collect()
+    text.lines().skip(1).filter_map(one).collect()
+}
+
+/// Addresses are printed as 32-bit words in the order of this machine's bytes.
+fn address(hex: &str) -> Option<IpAddr> {
+    let words: Option<Vec<[u8; 4]>> = hex
+        .as_bytes()
+        .chunks(8)
+        .map(|chunk| {
+            let word = u32::from_str_radix(std::str::from_utf8(chunk).ok()?, 16).ok()?;
+            Some(word.to_ne_bytes())
+        })
+        .collect();
+    match words?.as_slice() {
+        [word] => Some(Ipv4Addr::from(*word).into()),
+        [a, b, c, d] => {
+            let bytes: [u8; 16] = [*a, *b, *c, *d].concat().try_into().ok()?;
+            Some(Ipv6Addr::from(bytes).into())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::listeners;
+    use super::*;
+
+    /// What follows the state in a line, up to the inode.
+    const REST: &str = "00000000:00000000 00:00000000 00000000     0        0";
+
+    fn seen(text: &str, udp: bool) -> Vec<(u16, bool, u64)> {
+        let text = text.replace("REST", REST);
+        listeners(&text, udp).iter().map(|one| (one.port, one.is_public(), one.inode)).collect()
+    }
 
     #[test]
-    fn only_who_listens_on_the_port() {
-        let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-            \x20  0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0000000000000000 100 0 0 10 0\n\
-            \x20  1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 23456 1 0000000000000000 100 0 0 10 0\n\
-            \x20  2: 0100007F:0050 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 34567 1 0000000000000000 20 4 30 10 -1\n";
-        assert_eq!(listeners(text, 80), [12345]);
-        assert_eq!(listeners(text, 8080), [23456]);
-        assert_eq!(listeners(text, 443), [] as [u64; 0]);
-        assert_eq!(listeners("", 80), [] as [u64; 0]);
+    fn who_listens() {
+        let tcp = "  sl  local_address rem_address   st\n   0: 0100007F:0016 00000000:0000 0A REST 11 1 0\n   \
+            1: 00000000:0050 00000000:0000 0A REST 12\n   2: 0200000A:0016 0300000A:C000 01 REST 13\n   3: 0100007F\n";
+        assert_eq!(seen(tcp, false), [(22, false, 11), (80, true, 12)]);
+        let tcp6 = "h\n 0: 00000000000000000000000001000000:0277 00000000000000000000000000000000:0000 0A REST 1\n \
+            1: 0000000000000000FFFF00000100007F:0016 00000000000000000000000000000000:0000 0A REST 2\n \
+            2: 00000000000000000000000000000000:01BB 00000000000000000000000000000000:0000 0A REST 3\n";
+        assert_eq!(seen(tcp6, false), [(631, false, 1), (22, false, 2), (443, true, 3)]);
+        let udp = "h\n 0: 00000000:14E9 00000000:0000 07 REST 1\n 1: 0200000A:0044 0100000A:0043 01 REST 2\n";
+        assert_eq!(seen(udp, true), [(5353, true, 1)]);
     }
 }

@@ -1,5 +1,7 @@
 //! What is mounted: /proc/PID/mountinfo, proc_pid_mountinfo(5).
 
+use pitool_host::parse::unescape_octal;
+
 /// A mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
@@ -37,36 +39,13 @@ fn line(line: &str) -> Option<Mount> {
     let emergency = has(superblock, "emergency_ro") || has(superblock, "shutdown");
     let own = before.get(5)?;
     Some(Mount {
-        point: unescaped(before.get(4)?),
-        device: unescaped(device),
+        point: unescape_octal(before.get(4)?),
+        device: unescape_octal(device),
         kind: kind.to_owned(),
         read_only: emergency || has(own, "ro") || has(superblock, "ro"),
         emergency,
         numbers: (*before.get(2)?).to_owned(),
     })
-}
-
-/// Undoes octal escapes: `\040` for a blank.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let code = rest
-            .get(1..4)
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match code {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &rest[4..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Mount {
