@@ -230,12 +230,8 @@ impl Store {
         name: &str,
         number: u32,
     ) -> std::result::Result<Generation, StoreError> {
-        let path = self.generation_path(name, number);
-        let fullchain = self.text(host, name, number, "fullchain.pem")?;
         let key = self.text(host, name, number, "privkey.pem")?;
-        let certificate =
-            certificate::pair(&fullchain, &key).map_err(|source| StoreError::Damaged { path, source })?;
-        Ok(Generation { number, about: self.about(host, name, number)?, certificate })
+        self.stored(host, name, number, |fullchain| certificate::pair(fullchain, &key))
     }
 
     /// Reads a generation without its key, as anybody may.
@@ -248,10 +244,19 @@ impl Store {
         name: &str,
         number: u32,
     ) -> std::result::Result<Generation, StoreError> {
-        let path = self.generation_path(name, number);
+        self.stored(host, name, number, Certificate::from_pem)
+    }
+
+    fn stored(
+        &self,
+        host: &dyn Inspect,
+        name: &str,
+        number: u32,
+        check: impl FnOnce(&str) -> std::result::Result<Certificate, CertificateError>,
+    ) -> std::result::Result<Generation, StoreError> {
         let fullchain = self.text(host, name, number, "fullchain.pem")?;
-        let certificate =
-            Certificate::from_pem(&fullchain).map_err(|source| StoreError::Damaged { path, source })?;
+        let certificate = check(&fullchain)
+            .map_err(|source| StoreError::Damaged { path: self.generation_path(name, number), source })?;
         Ok(Generation { number, about: self.about(host, name, number)?, certificate })
     }
 
