@@ -116,8 +116,7 @@ impl Expected {
         let mut expect = |wanted: bool, unit: &str| units.extend(wanted.then(|| unit.to_owned()));
         expect(security.fail2ban.enabled, "fail2ban.service");
         expect(settings.docker.enabled, "docker.service");
-        let web = settings.app.enabled && facts.web_server.is_empty();
-        expect(web, "nginx.service");
+        expect(settings.app.enabled, "nginx.service");
         expect(true, "cron.service");
         expect(settings.monitoring.service.enabled, "pitool-monitor.service");
         let ssh = security.ssh.port.unwrap_or(pitool_config::values::Port::SSH);
@@ -155,7 +154,7 @@ impl Expected {
             units,
             firewall: security.firewall.enabled,
             docker: settings.docker.enabled,
-            web,
+            web: settings.app.enabled,
             automatic_updates: security.updates.enabled,
             ports,
             backup_sets,

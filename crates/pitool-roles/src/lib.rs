@@ -147,9 +147,9 @@ pub struct Wanted {
     pub notes: Vec<(String, String)>,
 }
 
-/// Leaves the web server out where another program has its port: nginx could not start, and Debian's package fails to
-/// install where nginx does not start.
-fn beside<'s>(settings: &'s Settings, facts: &Facts) -> (Cow<'s, Settings>, Option<String>) {
+/// Leaves the web server out of the settings where another program has its port, and says so: nginx could not start, and
+/// Debian's package fails to install where nginx does not start.
+pub fn beside<'s>(settings: &'s Settings, facts: &Facts) -> (Cow<'s, Settings>, Option<String>) {
     if facts.web_server.is_empty() || !settings.app.enabled {
         return (Cow::Borrowed(settings), None);
     }

@@ -45,7 +45,8 @@ pub(crate) fn run(session: &Session<'_, '_>) -> Result<u8> {
 pub(crate) fn examined(session: &Session<'_, '_>) -> Result<(Sample, Report, Setup)> {
     require_live(session)?;
     let (settings, _) = session.settings()?;
-    let setup = Setup::of(&settings, &session.supported_facts()?);
+    let facts = session.supported_facts()?;
+    let setup = Setup::of(&pitool_roles::beside(&settings, &facts).0, &facts);
     let known = known(session, monitored(session).as_ref())?;
     let (sample, report) = look(session.inspect(), &Live::default(), &setup, known);
     Ok((sample, report, setup))
