@@ -129,6 +129,9 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         Ok(())
     });
     runner.case(&name("renewed under load without one failed request"), || load(&machine));
+    runner.case(&name("a corrupted new key is refused, and the old certificate is served"), || {
+        corrupted(&machine)
+    });
     runner
         .case(&name("what the authority makes hard: nonces, reuse, an external account"), || hard(&machine));
     runner.case(&name("a wildcard by the DNS hook, also by delegation"), || wildcard(&machine));
@@ -207,6 +210,38 @@ fn load(machine: &Machine) -> Result<()> {
     ensure!(requests.is_some_and(|requests| requests >= 2000), "too few requests:\n{result}");
     ensure!(!result.contains("Socket errors") && !result.contains("Non-2xx"), "requests failed:\n{result}");
     println!("      {} requests through two renewals", requests.unwrap_or(0));
+    Ok(())
+}
+
+/// Puts the key that is live over the new one, the moment the new one is written; ends when it has.
+const CORRUPT: &str = r#"
+import os
+top = "/var/lib/pitool-acme/certificates/pi.test/"
+live = open(top + "current/privkey.pem").read()
+known = set(os.listdir(top))
+print("watching", flush=True)
+while True:
+    for new in set(os.listdir(top)) - known:
+        path = top + new + "/privkey.pem"
+        if new.isdigit() and os.path.exists(path):
+            with open(path, "w") as file:
+                file.write(live)
+            raise SystemExit
+"#;
+
+fn corrupted(machine: &Machine) -> Result<()> {
+    let before = served(machine, "pi.test")?;
+    let other = machine.spawn(["timeout", "60", "python3", "-c", CORRUPT])?;
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let refused = expect(machine, "pitool cert renew --force", 1)?;
+    ensure!(said(&refused).contains("does not belong to the certificate"), "{refused}");
+    let other = other.wait(std::time::Duration::from_secs(60))?;
+    ensure!(other.ok(), "nothing was corrupted: {other}");
+    ensure!(served(machine, "pi.test")? == before, "another certificate is served");
+    machine.check("nginx -t && curl -sf --cacert /srv/ca/root.pem https://pi.test/health")?;
+    expect(machine, "pitool cert issue", 0)?;
+    expect(machine, "pitool cert renew --force", 0)?;
+    ensure!(served(machine, "pi.test")? != before, "the failure stays");
     Ok(())
 }
 
