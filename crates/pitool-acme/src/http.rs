@@ -158,10 +158,9 @@ pub fn roots(
     host: &dyn pitool_host::Inspect,
     ca_file: Option<&str>,
 ) -> pitool_host::Result<Vec<CertificateDer<'static>>> {
-    const MACHINE: &str = "/etc/ssl/certs/ca-certificates.crt";
     let mut all = Vec::new();
     for (path, needed) in
-        std::iter::once((MACHINE, ca_file.is_none())).chain(ca_file.map(|path| (path, true)))
+        std::iter::once((pitool_host::AUTHORITIES, ca_file.is_none())).chain(ca_file.map(|path| (path, true)))
     {
         let text = host.read(path)?;
         let text = text.as_ref().and_then(pitool_host::Content::text).unwrap_or_default();
@@ -169,7 +168,7 @@ pub fn roots(
             Ok(certificates) => all.extend(certificates),
             Err(_) if !needed => {}
             Err(error) => {
-                let what = if path == MACHINE {
+                let what = if path == pitool_host::AUTHORITIES {
                     format!("{path} has no certificates of authorities: install the package ca-certificates")
                 } else {
                     format!("`ca_file` {path} cannot be used: {error}")

@@ -31,3 +31,6 @@ pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Progress};
 pub use package::{Package, PackageState, Packages, related};
 pub use unit::{ActiveState, UnitStatus};
 pub use values::{Access, Content, Digest, FileType, Stat};
+
+/// The authorities that this machine trusts, in PEM: update-ca-certificates(8).
+pub const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";

@@ -5,22 +5,22 @@
 
 use std::sync::Arc;
 
+use pitool_host::AUTHORITIES;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-
-/// Debian's list, all in one file (update-ca-certificates(8)).
-const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Reads the trusted authorities.
 ///
 /// # Errors
 /// The file is not there, with what to do.
 pub(crate) fn trusted() -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(TRUSTED)
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(AUTHORITIES)
         .map(|certificates| certificates.filter_map(Result::ok).collect())
         .unwrap_or_default();
     if certificates.is_empty() {
-        return Err(format!("{TRUSTED} has no certificates; `sudo apt install ca-certificates` brings them"));
+        return Err(format!(
+            "{AUTHORITIES} has no certificates; `sudo apt install ca-certificates` brings them"
+        ));
     }
     Ok(certificates)
 }

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pitool_host::AUTHORITIES;
 use ring::digest;
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, SendBody, http};
@@ -15,9 +16,6 @@ use ureq::{Agent, SendBody, http};
 use super::super::{Error, Result};
 use super::sign::{self, Request};
 use super::{Credentials, xml};
-
-/// The certificates that the machine trusts, so that a NAS with its owner's own authority works.
-const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// How often a request is made before it is given up; between two of them 1, 2, 4 and 8 seconds.
 const TRIES: u32 = 5;
@@ -347,10 +345,11 @@ impl<R: Read> Read for Counted<'_, R> {
 }
 
 /// The machine's own list of authorities.
+/// What the machine trusts, so that a NAS with its owner's own authority works.
 fn trusted() -> Result<RootCerts> {
-    let pem = std::fs::read(TRUSTED).map_err(|source| Error::Path {
+    let pem = std::fs::read(AUTHORITIES).map_err(|source| Error::Path {
         operation: "read the certificates that this machine trusts (package ca-certificates) from",
-        path: TRUSTED.into(),
+        path: AUTHORITIES.into(),
         source,
     })?;
     let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
