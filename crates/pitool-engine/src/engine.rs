@@ -289,7 +289,7 @@ impl<'h> Engine<'h> {
         let mut work = Work { engine: self, run, plan: &plan, settled: &mut settled, tell };
         let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
         // The preflight may have run a command, after which nothing that was read before counts.
-        R::warm(&resources, host.inspect()).ok();
+        R::expect(&resources, host.inspect());
         let adopted = goals.iter().zip(&plan.observed).find_map(|(goal, observed)| {
             goal.resource.adopt(host, observed, false).err().map(|error| (goal.resource.id(), error))
         });
@@ -363,8 +363,7 @@ impl<R: Resource> Work<'_, '_, R> {
         mut seen: impl FnMut(&Goal<R>, &R::State) -> Result<()>,
     ) -> Result<()> {
         let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
-        // What this cannot answer, each resource asks for itself.
-        R::warm(&resources, host.inspect()).ok();
+        R::expect(&resources, host.inspect());
         for goal in goals {
             let Ok(now) = goal.resource.observe(host.inspect()) else { continue };
             if let Err(error @ pitool_host::Error::PowerCut) = goal.resource.adopt(host, &now, settled) {

@@ -121,9 +121,7 @@ pub fn plan<R: Resource>(
     managed: &Managed,
 ) -> Result<Plan<R>, PlanError> {
     let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
-    if let Err(source) = R::warm(&resources, host) {
-        return Err(PlanError { id: Id::new("machine", "state"), source });
-    }
+    R::expect(&resources, host);
     let mut upcoming = Upcoming::default();
     let mut plan = Plan {
         steps: Vec::new(),

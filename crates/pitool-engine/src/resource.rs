@@ -200,10 +200,8 @@ pub trait Resource: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwne
         Ok(())
     }
 
-    /// Reads ahead for many resources what one question can answer for all of them.
-    fn warm(_resources: &[&Self], _host: &dyn Inspect) -> Result<()> {
-        Ok(())
-    }
+    /// Announces what many resources are about to ask, where one question can answer for all of them.
+    fn expect(_resources: &[&Self], _host: &dyn Inspect) {}
 
     /// Finds out, under the lock and before the run's first change, whether what the steps need is to be had: a
     /// package that apt knows. It may refresh caches, but settles nothing.

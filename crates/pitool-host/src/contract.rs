@@ -3,6 +3,7 @@
 //! [`files`] and [`commands`] may run anywhere; the others change packages, units and accounts, so they belong in a
 //! box. Each part cleans up behind itself, and each answers with what it checked and what went wrong.
 
+use crate::parse::systemctl_show;
 use crate::{Access, ActiveState, Candidate, Command, Content, Error, FileType, Host, UnitStatus};
 
 /// One check's name and what went wrong.
@@ -442,6 +443,21 @@ pub fn units(host: &dyn Host) -> Vec<Outcome> {
         let names = ["pitool-none.service", NAME, "pitool-none-either.service"];
         let found: Vec<String> = host.units(&names)?.into_iter().map(|status| status.name).collect();
         same("the names", found, names.map(str::to_owned).to_vec())
+    });
+    suite.check("units are told as `systemctl show` tells them", |host| {
+        let names = [
+            NAME,
+            "pitool-none.service",
+            "multi-user.target",
+            "apt-daily.timer",
+            "dbus.socket",
+            "systemd-journald.service",
+            "user@0.service",
+        ];
+        let question = Command::new("systemctl").args(["show", systemctl_show::PROPERTIES, "--"]).args(names);
+        let told = systemctl_show::parse(&host.ask(&question)?.stdout, &names);
+        let told = told.ok_or_else(|| Wrong("systemctl's answer cannot be read".to_owned()))?;
+        same("the units", host.units(&names)?, told)
     });
     suite.check("a unit is stopped and disabled", |host| {
         systemctl(host, "stop")?;

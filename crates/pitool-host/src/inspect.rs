@@ -31,9 +31,13 @@ pub trait Inspect {
     /// The package database, from dpkg's status file and apt's extended states.
     fn packages(&self) -> Result<Rc<Packages>>;
 
-    /// The status of these units, in this order, from one `systemctl show` for all that are not yet known.
+    /// The status of these units, in this order; the manager is asked once for all that are not yet known.
     /// On a machine that is not running (another root) every unit is inactive and its file state comes from files.
     fn units(&self, names: &[&str]) -> Result<Vec<UnitStatus>>;
+
+    /// Says that [`units`](Self::units) will be asked for these: the answer may be on its way while other things are
+    /// read. What goes wrong is told with the answer.
+    fn expect_units(&self, _names: &[&str]) {}
 
     /// Whether this is the running system: false for another root, where nothing can be started or asked.
     fn live(&self) -> bool;

@@ -1,7 +1,6 @@
 //! The real machine, or another root on it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
@@ -14,13 +13,15 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, umask};
 
-use crate::parse::{dpkg_status, extended_states, systemctl_show};
+use crate::parse::{dpkg_status, extended_states};
 use crate::{
     Access, Candidate, Command, Content, Error, Host, Inspect, Lock, LockHolder, Output, Packages, Progress,
     Result, Stat, UnitStatus,
 };
 
+mod bus;
 mod files;
+mod manager;
 mod process;
 mod rehearsal;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod tree;
 mod unit_files;
 
 pub use files::is_leftover;
+use manager::Manager;
 use tree::Tree;
 
 const STATUS: &str = "/var/lib/dpkg/status";
@@ -47,7 +49,7 @@ pub struct Local {
     progress: Box<dyn Fn(Progress)>,
     interrupted: Arc<AtomicBool>,
     packages: RefCell<Option<Rc<Packages>>>,
-    units: RefCell<HashMap<String, UnitStatus>>,
+    manager: Manager,
 }
 
 impl Local {
@@ -61,7 +63,7 @@ impl Local {
             progress: Box::new(|_| {}),
             interrupted: Arc::default(),
             packages: RefCell::default(),
-            units: RefCell::default(),
+            manager: Manager::default(),
         })
     }
 
@@ -82,7 +84,7 @@ impl Local {
     /// Forgets what was read of packages and units: after a change, or when somebody else may have made one.
     pub fn forget(&self) {
         self.packages.take();
-        self.units.take();
+        self.manager.forget();
     }
 
     /// Forgets it after a change at this path, unless the path is one of pitool's own records: no answer about packages
@@ -122,22 +124,12 @@ impl Local {
     }
 
     /// Whether there is a manager to ask, sd_booted(3).
-    fn manager(&self) -> Result<bool> {
-        Ok(self.live()
-            && self.stat("/run/systemd/system")?.is_some()
-            && process::available(&self.tree, "systemctl"))
-    }
-
-    fn ask_manager(&self, names: &[&str]) -> Result<Vec<UnitStatus>> {
-        let command =
-            Command::new("systemctl").args(["show", systemctl_show::PROPERTIES, "--"]).args(names.to_vec());
-        let output = self.ask(&command)?;
-        if let Some(units) = systemctl_show::parse(&output.stdout, names) {
-            return Ok(units);
-        }
-        let output = Error::unless_ok(&command, output)?;
-        let why = format!("expected {} blocks in:\n{}", names.len(), output.stdout);
-        Err(Error::Parse { what: format!("`{}`", command.display()), why })
+    fn managed(&self) -> Result<bool> {
+        self.manager.there(|| {
+            Ok(self.live()
+                && self.stat("/run/systemd/system")?.is_some()
+                && process::available(&self.tree, "systemctl"))
+        })
     }
 
     fn take_lock(
@@ -189,6 +181,11 @@ impl Local {
     }
 }
 
+/// Templates are no units, and the manager refuses to show them.
+fn is_template(name: &str) -> bool {
+    name.contains("@.")
+}
+
 impl Inspect for Local {
     fn read(&self, path: &str) -> Result<Option<Content>> {
         files::read(&self.tree, path)
@@ -219,29 +216,24 @@ impl Inspect for Local {
         Ok(packages)
     }
 
-    fn units(&self, names: &[&str]) -> Result<Vec<UnitStatus>> {
-        let mut unknown: Vec<&str> = names.to_vec();
-        unknown.sort_unstable();
-        unknown.dedup();
-        unknown.retain(|name| !self.units.borrow().contains_key(*name));
-        if !unknown.is_empty() {
-            let mut found = Vec::new();
-            if self.manager()? {
-                // The manager refuses to show templates, which are no units.
-                let (templates, units): (Vec<&str>, Vec<&str>) =
-                    unknown.iter().partition(|name| name.contains("@."));
-                if !units.is_empty() {
-                    found = self.ask_manager(&units)?;
-                }
-                unknown = templates;
-            }
-            for name in unknown {
-                found.push(unit_files::status(self, name)?);
-            }
-            self.units.borrow_mut().extend(found.into_iter().map(|unit| (unit.name.clone(), unit)));
+    fn expect_units(&self, names: &[&str]) {
+        if self.managed().unwrap_or_default() {
+            let unknown = self.manager.unknown(names);
+            self.manager.expect(unknown.into_iter().filter(|name| !is_template(name)).collect());
         }
-        let known = self.units.borrow();
-        Ok(names.iter().filter_map(|name| known.get(*name).cloned()).collect())
+    }
+
+    fn units(&self, names: &[&str]) -> Result<Vec<UnitStatus>> {
+        let unknown = self.manager.unknown(names);
+        let (files, units): (Vec<String>, Vec<String>) = match self.managed()? {
+            true => unknown.into_iter().partition(|name| is_template(name)),
+            false => (unknown, Vec::new()),
+        };
+        self.manager.ask(&self.tree, units)?;
+        for name in files {
+            self.manager.learn(vec![unit_files::status(self, &name)?]);
+        }
+        Ok(self.manager.known(names))
     }
 
     fn live(&self) -> bool {

@@ -17,7 +17,7 @@ pub enum ActiveState {
     Failed,
 }
 
-/// What `systemctl show` says of one unit.
+/// What systemd's manager says of one unit, in the words of `systemctl show`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitStatus {
     /// The unit's name with its suffix.

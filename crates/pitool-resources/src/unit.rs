@@ -402,8 +402,8 @@ impl Resource for Unit {
         }
     }
 
-    fn warm(resources: &[&Self], host: &dyn Inspect) -> Result<()> {
+    fn expect(resources: &[&Self], host: &dyn Inspect) {
         let names: Vec<&str> = resources.iter().map(|unit| unit.name.as_str()).collect();
-        if names.is_empty() { Ok(()) } else { host.units(&names).map(drop) }
+        host.expect_units(&names);
     }
 }

@@ -122,15 +122,14 @@ macro_rules! kinds {
                 }
             }
 
-            fn warm(resources: &[&Self], host: &dyn Inspect) -> Result<()> {
+            fn expect(resources: &[&Self], host: &dyn Inspect) {
                 $({
                     let of_kind: Vec<&$kind> =
                         resources.iter().filter_map(|kind| if let Self::$kind(kind) = kind { Some(kind) } else { None }).collect();
                     if !of_kind.is_empty() {
-                        $kind::warm(&of_kind, host)?;
+                        $kind::expect(&of_kind, host);
                     }
                 })*
-                Ok(())
             }
 
             fn preflight(host: &dyn Host, moves: &[Move<Self>]) -> std::result::Result<(), (Vec<Id>, Error)> {

@@ -64,11 +64,8 @@ fn prepare(tree: &Tree, command: &Command) -> io::Result<std::process::Command> 
     if command.third {
         words.extend(THIRD.map(OsString::from));
     }
-    words.push(if tree.live() && !command.third {
-        command.program.clone().into()
-    } else {
-        find(tree, &command.program).ok_or(io::ErrorKind::NotFound)?.into()
-    });
+    // Given a path, the standard library starts it without first copying this process.
+    words.push(find(tree, &command.program).ok_or(io::ErrorKind::NotFound)?.into());
     if !tree.live() {
         words.splice(0..0, ["chroot".into(), tree.root().into()]);
         if !command.online {
@@ -91,7 +88,7 @@ fn prepare(tree: &Tree, command: &Command) -> io::Result<std::process::Command> 
     Ok(ready)
 }
 
-/// Looks a program up in another root, so that a missing one is not mistaken for a chroot(1) that failed.
+/// Looks a program up in the tree: a missing one must not be mistaken for a chroot(1) that failed.
 fn find(tree: &Tree, program: &str) -> Option<String> {
     let executable = |path: &str| {
         let fd = tree.open(path, OFlag::O_PATH, true).ok()?;

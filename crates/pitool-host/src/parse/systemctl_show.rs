@@ -15,12 +15,15 @@ pub fn parse(text: &str, names: &[&str]) -> Option<Vec<UnitStatus>> {
     if blocks.len() != names.len() {
         return None;
     }
-    Some(names.iter().zip(blocks).map(|(name, block)| unit(name, block)).collect())
+    let one =
+        |(name, block): (&&str, &str)| unit(name, block.lines().filter_map(|line| line.split_once('=')));
+    Some(names.iter().zip(blocks).map(one).collect())
 }
 
-fn unit(name: &str, block: &str) -> UnitStatus {
+/// Makes a status of properties and their values as systemctl prints them.
+pub fn unit<'p>(name: &str, properties: impl Iterator<Item = (&'p str, &'p str)>) -> UnitStatus {
     let mut unit = UnitStatus { name: name.to_owned(), ..UnitStatus::default() };
-    for (property, value) in block.lines().filter_map(|line| line.split_once('=')) {
+    for (property, value) in properties {
         match property {
             "LoadState" => unit.exists = matches!(value, "loaded" | "masked"),
             "ActiveState" => unit.active = active(value),

@@ -147,6 +147,7 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
         ("UnitFileState", &status.file_state),
         ("InvocationID", &status.invocation),
         ("NeedDaemonReload", stale),
+        ("Type", if status.unannounced { "simple" } else { "notify" }),
         ("ActiveEnterTimestampMonotonic", &started),
     ];
     for (key, value) in all {
