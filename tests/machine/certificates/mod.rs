@@ -456,6 +456,24 @@ fn cuts(machine: &Machine, suite: Suite) -> Result<()> {
 
 /// What testssl.sh says of the site, kept beside this file. `UPDATE=1` writes it anew.
 fn scanned(machine: &Machine, suite: Suite) -> Result<()> {
+    let golden = here().join(format!("testssl-{suite}.txt"));
+    let mut text = scan(machine)?;
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&golden, &text)?;
+    }
+    let wanted = fs::read_to_string(&golden).unwrap_or_default();
+    // On a busy machine one of its hundreds of handshakes may come too late, and its answer is another one.
+    for _ in 0..2 {
+        if text != wanted {
+            text = scan(machine)?;
+        }
+    }
+    ensure!(text == wanted, "{} differs; got:\n{text}", golden.display());
+    Ok(())
+}
+
+/// What the scanner finds of the site and its server, a line each; a weakness above low is an error.
+fn scan(machine: &Machine) -> Result<String> {
     let scan = "rm -f /root/scan.json; testssl --quiet --color 0 --warnings off --add-ca /srv/ca/root.pem --jsonfile /root/scan.json \
                 --ip one -p -s -f -S -h -U https://pi.test/ >/root/scan.txt 2>&1; cat /root/scan.json";
     let json = machine.sh_within(scan, std::time::Duration::from_secs(500))?.stdout;
@@ -495,14 +513,7 @@ fn scanned(machine: &Machine, suite: Suite) -> Result<()> {
         .collect();
     ensure!(bad.is_empty(), "{bad:#?}");
     ensure!(lines.len() > 30, "the scan saw next to nothing: {lines:#?}");
-    let golden = here().join(format!("testssl-{suite}.txt"));
-    let text = lines.join("\n") + "\n";
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&golden, &text)?;
-    }
-    let wanted = fs::read_to_string(&golden).unwrap_or_default();
-    ensure!(text == wanted, "{} differs; got:\n{text}", golden.display());
-    Ok(())
+    Ok(lines.join("\n") + "\n")
 }
 
 #[derive(serde::Deserialize)]
