@@ -23,7 +23,7 @@ use std::num::NonZeroU8;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ use crate::archive::PIECE;
 use crate::archive::frame::Packer;
 use crate::archive::lines::{LineWriter, closing};
 use crate::archive::seal::{Identities, Output};
-use crate::database::Copy;
+use crate::database::{Copy, Snapshot};
 use crate::manifest::{Database, End, Header, Line, Note, Seal, What};
 use crate::owners::Owners;
 use crate::store::Store;
@@ -302,7 +302,7 @@ impl Run<'_> {
         let (tasks, queue) = channel::<Ticket<Task>>();
         let queue = &Mutex::new(queue);
         let (results, done) = channel::<Ticket<Result<Done>>>();
-        let (copies, to_check) = channel::<(StoredPath, Copy)>();
+        let (snapshots, to_check) = channel::<(StoredPath, Arc<Snapshot>)>();
         thread::scope(|scope| {
             for _ in 0..threads {
                 let results = results.clone();
@@ -311,7 +311,7 @@ impl Run<'_> {
             drop(results);
             let checker = scope.spawn(move || checks(&to_check));
             let writing = scope.spawn(move || write(writer, &done, gate));
-            let planned = self.feed(previous, context, gate, tasks, copies);
+            let planned = self.feed(previous, context, gate, tasks, snapshots);
             if planned.is_err() {
                 gate.stop();
             }
@@ -339,7 +339,7 @@ impl Run<'_> {
         context: &Context,
         gate: &Gate,
         tasks: Sender<Ticket<Task>>,
-        copies: Sender<(StoredPath, Copy)>,
+        snapshots: Sender<(StoredPath, Arc<Snapshot>)>,
     ) -> Result<Vec<Note>> {
         let mut number = 0;
         let mut own_notes = Vec::new();
@@ -357,9 +357,9 @@ impl Run<'_> {
                 let opened = Large::open(context, found.clone(), member.old, changed, &mut own_notes);
                 let large = match opened {
                     Ok(Opened::Large(large)) => large,
-                    Ok(Opened::Database(large, copy)) => {
+                    Ok(Opened::Database(large, snapshot)) => {
                         // The checker lives as long as this sender.
-                        let _ = copies.send((large.found.path.clone(), copy));
+                        let _ = snapshots.send((large.found.path.clone(), snapshot));
                         large
                     }
                     Ok(Opened::Gone) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => {
@@ -453,8 +453,12 @@ fn write<'a>(
     Ok(writer)
 }
 
-fn checks(copies: &Receiver<(StoredPath, Copy)>) -> Vec<Database> {
-    copies.iter().map(|(path, copy)| Database { path, method: copy.method, check: copy.check() }).collect()
+fn checks(snapshots: &Receiver<(StoredPath, Arc<Snapshot>)>) -> Vec<Database> {
+    let check = |(path, snapshot): (StoredPath, Arc<Snapshot>)| {
+        let (method, check) = (snapshot.method(), snapshot.check());
+        Database { path, method, check }
+    };
+    snapshots.iter().map(check).collect()
 }
 
 /// The paths of a set as roots of a walk.

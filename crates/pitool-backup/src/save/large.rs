@@ -12,9 +12,10 @@ use super::group::LARGE;
 use super::walk::{Found, Meta};
 use super::work::{Context, entry, look_again, note, open, words};
 use super::xattr;
+use crate::Error;
 use crate::archive::file::ArchiveFile;
 use crate::archive::{PIECE, chaining_value, tar};
-use crate::database::{self, Copy};
+use crate::database::{self, Claim, Snapshot};
 use crate::manifest::{Entry, File, Kind, Note, What};
 
 /// Shorter holes are saved as zeros: a list of many small ones would cost more than they do.
@@ -40,15 +41,15 @@ pub(crate) struct Large {
 enum Data {
     /// The file itself, opened when it is to be read.
     File(std::sync::OnceLock<OwnedFd>),
-    /// A copy of a database.
-    Copy(std::fs::File),
+    /// A database at one moment.
+    Database(Arc<Snapshot>),
 }
 
 /// What came of opening a large file.
 pub(crate) enum Opened {
     Large(Arc<Large>),
-    /// A database has this copy, that is to be checked.
-    Database(Arc<Large>, Copy),
+    /// A database, and the snapshot that is to be checked.
+    Database(Arc<Large>, Arc<Snapshot>),
     /// It is gone, or is no file any more.
     Gone,
 }
@@ -85,7 +86,7 @@ impl Large {
                 return Ok(Opened::Large(Arc::new(large)));
             }
         }
-        let alone = database::lock();
+        let claim = Claim::on((found.meta.device, found.meta.inode));
         let file = open(&found)?;
         let meta = Meta::of(&fstat(&file)?);
         if meta.file_type != FileType::RegularFile {
@@ -95,17 +96,19 @@ impl Large {
         if database::has_magic(&file) {
             let wal = database::wal(&*found.parent, &found.name, meta.size);
             drop(file);
-            drop(alone);
+            drop(claim);
             let number = context.copies.fetch_add(1, Ordering::Relaxed);
-            let copied =
-                Copy::of(&found.path.absolute(), (meta.device, meta.inode), &context.scratch, number);
-            match copied.and_then(|copy| Ok((copy.open()?, copy))) {
-                Ok((file, copy)) => {
-                    let size = fstat(&file)?.st_size;
-                    let size = u64::try_from(size).unwrap_or(0);
+            let path = found.path.absolute();
+            let taken = Snapshot::of(&path, (meta.device, meta.inode), &context.scratch, number);
+            let sized = taken.and_then(|snapshot| {
+                let size = snapshot.size().map_err(Error::path("read", path))?;
+                Ok((Arc::new(snapshot), size))
+            });
+            match sized {
+                Ok((snapshot, size)) => {
                     let kind = File { database: Some(wal), ..File::plain(size, Digest::of(b"")) };
                     let entry = entry(context, &found, meta, Kind::File(kind), xattrs);
-                    let data = Data::Copy(file);
+                    let data = Data::Database(snapshot.clone());
                     let extents = vec![(0, size)];
                     let torn = AtomicBool::new(false);
                     let large = Self {
@@ -119,13 +122,13 @@ impl Large {
                         extents,
                         torn,
                     };
-                    return Ok(Opened::Database(Arc::new(large.placed()), copy));
+                    return Ok(Opened::Database(Arc::new(large.placed()), snapshot));
                 }
                 Err(error) => notes.push(note(&found, What::NotCopied, &words(&error))),
             }
             return Self::plain(context, found.clone(), open(&found)?, meta, xattrs, before, looked_same);
         }
-        drop(alone);
+        drop(claim);
         Self::plain(context, found, file, meta, xattrs, before, looked_same)
     }
 
@@ -222,7 +225,13 @@ impl Large {
 
     fn fill(&self, mut buffer: &mut [u8], mut at: u64) -> Result<(), Errno> {
         let file = match &self.data {
-            Data::Copy(file) => file.as_fd(),
+            Data::Database(snapshot) => {
+                let read = snapshot.open().and_then(|pages| pages.read(buffer, at));
+                return read.map_err(|error| {
+                    self.torn.store(true, Ordering::Relaxed);
+                    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+                });
+            }
             Data::File(slot) => match slot.get() {
                 Some(file) => file.as_fd(),
                 None => {
@@ -259,12 +268,12 @@ impl Large {
         chaining_value(number, plain)
     }
 
-    /// Whether what was read may be a mixture. The copy of a database never is.
+    /// Whether what was read may be a mixture. A database that could be read never is.
     pub(crate) fn has_changed_since_opened(&self) -> bool {
-        let Data::File(_) = &self.data else { return false };
         if self.torn.load(Ordering::Relaxed) {
             return true;
         }
+        let Data::File(_) = &self.data else { return false };
         let Entry { mtime, ctime, inode, .. } = self.entry;
         !look_again(&self.found)
             .is_ok_and(|meta| (meta.mtime, meta.ctime, meta.inode) == (mtime, ctime, inode))

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::exclude::Excludes;
 use crate::StoredPath;
+use crate::database::Claim;
 use crate::manifest::{Note, Time, What};
 
 /// What stat(2) says of a thing, in types that are the same on all machines.
@@ -294,7 +295,10 @@ fn is_sidecar_of_database(listing: &Listing, name: &CStr) -> bool {
         return false;
     };
     let Ok(base) = CString::new(base) else { return false };
-    let _alone = crate::database::lock();
+    let stat = rustix::fs::statat(&*listing.directory, &base, AtFlags::SYMLINK_NOFOLLOW);
+    let Ok(meta) = stat.map(|stat| Meta::of(&stat)) else { return false };
+    // Who has claimed it holds a database.
+    let Some(_claim) = Claim::at_once((meta.device, meta.inode)) else { return true };
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = openat(&*listing.directory, &base, flags, Mode::empty()) else { return false };
     crate::database::has_magic(&file)

@@ -17,7 +17,7 @@ use super::xattr;
 use crate::archive::file::{ArchiveFile, Reading};
 use crate::archive::frame::Packer;
 use crate::archive::tar;
-use crate::database::{self, Copy};
+use crate::database::{self, Snapshot};
 use crate::manifest::{CopyMethod, Database, Entry, File, Kind, Note, What};
 use crate::owners::Owners;
 use crate::{Error, Result};
@@ -298,19 +298,20 @@ impl<'a> Worker<'a> {
     fn database(&mut self, found: &Found, meta: Meta, done: &mut Done) -> Option<crate::manifest::Wal> {
         let wal = database::wal(&*found.parent, &found.name, meta.size);
         let number = self.context.copies.fetch_add(1, Ordering::Relaxed);
-        let copied =
-            Copy::of(&found.path.absolute(), (meta.device, meta.inode), &self.context.scratch, number);
-        let read = copied.and_then(|copy| {
-            let file = copy.open()?;
-            let length = file.metadata().map_err(Error::path("read", found.path.absolute()))?.len();
-            let mut bytes = Vec::new();
-            read_up_to(&file, &mut bytes, length).map_err(Error::path("read", found.path.absolute()))?;
-            Ok((copy, bytes))
+        let path = found.path.absolute();
+        let taken = Snapshot::of(&path, (meta.device, meta.inode), &self.context.scratch, number);
+        let read = taken.and_then(|snapshot| {
+            let failed = |source| Error::path("read", &path)(source);
+            let size = snapshot.size().map_err(failed)?;
+            let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+            snapshot.open().and_then(|pages| pages.read(&mut bytes, 0)).map_err(failed)?;
+            Ok((snapshot, bytes))
         });
         match read {
-            Ok((copy, bytes)) => {
+            Ok((snapshot, bytes)) => {
                 self.data = bytes;
-                let checked = Database { path: found.path.clone(), method: copy.method, check: copy.check() };
+                let (method, check) = (snapshot.method(), snapshot.check());
+                let checked = Database { path: found.path.clone(), method, check };
                 done.notes.extend(corruption(&checked));
                 done.databases.push(checked);
                 Some(wal)
