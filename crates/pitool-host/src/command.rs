@@ -12,6 +12,8 @@ pub struct Command {
     pub program: String,
     /// Its arguments. Never a secret: any user of the machine can read them.
     pub args: Vec<String>,
+    /// Options in front of these that a message leaves out, because nobody would type them.
+    pub unsaid: Vec<String>,
     /// Extra environment variables.
     pub env: Vec<(String, String)>,
     /// What it reads on standard input; empty means `/dev/null`. The place for secrets.
@@ -35,6 +37,7 @@ impl Command {
         Self {
             program: program.into(),
             args: Vec::new(),
+            unsaid: Vec::new(),
             env: Vec::new(),
             stdin: Vec::new(),
             timeout: Self::DEFAULT_TIMEOUT,
@@ -55,6 +58,18 @@ impl Command {
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
+    }
+
+    /// Adds options that a message leaves out: they come before all other arguments.
+    #[must_use]
+    pub fn unsaid<S: Into<String>>(mut self, options: impl IntoIterator<Item = S>) -> Self {
+        self.unsaid.extend(options.into_iter().map(Into::into));
+        self
+    }
+
+    /// All its arguments in order.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
+        self.unsaid.iter().chain(&self.args).map(String::as_str)
     }
 
     /// Sets an environment variable.

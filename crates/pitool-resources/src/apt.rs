@@ -13,11 +13,11 @@ const LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 fn apt_get() -> Command {
     Command::new("apt-get")
-        .args(["-q", "-y", "-o", "APT::Status-Fd=3", "-o", "Dpkg::Use-Pty=0"])
+        .unsaid(["-q", "-y", "-o", "APT::Status-Fd=3", "-o", "Dpkg::Use-Pty=0"])
         .with_third()
-        .args(["-o", &format!("DPkg::Lock::Timeout={}", LOCK_WAIT.as_secs())])
+        .unsaid(["-o", &format!("DPkg::Lock::Timeout={}", LOCK_WAIT.as_secs())])
         // A configuration file that a person changed stays; a new one that nobody touched is taken.
-        .args(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"])
+        .unsaid(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"])
         .timeout(LIMIT)
 }
 
@@ -80,7 +80,7 @@ fn progress(line: &str) -> Option<Progress> {
 /// Refreshes the package lists.
 pub(crate) fn update(host: &dyn Host) -> Result<()> {
     // Without this apt ends with 0 when a mirror does not answer, and the old lists stand for new ones.
-    run(host, &apt_get().args(["-o", "APT::Update::Error-Mode=any", "update"]).online())
+    run(host, &apt_get().unsaid(["-o", "APT::Update::Error-Mode=any"]).arg("update").online())
 }
 
 /// Whether dpkg's journal holds unfinished work, which makes every apt refuse to do anything.

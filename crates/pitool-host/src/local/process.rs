@@ -75,7 +75,7 @@ fn prepare(tree: &Tree, command: &Command) -> io::Result<std::process::Command> 
     let mut ready = std::process::Command::new(words.remove(0));
     ready.args(words);
     ready
-        .args(&command.args)
+        .args(command.words())
         .env_clear()
         .envs(ENVIRONMENT)
         .envs(command.env.iter().map(|(name, value)| (name, value)))

@@ -139,7 +139,7 @@ fn execute(
     }
     let mut shell =
         Shell { sim, world, question, command, line, stdout: String::new(), stderr: String::new() };
-    let args: Vec<&str> = command.args.iter().map(String::as_str).collect();
+    let args: Vec<&str> = command.words().collect();
     let status = match program(&mut shell, &args) {
         Ok(status) | Err(Stop::Status(status)) => status,
         Err(Stop::Broken(error)) => return Err(error),
