@@ -235,6 +235,21 @@ fn units_that_do_not_run() {
 }
 
 #[test]
+fn a_busy_moment_is_no_problem_and_a_busy_minute_is() {
+    let setup = setup("");
+    let mut sample = sample(&fixture("pi4"), &Made::default(), &setup);
+    let mut before = sample.clone();
+    if let Ok(times) = &mut before.cpu {
+        times.user -= 100.0;
+    }
+    for (load, level) in [(0.4, Level::Ok), (3.9, Level::Warn)] {
+        sample.load = Ok([load, 0.0, 0.0]);
+        let cpu = of(&judge(&sample, Some(&before), &setup), "cpu").clone();
+        assert_eq!((cpu.level, cpu.number), (level, Some(100.0)), "{cpu:?}");
+    }
+}
+
+#[test]
 fn ports_against_the_policy() {
     let open = report("pi4", &Made::default(), "");
     assert!(of(&open, "ports").value.contains("22/tcp") && of(&open, "ports").level == Level::Ok);
