@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     devices: false,
                     exact: false,
                     journal: None,
+                    target: None,
                     interrupted: &AtomicBool::new(false),
                 },
                 &|_| {},

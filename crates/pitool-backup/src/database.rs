@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::manifest::{CopyMethod, Wal};
@@ -31,10 +30,6 @@ const WITH_WAL: u8 = 2;
 
 /// How long to wait for a writer who holds the database.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How many times a database that is busy is tried again, and how long between.
-const RETRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Files of databases that are being looked at or held. Closing any descriptor of a file drops all locks that the process has on
 /// it (fcntl(2)), those of a read transaction too: so one at a time, and a file that is held is not opened by anybody else.
@@ -140,20 +135,17 @@ impl Snapshot {
         source.execute_batch("BEGIN").map_err(failed)?;
         source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
         let direct = !is_logged(path);
-        if header[WRITE_VERSION] == WITH_WAL {
+        // A header without a log, and a log nevertheless: SQLite decides what that means.
+        if header[WRITE_VERSION] == WITH_WAL || !direct {
             return Held::of(source, file, direct, claim).map(Self::Held).map_err(failed);
         }
         let target = scratch.join(format!("{}{}-{number}", Copy::PREFIX, std::process::id()));
         let copy = Copy { path: target };
-        if direct {
-            let mut options = std::fs::OpenOptions::new();
-            let target = options.write(true).create_new(true).mode(0o600).open(&copy.path);
-            target
-                .and_then(|mut target| std::io::copy(&mut &file, &mut target))
-                .map_err(Error::path("copy", path))?;
-        } else {
-            copy.fill(&source).map_err(failed)?;
-        }
+        let mut options = std::fs::OpenOptions::new();
+        let target = options.write(true).create_new(true).mode(0o600).open(&copy.path);
+        target
+            .and_then(|mut target| std::io::copy(&mut &file, &mut target))
+            .map_err(Error::path("copy", path))?;
         // In this order.
         drop(source);
         drop(file);
@@ -274,23 +266,6 @@ impl Drop for Copy {
 impl Copy {
     /// What its file's name begins with.
     pub(crate) const PREFIX: &'static str = ".pitool-database-";
-
-    fn fill(&self, source: &Connection) -> rusqlite::Result<()> {
-        let mut target = Connection::open(&self.path)?;
-        // The copy is thrown away with the run: what it is copied into is synced instead.
-        target.execute_batch(
-            "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA locking_mode = EXCLUSIVE",
-        )?;
-        let backup = Backup::new(source, &mut target)?;
-        for _ in 0..RETRIES {
-            if backup.step(-1)? == StepResult::Done {
-                return Ok(());
-            }
-            std::thread::sleep(PAUSE);
-        }
-        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-        Err(rusqlite::Error::SqliteFailure(busy, Some("it stays locked by a writer".to_owned())))
-    }
 }
 
 /// Asks a database that nobody writes to whether it is whole: "ok", or the first lines of what is wrong.

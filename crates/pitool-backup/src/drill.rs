@@ -62,8 +62,8 @@ pub struct Drilled {
 /// Holds a drill.
 pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled> {
     let begun = Instant::now();
-    let directory = job.scratch.join(format!("drill-{}", job.archive.name));
-    // A drill that was cut off left it behind.
+    // Always the same name: what a drill that was cut off left behind goes with the next one, whatever it restores.
+    let directory = job.scratch.join("drill");
     let cleaned = Cleaned::new(directory)?;
     let mut restored = restore(
         &Restore {
@@ -77,6 +77,7 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
             devices: false,
             exact: false,
             journal: None,
+            target: None,
             interrupted: job.interrupted,
         },
         listen,

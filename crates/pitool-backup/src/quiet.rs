@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pitool_host::{Access, ActiveState, Command, Error, Host, Inspect, Result};
+use pitool_host::{Access, ActiveState, Command, Error, Host, Inspect, Output, Result};
 use serde::{Deserialize, Serialize};
 
 /// Where what rests is written down.
@@ -65,20 +65,22 @@ impl Resting {
         }
     }
 
-    fn wake(&self) -> Command {
-        match self {
-            Self::Container { id, how: Rest::Paused, .. } => Command::new("docker").args(["unpause", id]),
-            Self::Container { id, how: Rest::Stopped, .. } => Command::new("docker").args(["start", id]),
+    fn wake(&self, host: &dyn Inspect) -> Result<Command> {
+        Ok(match self {
+            // What was paused when the power went has stopped.
+            Self::Container { id, .. } => match state(host, id)?.stdout.trim().ends_with(" true") {
+                true => Command::new("docker").args(["unpause", id]),
+                false => Command::new("docker").args(["start", id]),
+            },
             Self::Unit { name } => Command::new("systemctl").args(["start", name]),
-        }
+        })
     }
 
     /// Whether it is as it should be, without being woken.
     fn awake(&self, host: &dyn Inspect) -> Result<bool> {
         match self {
             Self::Container { id, .. } => {
-                let format = "{{.State.Running}} {{.State.Paused}}";
-                let output = host.ask(&Command::new("docker").args(["inspect", "--format", format, id]))?;
+                let output = state(host, id)?;
                 if !output.ok() && output.stderr.to_lowercase().contains("no such") {
                     // Somebody removed it: there is nothing to wake.
                     return Ok(true);
@@ -189,6 +191,12 @@ pub struct Quiet<'h> {
     resting: Vec<Resting>,
 }
 
+/// Whether a container runs and whether it is paused.
+fn state(host: &dyn Inspect, id: &str) -> Result<Output> {
+    let format = "{{.State.Running}} {{.State.Paused}}";
+    host.ask(&Command::new("docker").args(["inspect", "--format", format, id]))
+}
+
 impl<'h> Quiet<'h> {
     /// Lets the containers rest that use these paths, and these units if they run.
     ///
@@ -217,7 +225,10 @@ impl<'h> Quiet<'h> {
         if quiet.resting.is_empty() {
             return Ok(quiet);
         }
-        write(host, &quiet.resting)?;
+        // With what an earlier one could not wake.
+        let mut all = recorded(host.inspect())?;
+        all.extend(quiet.resting.iter().cloned());
+        write(host, &all)?;
         for one in &quiet.resting {
             if let Err(error) = host.run(&one.rest()) {
                 // What keeps it from waking is told by the record that stays.
@@ -247,10 +258,14 @@ impl<'h> Quiet<'h> {
 /// # Errors
 /// Something does not come back, or the record cannot be read.
 pub fn recover(host: &dyn Host) -> Result<Vec<Resting>> {
+    wake(host, &recorded(host.inspect())?)
+}
+
+/// What is written down as resting.
+fn recorded(host: &dyn Inspect) -> Result<Vec<Resting>> {
     let Some(content) = host.read(RECORD)? else { return Ok(Vec::new()) };
-    let resting: Vec<Resting> = serde_json::from_slice(content.bytes())
-        .map_err(|error| Error::Parse { what: RECORD.to_owned(), why: error.to_string() })?;
-    wake(host, &resting)
+    serde_json::from_slice(content.bytes())
+        .map_err(|error| Error::Parse { what: RECORD.to_owned(), why: error.to_string() })
 }
 
 /// Wakes what sleeps of these; gives what slept.
@@ -263,7 +278,7 @@ fn wake(host: &dyn Host, resting: &[Resting]) -> Result<Vec<Resting>> {
             true => Ok(()),
             false => {
                 woken.push(one.clone());
-                host.run(&one.wake()).map(drop)
+                host.run(&one.wake(host.inspect())?).map(drop)
             }
         });
         if let Err(error) = outcome {
@@ -272,13 +287,15 @@ fn wake(host: &dyn Host, resting: &[Resting]) -> Result<Vec<Resting>> {
         }
     }
     asleep.reverse();
-    match failed {
-        None => host.remove(RECORD).map(|()| woken),
-        Some(error) => {
-            write(host, &asleep)?;
-            Err(error)
-        }
+    let mut left: Vec<Resting> =
+        recorded(host.inspect())?.into_iter().filter(|one| !resting.contains(one)).collect();
+    left.append(&mut asleep);
+    if left.is_empty() {
+        host.remove(RECORD)?
+    } else {
+        write(host, &left)?
     }
+    failed.map_or(Ok(woken), Err)
 }
 
 fn write(host: &dyn Host, resting: &[Resting]) -> Result<()> {

@@ -67,6 +67,8 @@ pub struct Restore<'a> {
     pub exact: bool,
     /// Where a restore in place is written down while it is at work, [`Unfinished`].
     pub journal: Option<&'a Path>,
+    /// The name of the target where the archive is, for the same.
+    pub target: Option<&'a str>,
     /// Raised when it should stop.
     pub interrupted: &'a AtomicBool,
 }
@@ -197,9 +199,11 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
                 cut_off = before.is_some();
                 let unfinished = Unfinished {
                     archive: job.archive.name.clone(),
+                    target: job.target.map(str::to_owned),
                     paths: paths.iter().map(StoredPath::absolute).collect(),
                     since: Timestamp::now(),
-                    safety: kept.clone(),
+                    // What was there before the first attempt is what a person wants back.
+                    safety: before.as_ref().and_then(|before| before.safety.clone()).or(kept.clone()),
                 };
                 // A part of what was cut off does not make all of it whole.
                 if before.is_none_or(|before| unfinished.covers(&before)) {
@@ -233,9 +237,8 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
     filling.links(&contents)?;
     let (deleted, spared) = if job.exact { filling.delete_others(&contents)? } else { (0, Vec::new()) };
     filling.directories();
-    for base in filling.beneath.bases() {
-        rustix::fs::syncfs(base).map_err(Error::path("sync", Path::new("the restored files")))?;
-    }
+    // All file systems: what was restored may lie on several, mounted below one another.
+    rustix::fs::sync();
     if let Some(path) = journal {
         Unfinished::forget(path)?;
     }

@@ -22,7 +22,7 @@ use std::io::Write;
 use std::num::NonZeroU8;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -110,7 +110,11 @@ pub fn save(job: &Job, listen: &(dyn Fn(Progress) + Sync)) -> Result<Saved> {
         own: own(&[store.directory(), job.scratch])?,
     };
     let previous = previous::find(store, set, job.identities)?;
-    let reread = previous.as_ref().is_none_or(|previous| previous.reread_is_due(now, set.reread));
+    // What went wrong the last time is looked at again, whether it looks the same or not: else one bad night is followed by good
+    // ones that nobody looked into.
+    let reread = previous
+        .as_ref()
+        .is_none_or(|previous| previous.end.problems > 0 || previous.reread_is_due(now, set.reread));
     let last_full_read = match &previous {
         Some(previous) if !reread => previous.header.last_full_read,
         _ => now,
@@ -302,7 +306,8 @@ impl Run<'_> {
         let (tasks, queue) = channel::<Ticket<Task>>();
         let queue = &Mutex::new(queue);
         let (results, done) = channel::<Ticket<Result<Done>>>();
-        let (snapshots, to_check) = channel::<(StoredPath, Arc<Snapshot>)>();
+        // A snapshot keeps files open or a copy on the disk until it is checked: the walk waits for the check.
+        let (snapshots, to_check) = sync_channel::<(StoredPath, Arc<Snapshot>)>(1);
         thread::scope(|scope| {
             for _ in 0..threads {
                 let results = results.clone();
@@ -339,7 +344,7 @@ impl Run<'_> {
         context: &Context,
         gate: &Gate,
         tasks: Sender<Ticket<Task>>,
-        snapshots: Sender<(StoredPath, Arc<Snapshot>)>,
+        snapshots: SyncSender<(StoredPath, Arc<Snapshot>)>,
     ) -> Result<Vec<Note>> {
         let mut number = 0;
         let mut own_notes = Vec::new();

@@ -227,7 +227,7 @@ impl Store {
         directory.sync_all().map_err(Error::path("sync", &self.directory))
     }
 
-    /// Writes a whole small file durably under a new name: for the manifest of an archive that lost its own.
+    /// The size and the digest of a file.
     pub(crate) fn digest_of(file: &Path) -> Result<(u64, Digest)> {
         let mut hasher = blake3::Hasher::new();
         let mut opened = File::open(file).map_err(Error::path("open", file))?;

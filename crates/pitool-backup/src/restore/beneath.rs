@@ -112,11 +112,6 @@ impl Beneath {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         format!("{TEMPORARY}{}-{number}", std::process::id()).into()
     }
-
-    /// Directories of which everything should be on the disk when the restore is done.
-    pub(crate) fn bases(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.bases.iter().map(|(_, base)| base)
-    }
 }
 
 fn outside(path: &StoredPath) -> String {

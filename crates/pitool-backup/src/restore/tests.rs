@@ -134,6 +134,7 @@ impl Playground {
                 devices: false,
                 exact: false,
                 journal: None,
+                target: None,
                 interrupted: &AtomicBool::new(false),
             },
             &|_| {},

@@ -18,6 +18,9 @@ use crate::{ArchiveName, Error, Result};
 pub struct Unfinished {
     /// What is restored.
     pub archive: ArchiveName,
+    /// At which target it is; this machine's directory if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// In place of what.
     pub paths: Vec<PathBuf>,
     /// Since when.

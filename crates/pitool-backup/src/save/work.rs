@@ -349,6 +349,10 @@ impl<'a> Worker<'a> {
             chaining = Some(digest);
             if frame.is_none() {
                 done.notes.push(note(&large.found, What::PreviousDamaged, ""));
+                if matches!(&large.entry.kind, Kind::File(File { database: Some(_), .. })) {
+                    // Pieces of two moments are no database. The next run, after a problem, reads it anew.
+                    done.notes.push(note(&large.found, What::NotCopied, "the archive before is damaged"));
+                }
             }
         }
         if frame.is_none() {

@@ -136,6 +136,10 @@ fn a_database_that_is_missing_or_corrupt_fails_the_run_and_creates_nothing() {
     assert_eq!(told, [What::Missing, What::Corrupt], "{:?}", saved.notes);
     assert_eq!(saved.end.problems, 2);
     assert!(!place.source("missing.db").exists(), "no empty database comes of a typing error");
+    // What was wrong in one night is not right in the next because nobody looked again.
+    let again = place.save();
+    let told: Vec<_> = again.notes.iter().map(|note| note.what).collect();
+    assert_eq!(told, [What::Missing, What::Corrupt], "{:?}", again.notes);
     let (out, _) = place.restore("out");
     // SQLite counts the copy as a change in the database's header, its first 100 bytes.
     assert!(std::fs::read(out.join("corrupt.db")).unwrap()[100..] == corrupt[100..], "what there is is kept");

@@ -104,6 +104,7 @@ fn a_restore_in_a_process_of_its_own() {
         devices: false,
         exact: false,
         journal: Some(&folder.join("state/restoring.json")),
+        target: None,
         interrupted: &std::sync::atomic::AtomicBool::new(false),
     };
     restore(&job, &|_| {}).unwrap();

@@ -106,6 +106,7 @@ impl Place {
                 devices: false,
                 exact,
                 journal: Some(&self.path("state/restoring.json")),
+                target: None,
                 interrupted: &AtomicBool::new(false),
             },
             &|_| {},
@@ -124,6 +125,7 @@ impl Place {
             devices: false,
             exact: false,
             journal: None,
+            target: None,
             interrupted: &AtomicBool::new(false),
         };
         let restored = restore(&job, &|_| {}).unwrap();

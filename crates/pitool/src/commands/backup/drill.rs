@@ -27,8 +27,9 @@ pub(crate) struct Drilled {
     pub(crate) deed: Deed,
     /// How many databases were opened.
     pub(crate) databases: u64,
-    /// Whether it was the archive that failed, and not the set's own check or the room for it.
-    pub(crate) archive_damaged: bool,
+    /// The archives that failed, if it was not the set's own check or the room for it: the one that was restored, and where it
+    /// says that nothing has changed the one that has the data.
+    pub(crate) damaged: Vec<String>,
 }
 
 /// Drills sets.
@@ -52,8 +53,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupSets) -> Resul
             failed += 1;
             // An archive that fails its drill counts for nothing until it is verified.
             let known = &mut backups.record.target(LOCAL).archives;
-            if let Some(archive) = drilled.archive_damaged.then_some(drilled.deed.archive.as_ref()).flatten()
-            {
+            for archive in &drilled.damaged {
                 if let Some(known) = known.get_mut(archive) {
                     known.damaged = true;
                 }
@@ -97,19 +97,25 @@ fn one(backups: &Backups<'_, '_, '_>, name: &BackupName, set: &Set) -> Drilled {
         bytes: 0,
         problems: Vec::new(),
     };
-    let (mut databases, mut archive_damaged) = (0, false);
+    let (mut databases, mut damaged) = (0, Vec::new());
     match newest {
         Err(error) => deed.problems.push(words(&error)),
         Ok(None) => deed.problems.push("there is no archive of it to restore".to_owned()),
         Ok(Some(stored)) => {
             deed.archive = Some(stored.name.to_string());
+            let data = store.with_data(&stored, &backups.identities()).map(|data| data.name.to_string());
+            let both: Vec<String> = [stored.name.to_string()].into_iter().chain(data.ok()).collect();
             match trial(backups, name, set, &store, &stored) {
                 Err(error) => {
-                    archive_damaged = matches!(error, Error::Damaged { .. });
+                    if matches!(error, Error::Damaged { .. }) {
+                        damaged.clone_from(&both);
+                    }
                     deed.problems.push(words(&error));
                 }
                 Ok(drilled) => {
-                    archive_damaged = drilled.problems.iter().any(|problem| problem.path.is_some());
+                    if drilled.problems.iter().any(|problem| problem.path.is_some()) {
+                        damaged.clone_from(&both);
+                    }
                     deed.files = drilled.compared;
                     deed.bytes = drilled.restored.bytes;
                     databases = drilled.databases;
@@ -127,7 +133,7 @@ fn one(backups: &Backups<'_, '_, '_>, name: &BackupName, set: &Set) -> Drilled {
     deed.ok = deed.problems.is_empty();
     deed.seconds = begun.elapsed().as_secs_f64();
     deed.time = backups.now();
-    Drilled { set: name.to_string(), deed, databases, archive_damaged }
+    Drilled { set: name.to_string(), deed, databases, damaged }
 }
 
 /// How many problems of a drill are told one by one.

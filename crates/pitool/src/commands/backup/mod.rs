@@ -198,14 +198,18 @@ fn wake(session: &Session<'_, '_>) -> Result<usize> {
 /// Says that a restore was cut off and what to do about it, until it was done again.
 fn tell_unfinished(session: &Session<'_, '_>) -> Result<()> {
     let Some(unfinished) = Unfinished::read(Path::new(Unfinished::PATH))? else { return Ok(()) };
-    let Unfinished { archive, paths, since, safety } = unfinished;
+    let Unfinished { archive, target, paths, since, safety } = unfinished;
     let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let away = target
+        .filter(|target| target != pitool_backup::record::LOCAL)
+        .map_or_else(String::new, |target| format!(" --target {target}"));
     let since = session.clock().show(&since.to_string());
     let before = safety.map_or_else(String::new, |safety| format!(" What was there before is in {safety}."));
     session.terminal.say(format!(
         "A restore of {archive} was cut off at {since}: what is in {} is partly the archive's and partly older. \
-         Run it again: `pitool backup restore {archive}`.{before}",
-        paths.join(", ")
+         Run it again: `pitool backup restore{away} {archive} {}`.{before}",
+        paths.join(", "),
+        paths.join(" ")
     ));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `pitool backup restore`: brings files back, in their place or somewhere else.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use pitool_backup::quiet::{self, Quiet, Rest};
@@ -39,7 +40,6 @@ pub(super) struct Fetched(PathBuf);
 
 impl Drop for Fetched {
     fn drop(&mut self) {
-        // What is left is fetched on from where it stopped, the next time.
         let _left = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -64,7 +64,6 @@ pub(super) fn source(
     // On the disk of the archives: the one that is meant to be large.
     let directory = scratch(backups.settings.backup.directory.as_path())?.join("fetched");
     std::fs::create_dir_all(&directory).map_err(pitool_backup::Error::path("make", &directory))?;
-    let fetched = Fetched(directory.clone());
     let store = Store::new(&directory);
     let mut archives = Vec::new();
     for name in &names {
@@ -75,7 +74,8 @@ pub(super) fn source(
         }
         archives.push(stored);
     }
-    Ok(Source { store, archives, fetched: Some(fetched) })
+    // Only from here on: where the line broke, what is there is fetched on the next time.
+    Ok(Source { store, archives, fetched: Some(Fetched(directory)) })
 }
 
 fn fetch(
@@ -155,18 +155,17 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRestore) -> Re
         None => Destination::InPlace,
     };
     let name = stored.name.to_string();
-    let set = backups.sets.iter().find(|(set, _)| set.as_str() == stored.name.set().as_str());
-    let set = set.map(|(_, set)| set.clone());
     if destination == Destination::InPlace {
         let made = session.clock().show(&stored.name.time().to_string());
         let what: Vec<String> = roots.iter().map(|root| root.absolute().display().to_string()).collect();
         let question = format!("Replace {} with {name}, made {made}?", what.join(", "));
         confirm(session, &question, command.yes)?;
     }
-    let job = Work { backups: &backups, source: &source, stored, only: &only, command };
+    let target = Some(place.name.as_str());
+    let job = Work { backups: &backups, source: &source, stored, target, only: &only, command };
     let restored = match &destination {
         Destination::Directory(_) => job.restore(&destination)?,
-        Destination::InPlace => job.in_place(&roots, set.as_ref())?,
+        Destination::InPlace => job.in_place(&roots)?,
     };
     backups.remember()?;
     let replaced = restored.safety.as_ref().map(ToString::to_string);
@@ -193,6 +192,7 @@ struct Work<'a, 's, 'h, 't> {
     backups: &'a Backups<'s, 'h, 't>,
     source: &'a Source,
     stored: &'a Stored,
+    target: Option<&'a str>,
     only: &'a [StoredPath],
     command: &'a cli::BackupRestore,
 }
@@ -218,6 +218,7 @@ impl Work<'_, '_, '_, '_> {
             exact: self.command.exact,
             safety: (*destination == Destination::InPlace && !self.command.no_copy).then_some(safety),
             journal: Some(Path::new(Unfinished::PATH)),
+            target: self.target,
             interrupted: &session.caller.stop,
         };
         let live = &session.terminal.live;
@@ -231,11 +232,19 @@ impl Work<'_, '_, '_, '_> {
     }
 
     /// Restores where it came from: whoever uses the files rests meanwhile, and what is replaced is kept.
-    fn in_place(&self, roots: &[StoredPath], set: Option<&Set>) -> Result<Restored> {
+    fn in_place(&self, roots: &[StoredPath]) -> Result<Restored> {
         let session = self.backups.session;
         let paths: Vec<PathBuf> = roots.iter().map(StoredPath::absolute).collect();
-        let units: Vec<String> =
-            set.map(|set| set.services.iter().map(UnitName::to_string).collect()).unwrap_or_default();
+        // Of every set that has them: an archive of what a restore replaced is of none of them.
+        let concerned = |set: &&Set| {
+            let mut own = set.paths.iter().chain(&set.optional).map(|path| path.as_path());
+            own.any(|own| paths.iter().any(|path| path.starts_with(own) || own.starts_with(path)))
+        };
+        let known = self.backups.settings.backup_sets();
+        let disabled = self.backups.settings.backup.sets.values();
+        let sets = known.values().chain(disabled).filter(concerned);
+        let units: BTreeSet<String> = sets.flat_map(|set| &set.services).map(UnitName::to_string).collect();
+        let units: Vec<String> = units.into_iter().collect();
         let quiet = Quiet::begin(session.host, Some(Rest::Stopped), &paths, &units).map_err(|error| {
             Failure::machine("what uses these files cannot be stopped; nothing was restored").because(&error)
         })?;

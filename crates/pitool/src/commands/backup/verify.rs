@@ -34,10 +34,17 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupVerify) -> Res
         let begun = Instant::now();
         let found = one(&backups, &store, stored, depth)?;
         let name = stored.name.to_string();
-        let known = backups.record.target(&place.name);
         let now = session.inspect().now();
         let damaged = !found.problems.is_empty();
         bad += usize::from(damaged);
+        // Of an archive that says that nothing has changed, the data are in another one.
+        let data = store.with_data(stored, &backups.identities()).map(|data| data.name.to_string());
+        let known = backups.record.target(&place.name);
+        if let (true, Ok(data)) = (damaged, data) {
+            if let Some(known) = known.archives.get_mut(&data) {
+                known.damaged = true;
+            }
+        }
         match known.archives.get_mut(&name) {
             Some(known) => (known.verified, known.damaged) = (now, damaged),
             None => remember(&store, stored, &settings, known, (now, damaged)),
