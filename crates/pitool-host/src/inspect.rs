@@ -39,6 +39,9 @@ pub trait Inspect {
     /// read. What goes wrong is told with the answer.
     fn expect_units(&self, _names: &[&str]) {}
 
+    /// Forgets what was read of packages and units: whoever asks next is to hear what is so now.
+    fn forget(&self) {}
+
     /// Whether this is the running system: false for another root, where nothing can be started or asked.
     fn live(&self) -> bool;
 

@@ -81,12 +81,6 @@ impl Local {
         self
     }
 
-    /// Forgets what was read of packages and units: after a change, or when somebody else may have made one.
-    pub fn forget(&self) {
-        self.packages.take();
-        self.manager.forget();
-    }
-
     /// Forgets it after a change at this path, unless the path is one of pitool's own records: no answer about packages
     /// or units depends on those, and a run writes them between any two steps.
     fn changed(&self, path: &str) {
@@ -234,6 +228,11 @@ impl Inspect for Local {
             self.manager.learn(vec![unit_files::status(self, &name)?]);
         }
         Ok(self.manager.known(names))
+    }
+
+    fn forget(&self) {
+        self.packages.take();
+        self.manager.forget();
     }
 
     fn live(&self) -> bool {

@@ -31,7 +31,7 @@ struct Track {
     bad: Option<(Duration, Timestamp)>,
     /// Since when it is well.
     well: Option<Duration>,
-    /// What was told of it, and when on the same clock.
+    /// What was told of it, and when it is told again on the same clock.
     told: Option<(Told, Duration)>,
     /// The last that was found, for the all-clear of something that is gone.
     last: Option<Finding>,
@@ -54,14 +54,16 @@ impl Watch {
         now: Timestamp,
         clock: Duration,
     ) -> Self {
-        let tracks = told.iter().map(|(id, told)| {
+        let mut watch = Self { rules, host: host.to_owned(), tracks: BTreeMap::new() };
+        for (id, told) in told {
+            let (_, repeat, _) = watch.rule(id.split('[').next().unwrap_or_default());
             let ago = now.as_second().saturating_sub(told.last.as_second()).max(0);
-            let at = clock.saturating_sub(Duration::from_secs(ago.unsigned_abs()));
+            let due = clock + repeat.saturating_sub(Duration::from_secs(ago.unsigned_abs()));
             let track =
-                Track { bad: Some((at, told.since)), told: Some((told.clone(), at)), ..Track::default() };
-            (id.clone(), track)
-        });
-        Self { rules, host: host.to_owned(), tracks: tracks.collect() }
+                Track { bad: Some((clock, told.since)), told: Some((told.clone(), due)), ..Track::default() };
+            watch.tracks.insert(id.clone(), track);
+        }
+        watch
     }
 
     /// What somebody was told of and is not over.
@@ -89,9 +91,18 @@ impl Watch {
             let track = self.tracks.entry(finding.id()).or_default();
             let told_before = track.told.as_ref().map(|(told, _)| told.level);
             // A problem is over when the value is well clear of the threshold, not when it touches it.
+            let clear = match threshold {
+                // Its own mark is that of a warning.
+                Level::Fail => track.last.as_ref().and_then(|last| last.clear_below),
+                _ => finding.clear_below,
+            };
             let clinging = told_before.is_some()
-                && finding.number.zip(finding.clear_below).is_some_and(|(number, clear)| number >= clear);
-            if finding.level < threshold && !clinging {
+                && finding.number.zip(clear).is_some_and(|(number, clear)| number >= clear);
+            if finding.level < threshold && clinging {
+                track.well = None;
+                continue;
+            }
+            if finding.level < threshold {
                 track.bad = None;
                 let Some((told, _)) = &track.told else { continue };
                 let well = *track.well.get_or_insert(clock);
@@ -109,18 +120,18 @@ impl Watch {
                 track.bad = Some((clock, since));
                 continue;
             }
-            if clock.saturating_sub(since_clock) < wait {
+            if track.told.is_none() && clock.saturating_sub(since_clock) < wait {
                 continue;
             }
             let what = match &track.told {
                 None => What::Problem,
                 Some((told, _)) if finding.level > told.level => What::Problem,
-                Some((_, last)) if clock.saturating_sub(*last) >= repeat => What::Again,
+                Some((_, due)) if clock >= *due => What::Again,
                 Some(_) => continue,
             };
             messages.push(Message::of(what, finding, &self.host, report.taken, since));
             let level = finding.level.max(Level::Unknown);
-            track.told = Some((Told { level, since, last: report.taken }, clock));
+            track.told = Some((Told { level, since, last: report.taken }, clock + repeat));
         }
         messages.extend(self.gone(report));
         self.tracks.retain(|_, track| track.bad.is_some() || track.told.is_some());
@@ -137,7 +148,16 @@ impl Watch {
                 "service" => "units",
                 other => other,
             };
-            report.findings.iter().any(|finding| finding.check == parent && finding.level != Level::Ok)
+            // What comes from one record or one question is unknown together with it.
+            let source = match check {
+                "drill" => "backup",
+                "inodes" | "filesystem" => "disk",
+                other => other,
+            };
+            report.findings.iter().any(|finding| {
+                (finding.check == parent && finding.level != Level::Ok)
+                    || (finding.check == source && finding.level == Level::Unknown)
+            })
         };
         let mut messages = Vec::new();
         self.tracks.retain(|id, track| {
@@ -284,6 +304,37 @@ mod tests {
         let mut after = Watch::new(before.rules.clone(), "pi", &before.told(), at(400), Duration::ZERO);
         assert!(steps(&mut after, |_| vec![disk(96.0)], 600).is_empty());
         assert_eq!(steps(&mut after, |_| vec![disk(10.0)], 600).len(), 1);
+    }
+
+    #[test]
+    fn a_restart_does_not_put_a_reminder_off() {
+        let mut before = watch("wait = \"1m\"\nrepeat = \"12h\"\n");
+        assert_eq!(steps(&mut before, |_| vec![disk(96.0)], 60).len(), 1);
+        // Told after a minute; the service is started again when ten minutes are left.
+        let mut after =
+            Watch::new(before.rules.clone(), "pi", &before.told(), at(60 + 12 * 3600 - 600), Duration::ZERO);
+        let told = steps(&mut after, |_| vec![disk(96.0)], 1200);
+        assert_eq!(told, [(600, What::Again, "disk[/]".to_owned())]);
+    }
+
+    #[test]
+    fn what_touches_its_threshold_from_below_is_not_told_again() {
+        let mut watch = watch("wait = \"1m\"\nrepeat = \"1h\"\n");
+        let told = steps(&mut watch, |second| vec![disk(if second < 600 { 86.0 } else { 84.0 })], 9000);
+        assert_eq!(told, [(60, What::Problem, "disk[/]".to_owned())]);
+    }
+
+    #[test]
+    fn who_wants_failures_only_hears_when_it_is_none_any_more() {
+        let mut watch = watch("level = \"fail\"\nwait = \"1m\"\nrepeat = \"1h\"\n");
+        let used = |second| match second {
+            0..600 => 96.0,
+            600..1200 => 94.0,
+            _ => 90.0,
+        };
+        let told = steps(&mut watch, |second| vec![disk(used(second))], 9000);
+        let id = "disk[/]".to_owned();
+        assert_eq!(told, [(60, What::Problem, id.clone()), (1260, What::Clear, id)]);
     }
 
     #[test]

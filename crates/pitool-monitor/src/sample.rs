@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::sys::stat::{major, minor};
 use pitool_host::parse::proc_net_tcp::{self, Listener};
 use pitool_host::{Command, Inspect};
 use serde::{Deserialize, Serialize};
@@ -144,11 +145,12 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// Whether a pitool is changing the machine right now: somebody holds the lock of runs, as /proc/locks tells without touching it.
 pub fn run_at_work(host: &dyn Inspect) -> bool {
     let Ok(file) = std::fs::metadata("/run/pitool/lock") else { return false };
-    let inode = format!(":{}", file.ino());
+    let (major, minor) = (major(file.dev()), minor(file.dev()));
+    let inode = format!("{major:02x}:{minor:02x}:{}", file.ino());
     let locks = text(host, "/proc/locks").unwrap_or_default();
     locks.lines().any(|line| {
         let mut words = line.split_ascii_whitespace().skip(1);
-        words.next() == Some("FLOCK") && words.nth(3).is_some_and(|place| place.ends_with(&inode))
+        words.next() == Some("FLOCK") && words.nth(3).is_some_and(|place| place == inode)
     })
 }
 

@@ -9,7 +9,7 @@ mod slow;
 mod tell;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ struct Shared {
     stop: Arc<AtomicBool>,
     /// What was found last.
     board: Mutex<Board>,
+    /// When the last look ended, in seconds of the monotonic clock.
+    looked: AtomicU64,
     queue: Mutex<Queue>,
     /// Rung when something is to be told.
     bell: Condvar,
@@ -115,6 +117,7 @@ pub fn run(
     let mut state = State::read(&host);
     let start = state.start(&boot(&host), host.now());
     let sinks: Vec<String> = Sink::all(&setup.alerts).iter().map(|sink| sink.name().to_owned()).collect();
+    state.meet(&sinks);
     let mut queue = Queue::read(&host, &sinks);
     if let Some(why) = back(start, &queue, &host, &zone) {
         queue.digest(&sinks, &machine.host, &why, host.now(), &zone);
@@ -125,6 +128,7 @@ pub fn run(
         zone,
         stop,
         board: Mutex::default(),
+        looked: AtomicU64::default(),
         queue: Mutex::new(queue),
         bell: Condvar::new(),
         system: Live::default(),
@@ -204,7 +208,7 @@ fn serve(shared: &Arc<Shared>, listener: &std::net::TcpListener) -> Result<(), E
     let token = match shared.setup.service.token_file.as_ref().map(secret).transpose() {
         Ok(token) => Gate::of(token),
         Err(why) => {
-            shared.say(&format!("{why}: until the token can be read, only this machine itself is answered"));
+            shared.say(&format!("{why}: only this machine itself is answered, until the service is started anew and can read the token"));
             Gate::Shut
         }
     };
@@ -231,7 +235,8 @@ impl Gate {
 }
 
 fn refused(setup: &Setup, gate: &Gate, peer: IpAddr, request: &Request) -> Option<Answer> {
-    if peer.is_loopback() {
+    // Who asks at one's own address comes from it.
+    if peer.is_loopback() || peer == setup.service.listen.ip() {
         return None;
     }
     if !setup.service.allow.iter().any(|network| network.contains(peer)) {
@@ -272,12 +277,12 @@ fn respond(shared: &Shared, host: &dyn Inspect, request: &Request) -> Answer {
 
 fn scrape(shared: &Shared, host: &dyn Inspect) -> String {
     let mut text = Exposition::default();
-    let board = lock(&shared.board);
-    metrics::node::write(host, &shared.system, board.units.as_deref(), &mut text);
-    if let Some(status) = &board.status {
+    // A file system that does not answer must not keep the lock, and with it the thread that looks.
+    let units = lock(&shared.board).units.clone();
+    metrics::node::write(host, &shared.system, units.as_deref(), &mut text);
+    if let Some(status) = &lock(&shared.board).status {
         metrics::own::write(status, &mut text);
     }
-    drop(board);
     metrics::node::process(host, &mut text);
     text.finish()
 }

@@ -44,6 +44,8 @@ pub struct State {
     pub recent: Vec<(Timestamp, Event)>,
     /// Problems that somebody was told of and that are not over.
     pub told: BTreeMap<String, Told>,
+    /// Who was told of them: names of sinks.
+    pub sinks: Vec<String>,
     #[serde(skip)]
     changed: bool,
 }
@@ -88,6 +90,15 @@ impl State {
         self.stopped = false;
         self.changed = true;
         start
+    }
+
+    /// Who is told now; somebody new has not been told of anything, so all that is not over is told once more.
+    pub fn meet(&mut self, sinks: &[String]) {
+        if sinks.iter().any(|sink| !self.sinks.contains(sink)) {
+            self.told.clear();
+        }
+        self.sinks = sinks.to_vec();
+        self.changed = true;
     }
 
     /// The service is told to stop.

@@ -7,7 +7,7 @@
 //!   timer from then on. A CA that says no leaves a machine that works, with a placeholder or with the certificate that
 //!   was there.
 //! - No dhparam and no stapling: nobody uses DHE any more, and no CA answers OCSP.
-//! - Renewal by fractions of the lifetime and the CA's own suggestion, twice a day at a random second, instead of fixed
+//! - Renewal by fractions of the lifetime and the CA's own suggestion, four times a day at a random second, instead of fixed
 //!   days; no second renewer beside it.
 
 use pitool_config::Settings;

@@ -1,5 +1,7 @@
 //! The thread that looks.
 
+use std::sync::atomic::Ordering;
+
 use pitool_host::local::Local;
 use pitool_host::{Host, Inspect};
 
@@ -103,6 +105,7 @@ impl<'s> Look<'s> {
         publish(shared, self.host, self.status(&sample, &report), units);
         self.write();
         self.before = Some(sample);
+        shared.looked.store(shared.system.monotonic().as_secs(), Ordering::Relaxed);
     }
 
     fn count(&mut self, sample: &Sample) {

@@ -23,8 +23,10 @@ const SOURCES: [&str; 5] = [
     "/var/lib/apt/lists",
     "/var/lib/pitool/runs",
     "/etc/pitool/pitool.toml",
-    "/etc/pitool/conf.d",
+    FRAGMENTS,
 ];
+
+const FRAGMENTS: &str = "/etc/pitool/conf.d";
 
 /// How long a change must be past, so that a run or an apt that is still at work is over.
 const SETTLED: Duration = Duration::from_secs(20);
@@ -52,8 +54,12 @@ impl Slow {
 
     /// Asks anew, if it is time; tells whether it did.
     pub(super) fn refresh(&mut self, host: &dyn Inspect, clock: Duration) -> bool {
+        let fragments = host.list(FRAGMENTS).ok().flatten().unwrap_or_default();
         let stamp: Vec<_> = SOURCES
             .iter()
+            .map(|path| (*path).to_owned())
+            // A directory's own time does not tell of a change in one of its files.
+            .chain(fragments.iter().map(|name| format!("{FRAGMENTS}/{name}")))
             .map(|path| std::fs::metadata(path).and_then(|file| file.modified()).ok())
             .collect();
         if self.asked.is_some() && stamp != self.stamp {

@@ -1,5 +1,6 @@
 //! The thread that tells: what waits in the queue, and the heartbeat.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pitool_host::Inspect;
@@ -16,6 +17,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Between two heartbeats of which the first was not taken.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// How long a look may take, with all that is asked beside it once an hour.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// Tells until the service stops.
 pub(super) fn run(shared: &Shared) -> Result<(), Error> {
     let host = Local::new("/")?;
@@ -24,7 +28,14 @@ pub(super) fn run(shared: &Shared) -> Result<(), Error> {
     let mut beating = true;
     while !shared.stopped() {
         let clock = shared.system.monotonic();
-        if beat.is_some_and(|beat| clock >= beat) {
+        if beat.is_some_and(|beat| clock >= beat) && stuck(shared, clock) {
+            // Who waits for the heartbeat learns from its absence that nobody looks any more.
+            if beating {
+                shared.say("the last look does not end: no heartbeat until it has");
+            }
+            beating = false;
+            beat = Some(clock + AGAIN);
+        } else if beat.is_some_and(|beat| clock >= beat) {
             let done = ping::send(&shared.setup.pings, Job::Heartbeat, Moment::Success, "");
             if let (Err(why), true) = (&done, beating) {
                 shared.say(&format!("the heartbeat was not taken: {why}"));
@@ -41,6 +52,13 @@ pub(super) fn run(shared: &Shared) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether the thread that looks is stuck, at a file system or a program that does not answer.
+fn stuck(shared: &Shared, clock: Duration) -> bool {
+    let looked = Duration::from_secs(shared.looked.load(Ordering::Relaxed));
+    let interval = Duration::from_secs(shared.setup.service.interval.as_secs());
+    clock.saturating_sub(looked) > interval + LONGEST
 }
 
 /// Sends one message; tells whether there was one to send. The queue is not locked meanwhile.

@@ -225,6 +225,8 @@ fn ask(session: &Session<'_, '_>, wanted: &Wanted) -> Vec<Proved> {
     let terminal = session.terminal;
     let questions: Vec<Question> = wanted.proofs.iter().map(|(_, question)| question.clone()).collect();
     terminal.live.start(questions.len(), "Asking whether the promises are in force");
+    // What the run itself saw of a unit was right after its start.
+    session.inspect().forget();
     let mut asked = 0;
     let proved = prove(&questions, session.inspect(), &mut |event| {
         asked += 1;

@@ -65,7 +65,9 @@ pub(crate) fn monitored(session: &Session<'_, '_>) -> Option<Status> {
     let content = session.inspect().read(&format!("{RUN}/status.json")).ok()??;
     let status: Status = serde_json::from_slice(content.bytes()).ok()?;
     let age = session.inspect().now().duration_since(status.taken);
-    (age.unsigned_abs() < FRESH).then_some(status)
+    let interval =
+        session.settings().map_or(0, |(settings, _)| settings.monitoring.service.interval.as_secs());
+    (age.unsigned_abs() < FRESH.max(Duration::from_secs(2 * interval))).then_some(status)
 }
 
 /// What no look at the kernel tells: runs from the journal, and what takes the monitor longer than this command may.
@@ -78,9 +80,18 @@ fn known(session: &Session<'_, '_>, status: Option<&Status>) -> Result<Known> {
         Err(error) if !session.caller.root && denied(&error) => None,
         Err(error) => Some(Err(error.to_string())),
     };
+    // What the monitor could not find out is unknown here too.
+    let unknown = |check: &str| {
+        let mut findings = status.iter().flat_map(|status| &status.findings);
+        findings
+            .find(|found| found.check == check && found.level == Level::Unknown)
+            .map(|found| found.value.clone())
+    };
     Ok(Known {
         interrupted,
-        drift: compared.map(|status| Ok(status.drift)),
-        updates: status.and_then(|status| status.updates).map(Ok),
+        drift: unknown("config").map(Err).or_else(|| compared.map(|status| Ok(status.drift))),
+        updates: unknown("updates")
+            .map(Err)
+            .or_else(|| status.as_ref().and_then(|status| status.updates).map(Ok)),
     })
 }
