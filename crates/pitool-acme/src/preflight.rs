@@ -20,6 +20,8 @@ pub struct Obstacle {
     pub what: String,
     /// What to do.
     pub advice: String,
+    /// Whether the CA may find something else: it asks from outside, with a name server of its own, and follows redirects.
+    pub doubtful: bool,
 }
 
 impl std::fmt::Display for Obstacle {
@@ -29,7 +31,12 @@ impl std::fmt::Display for Obstacle {
 }
 
 fn obstacle(what: impl Into<String>, advice: impl Into<String>) -> Obstacle {
-    Obstacle { what: what.into(), advice: advice.into() }
+    Obstacle { what: what.into(), advice: advice.into(), doubtful: false }
+}
+
+/// One that only this machine's place in the network may be to blame for.
+fn doubtful(what: impl Into<String>, advice: impl Into<String>) -> Obstacle {
+    Obstacle { doubtful: true, ..obstacle(what, advice) }
 }
 
 /// What is looked at.
@@ -176,9 +183,9 @@ impl Preflight<'_> {
         let mut at = name.trim_start_matches("*.");
         loop {
             let answer = self.resolver.ask(at, Kind::Caa).map_err(|error| {
-                obstacle(
+                doubtful(
                     format!("the CAA records of {at} cannot be looked up: {error}"),
-                    "the CA would find the same and refuse: mend the name server of the domain",
+                    "if the CA finds the same it refuses: mend the name server of the domain, or this machine's",
                 )
             })?;
             let records: Vec<&Record> =
@@ -261,13 +268,19 @@ fn judge(name: &str, address: IpAddr, here: bool, answer: &Fetched, token: &str)
     let record = if address.is_ipv4() { "A" } else { "AAAA" };
     match answer {
         Fetched::Answer { status: 200, body } if body.trim() == token => None,
-        Fetched::Answer { .. } => Some(obstacle(
-            format!(
-                "{name} leads to {address} ({record}), and another answer than this machine's comes from there: {}",
-                answer.words()
-            ),
-            format!("correct the {record} record, or let what stands before this machine hand on port 80"),
-        )),
+        // From inside, a router answers at its own public address itself; and the CA follows a redirect.
+        Fetched::Answer { status, .. } => Some(Obstacle {
+            doubtful: !here && address.is_ipv4() || (300..400).contains(status),
+            ..obstacle(
+                format!(
+                    "{name} leads to {address} ({record}), and another answer than this machine's comes from there: {}",
+                    answer.words()
+                ),
+                format!(
+                    "correct the {record} record, or let what stands before this machine hand on port 80"
+                ),
+            )
+        }),
         _ if here => Some(obstacle(
             format!(
                 "{name} leads to {address}, which is this machine, and port 80 is closed there: {}",
@@ -355,6 +368,10 @@ mod tests {
         assert_eq!(judge(v4, false, &right), None);
         assert_eq!(judge(v6, false, &right), None);
         assert!(judge(v4, false, &wrong).unwrap().what.contains("another answer"));
+        let moved = Fetched::Answer { status: 301, body: String::new() };
+        let is_doubtful = |address, here, answer| judge(address, here, answer).unwrap().doubtful;
+        assert!(is_doubtful(v4, false, &wrong) && is_doubtful(v6, true, &moved));
+        assert!(!is_doubtful(v4, true, &wrong) && !is_doubtful(v6, false, &wrong));
         assert_eq!(judge(v4, false, &Fetched::Silent), None);
         assert_eq!(judge(v4, false, &Fetched::Refused("refused".into())), None);
         assert!(judge(v4, true, &Fetched::Refused("refused".into())).unwrap().what.contains("closed"));

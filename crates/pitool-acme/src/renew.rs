@@ -322,8 +322,13 @@ impl Renewal<'_> {
             port: self.port,
         };
         let obstacles = preflight.look(host);
-        if !obstacles.is_empty() {
+        let rehearsal = wanted.rehearsal.as_deref().or(rehearsal_of(&wanted.directory));
+        let sure = obstacles.iter().any(|obstacle| !obstacle.doubtful);
+        if sure || (!obstacles.is_empty() && rehearsal.is_none()) {
             return Err(AcmeError::Preflight(obstacles).into());
+        }
+        for obstacle in &obstacles {
+            (self.tell)(&format!("In doubt, because the CA may find something else: {obstacle}"));
         }
         let solver: Box<dyn Solver> = match wanted.method {
             Method::Http01 => Box::new(Webroot { directory: challenges }),
@@ -342,11 +347,18 @@ impl Renewal<'_> {
             .filter(|_| directory.renewal_info.is_some())
             .and_then(|live| live.certificate.ari_id.as_deref());
         let replaces = replaces.filter(|_| !matches!(reason, Reason::Lacking(Lacking::Names(_))));
-        let rehearsal = wanted.rehearsal.as_deref().or(rehearsal_of(&wanted.directory));
-        if let Some(rehearsal) = rehearsal.filter(|_| state.failures.rehearse()) {
-            (self.tell)(&format!("It failed before, so it is rehearsed at {rehearsal} first"));
-            let rehearsed = self.order(&client, rehearsal, solver.as_ref(), None);
-            rehearsed.map_err(RenewError::Rehearsal)?;
+        let in_doubt = !obstacles.is_empty();
+        // With the end in sight the renewal itself is worth a failed validation.
+        let again = state.failures.rehearse() && *reason != Reason::Emergency;
+        if let Some(rehearsal) = rehearsal.filter(|_| in_doubt || again) {
+            let why = if in_doubt { "This is in doubt" } else { "It failed before" };
+            (self.tell)(&format!("{why}, so it is rehearsed at {rehearsal} first"));
+            match self.order(&client, rehearsal, solver.as_ref(), None) {
+                Ok(_) => {}
+                Err(error) if in_doubt || error.is_validation() => return Err(RenewError::Rehearsal(error)),
+                // What is out of order there says nothing of this machine.
+                Err(error) => (self.tell)(&format!("The rehearsal could not be held: {}", error.whole())),
+            }
         }
         (self.tell)(&format!("Asking {} for a certificate", wanted.directory));
         let issued = self.order(&client, &wanted.directory, solver.as_ref(), replaces)?;

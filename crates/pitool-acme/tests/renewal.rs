@@ -601,6 +601,40 @@ fn a_caa_record_for_somebody_else_costs_nothing() {
 }
 
 #[test]
+fn what_is_in_doubt_is_rehearsed_where_nothing_is_at_stake() {
+    let sim = machine();
+    let (ca, staging) = (Ca::start(sim.now()), Ca::start(sim.now()));
+    let (server, mut wanted) = (Server::new(&sim), wanted(&ca));
+    let names = || Resolver::new(vec![name_server(Some(mock::SERVFAIL), None)]);
+    let error = with_names(&sim, &server, &wanted, Urgency::Due, names()).unwrap_err();
+    assert!(error.to_string().contains("cannot be looked up"), "{error}");
+    assert_eq!(ca.count("/order"), 0, "there is no rehearsal");
+    wanted.rehearsal = Some(staging.directory());
+    staging.inner().invalid = Some(("caa", "CAA record prevents issuance"));
+    with_names(&sim, &server, &wanted, Urgency::Now, names()).unwrap_err();
+    assert_eq!(ca.count("/order"), 0, "the rehearsal failed");
+    staging.inner().invalid = None;
+    with_names(&sim, &server, &wanted, Urgency::Now, names()).unwrap();
+    assert_eq!((staging.count("/finalize/"), ca.count("/finalize/")), (1, 1));
+}
+
+#[test]
+fn a_rehearsal_that_cannot_be_held_keeps_nobody_from_the_ca() {
+    let sim = machine();
+    let (ca, staging) = (Ca::start(sim.now()), Ca::start(sim.now()));
+    let (server, mut wanted) = (Server::new(&sim), wanted(&ca));
+    wanted.rehearsal = Some(staging.directory());
+    for _ in 0..2 {
+        ca.fail("/finalize/", Fault::Close);
+    }
+    run(&sim, &server, &wanted, Urgency::Due).unwrap_err();
+    let (status, headers, body) = problem(500, "serverInternal", "being mended");
+    staging.fail("/order", Fault::Answer(status, headers, body));
+    run(&sim, &server, &wanted, Urgency::Now).unwrap();
+    assert_eq!((staging.count("/order"), staging.count("/finalize/")), (1, 0));
+}
+
+#[test]
 fn nothing_is_asked_with_a_clock_that_nobody_keeps() {
     let sim = machine();
     sim.answer("timedatectl show", Output { stdout: "NTPSynchronized=no\n".into(), ..Output::default() });

@@ -351,6 +351,9 @@ impl Inner {
     }
 }
 
+/// What a name server is told to have, that is to fail at questions for CAA records.
+pub(crate) const SERVFAIL: &str = "SERVFAIL";
+
 /// A name server that has one CAA record, or none, and one TXT record.
 pub(crate) fn name_server(caa: Option<&'static str>, txt: Option<Arc<Mutex<String>>>) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -362,6 +365,11 @@ pub(crate) fn name_server(caa: Option<&'static str>, txt: Option<Arc<Mutex<Strin
             let kind = u16::from_be_bytes([buffer[length - 4], buffer[length - 3]]);
             answer[2] = 0x81;
             answer[3] = 0x80;
+            if (kind, caa) == (257, Some(SERVFAIL)) {
+                answer[3] |= 2;
+                let _ = socket.send_to(&answer, from);
+                continue;
+            }
             let data = match (kind, caa, &txt) {
                 (257, Some(value), _) => Some([b"\x00\x05issue", value.as_bytes()].concat()),
                 (16, _, Some(text)) => {
