@@ -312,6 +312,8 @@ pub fn names(resting: &[Resting]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pitool_host::sim::Sim;
+
     use super::*;
 
     const INSPECT: &str = r#"[
@@ -338,6 +340,46 @@ mod tests {
         // A name that begins alike is another directory.
         assert!(found(&["/opt/web/data/file"]).is_empty());
         assert!(found(&["/etc/nginx"]).is_empty());
+    }
+
+    fn container(id: &str, how: Rest) -> Resting {
+        Resting::Container { id: id.to_owned(), name: format!("/{id}"), how }
+    }
+
+    fn says(sim: &Sim, command: &str, stdout: &str, status: i32) {
+        sim.answer(command, Output { stdout: stdout.to_owned(), status, ..Output::default() });
+    }
+
+    const STATE: &str = "docker inspect --format";
+
+    /// A machine on which these rest.
+    fn resting(containers: &[Resting]) -> Sim {
+        let sim = Sim::debian(13);
+        sim.arrange().put_dir("/var/lib/pitool/backup");
+        write(&sim, containers).unwrap();
+        sim
+    }
+
+    #[test]
+    fn what_was_paused_when_the_power_went_is_started() {
+        for (state, verb) in [("false false", "docker start aa"), ("true true", "docker unpause aa")] {
+            let sim = resting(&[container("aa", Rest::Paused)]);
+            says(&sim, STATE, state, 0);
+            says(&sim, verb, "", 0);
+            assert_eq!(recover(&sim).unwrap().len(), 1);
+            assert!(sim.commands().iter().any(|command| command == verb), "{:?}", sim.commands());
+            assert_eq!(recorded(&sim).unwrap(), []);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_woken_stays_written_down_beside_what_rests_later() {
+        let asleep = container("aa", Rest::Stopped);
+        let sim = resting(&[asleep.clone(), container("bb", Rest::Stopped)]);
+        let later = Quiet { host: &sim, resting: vec![container("bb", Rest::Stopped)] };
+        says(&sim, STATE, "true false", 0);
+        later.end().unwrap();
+        assert_eq!(recorded(&sim).unwrap(), [asleep]);
     }
 
     #[test]
