@@ -80,7 +80,7 @@ pub fn wishes(settings: &Settings, _facts: &Facts) -> Wishes {
     }
     place(&backup.directory, backup.removable, &mut wishes);
     if !backup.enabled {
-        wishes.note("backups are made by hand only: `enabled = false` in [backup]");
+        wishes.note("backups are made by hand only: `enabled = false` in [backup]; a timer of an earlier run goes with `--prune`");
         return wishes;
     }
 
