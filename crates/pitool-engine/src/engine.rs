@@ -169,13 +169,19 @@ impl<'h> Engine<'h> {
             }
         }
         if plan.steps.is_empty() {
-            // What a cut run began is complete: close it, or every command would go on asking about it.
-            if let Some(run) =
-                unfinished.filter(|run| run.header.roles.iter().all(|role| desired.roles.contains(role)))
-            {
-                self.journal.finish(self.host, run.header.run, Ending::Done, run.changed)?;
+            let complete = unfinished
+                .as_ref()
+                .filter(|run| run.header.roles.iter().all(|role| desired.roles.contains(role)));
+            match complete.map(|run| (run, &run.header.purpose)) {
+                // A rollback that was given up: an empty run says that all stands again.
+                Some((_, Purpose::Rollback { .. })) => {}
+                // What a cut run began is complete: close it, or every command would go on asking about it.
+                Some((run, Purpose::Apply)) => {
+                    self.journal.finish(self.host, run.header.run, Ending::Done, run.changed)?;
+                    return Ok(Outcome { settled: Settled::nothing(), rolled_back: None });
+                }
+                None => return Ok(Outcome { settled: Settled::nothing(), rolled_back: None }),
             }
-            return Ok(Outcome { settled: Settled::nothing(), rolled_back: None });
         }
         let moves: Vec<Move<R>> = plan
             .steps
@@ -189,8 +195,11 @@ impl<'h> Engine<'h> {
         if let Err((ids, source)) = R::preflight(self.host, &moves) {
             return Err(Error::Preflight { ids, source });
         }
-        let continues =
-            unfinished.filter(|run| run.header.purpose == Purpose::Apply).map(|run| run.header.run);
+        // Whoever gives a rollback up goes on with the run that it was to undo, and a later one takes both back.
+        let continues = unfinished.map(|run| match run.header.purpose {
+            Purpose::Apply => run.header.run,
+            Purpose::Rollback { of } => of,
+        });
         let settled =
             self.settle(&goals, plan, managed, Purpose::Apply, &desired.roles, continues, false, tell)?;
         let rolled_back = match (settled.ending, settled.run) {

@@ -336,6 +336,8 @@ impl Journal {
         for run in self.list(host)? {
             match run.header.purpose {
                 Purpose::Apply => standing.push(run.header.run),
+                // One that did not reach its end undid nothing that could not be undone again.
+                Purpose::Rollback { .. } if run.unfinished() => {}
                 Purpose::Rollback { of } => {
                     let again = undone.iter().position(|(rollback, _)| *rollback == of);
                     let (keep, gone) = standing.into_iter().partition(|number| *number < of);

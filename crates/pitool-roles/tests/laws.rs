@@ -337,6 +337,21 @@ fn a_unit_that_does_not_start_takes_the_run_back() {
 }
 
 #[test]
+fn a_rollback_that_was_given_up_undid_nothing() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let run = Journal::default().undoable(&sim).unwrap();
+    sim.interrupt_after(0);
+    let (_, back) = engine(&sim).rollback::<Kind>(run, &mut |_| {}).unwrap();
+    assert_eq!(back.ending, Ending::Interrupted);
+    sim.interrupt_after(usize::MAX / 2);
+    settled(&first(), &sim);
+    apply(&first(), &sim).unwrap();
+    assert!(Journal::default().unfinished(&sim).unwrap().is_none());
+    assert_eq!(Journal::default().undoable(&sim).unwrap(), run, "there is still something to go back from");
+}
+
+#[test]
 fn a_person_who_asks_to_stop_is_heard_after_the_step() {
     let sim = Sim::debian(13);
     sim.interrupt_after(40);
