@@ -37,6 +37,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupSets) -> Resul
     session.require_root()?;
     let mut backups = Backups::new(session, &command.sets)?;
     let _lock = lock(session)?;
+    super::tell_unfinished(session)?;
     backups.record = Record::read(session.inspect())?;
     let settings = backups.settings.clone();
     let places = places(&settings.backup);

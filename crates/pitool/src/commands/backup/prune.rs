@@ -31,6 +31,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupPrune) -> Resu
     session.require_root()?;
     let mut backups = Backups::new(session, &command.sets.sets)?;
     let _lock = lock(session)?;
+    super::tell_unfinished(session)?;
     backups.record = Record::read(session.inspect())?;
     record::prepare(session.host)?;
     let settings = backups.settings.clone();

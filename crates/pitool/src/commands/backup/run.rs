@@ -41,7 +41,12 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRun) -> Result
     // Another backup may have written it while this one waited.
     backups.record = Record::read(session.inspect())?;
     record::prepare(session.host)?;
-    wake(session)?;
+    // Whatever does not wake is a problem of this run too, and no reason to save nothing.
+    let asleep = wake(session).err().map(|failure| {
+        let words: Vec<String> =
+            std::iter::once(failure.message).chain(failure.causes).chain(failure.hints).collect();
+        words.join("; ")
+    });
 
     let settings = backups.settings.clone();
     let places = places(&settings.backup);
@@ -57,7 +62,8 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRun) -> Result
     let mut outcomes = Vec::new();
     let sets = backups.sets.clone();
     for (name, set) in &sets {
-        let mut one = One { backups: &mut backups, name, set, problems: Vec::new(), targets: Vec::new() };
+        let problems = asleep.iter().cloned().collect();
+        let mut one = One { backups: &mut backups, name, set, problems, targets: Vec::new() };
         for (place, why) in &away {
             let takes = places.iter().any(|known| known.name == *place && known.takes(name.as_str()));
             if takes {

@@ -22,6 +22,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupVerify) -> Res
     let mut backups = Backups::new(session, &[])?;
     // Nothing may be deleted meanwhile, and what is found is written down.
     let _lock = lock(session)?;
+    super::tell_unfinished(session)?;
     backups.record = Record::read(session.inspect())?;
     let settings = backups.settings.clone();
     let places = places(&settings.backup);
