@@ -70,6 +70,20 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         expect(&machine, "pitool plan all", 0)?;
         Ok(())
     });
+    runner.case(&name("dpkg was cut off before it called a package unpacked: installed again"), || {
+        // The window is a few milliseconds wide; what it leaves is one word in the database.
+        machine.check(
+            "sed -i '/^Package: htop$/,/^$/s/^Status: install ok installed$/Status: install reinstreq unpacked/' /var/lib/dpkg/status",
+        )?;
+        ensure!(machine.check("dpkg -l htop")?.stdout.contains("iUR"), "not in between");
+        let helpless = machine.sh("dpkg --configure -a || apt-get -y --fix-broken install")?;
+        ensure!(helpless.stderr.contains("very bad inconsistent state"), "apt helps itself by now: {helpless}");
+        ensure!(helpless.status != 0, "apt helps itself by now: {helpless}");
+        expect(&machine, "pitool apply all", 0)?;
+        ensure!(machine.check("dpkg -l htop")?.stdout.contains("ii"), "still in between");
+        expect(&machine, "pitool plan all", 0)?;
+        Ok(())
+    });
     runner.case(&name("a service that does not start with its new config: the old one comes back"), || {
         // The drop-in makes the next start fail; the running service does not notice until it is restarted.
         machine.check("mkdir -p /etc/systemd/system/fail2ban.service.d")?;

@@ -1,4 +1,4 @@
-//! The power goes at a random moment of a first run; the next run converges.
+//! The power goes at a random moment of a first run; the next run converges, and so does going back.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -24,12 +24,17 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         seed ^= seed << 17;
         // Where in the run: spread over it, and at random within its share.
         let share = (f64::from(round - 1) + (seed % 1000) as f64 / 1000.0) / f64::from(cuts);
-        runner.case(&format!("{suite}: power cut {round} of {cuts}"), || cut(lab, suite, deb, share));
+        let back = seed & 1 == 0;
+        runner.case(&format!("{suite}: power cut {round} of {cuts}"), || cut(lab, suite, deb, share, back));
     }
 }
 
-fn cut(lab: &Lab, suite: Suite, deb: &Path, share: f64) -> Result<()> {
+/// What dpkg has, the marks of apt left out.
+const PACKAGES: &str = "dpkg-query -W -f '${Package} ${Version} ${Status}\\n' | sort";
+
+fn cut(lab: &Lab, suite: Suite, deb: &Path, share: f64, back: bool) -> Result<()> {
     let mut machine = installed(lab, suite, "cut", deb)?;
+    let before = machine.check(PACKAGES)?.stdout;
     // A first run takes about this long on the machine that the figures in the notes come from; a run that is over
     // sooner is simply cut after its end.
     let whole = std::env::var("PITOOL_FIRST_RUN").ok().and_then(|text| text.parse().ok()).unwrap_or(45.0);
@@ -41,6 +46,15 @@ fn cut(lab: &Lab, suite: Suite, deb: &Path, share: f64) -> Result<()> {
     drop(run);
     machine.start()?;
     let told = machine.sh("pitool history")?;
+    // A cut in the first moments leaves nothing to go back from.
+    let back = back && told.stdout.contains("cut off");
+    if back {
+        let output = machine.sh("pitool rollback")?;
+        let moment = moment.as_secs_f64();
+        ensure!(output.status == 0, "going back after a cut after {moment:.1} s:\n{told}\n{output}");
+        let after = machine.check(PACKAGES)?.stdout;
+        ensure!(after == before, "going back after a cut after {moment:.1} s:\n{before}\n{after}");
+    }
     let output = machine.sh("pitool apply all")?;
     ensure!(
         output.status == 0,
@@ -51,9 +65,10 @@ fn cut(lab: &Lab, suite: Suite, deb: &Path, share: f64) -> Result<()> {
         .with_context(|| format!("cut after {:.1} s", moment.as_secs_f64()))?;
     expect(&machine, "pitool apply all --verify", 0)?;
     println!(
-        "      cut after {:.1} s{}",
+        "      cut after {:.1} s{}{}",
         moment.as_secs_f64(),
-        if alive { "" } else { " (the run was over)" }
+        if alive { "" } else { " (the run was over)" },
+        if back { ", back and on again" } else { "" },
     );
     machine.down()
 }

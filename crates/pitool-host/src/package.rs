@@ -27,6 +27,9 @@ pub struct Package {
     pub arch: String,
     /// Whether a person or tool asked for it (not marked automatic in apt's extended states).
     pub manual: bool,
+    /// Whether dpkg wants it unpacked again before anything else (its flag `reinst-required`, dpkg(1)).
+    #[serde(default, skip_serializing)]
+    pub reinstall: bool,
     /// What it cannot be without: `Pre-Depends` and `Depends`, as dpkg writes them.
     #[serde(default, skip_serializing)]
     pub depends: String,

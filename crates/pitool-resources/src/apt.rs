@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pitool_host::{Command, Error, Host, Inspect, PackageState, Progress, Result};
+use pitool_host::{Command, Error, Host, Inspect, Package, PackageState, Packages, Progress, Result};
 
 /// How long to wait for another apt, such as the daily one: people who were bitten chose ten minutes.
 const LOCK_WAIT: Duration = Duration::from_secs(600);
@@ -88,20 +88,35 @@ pub(crate) fn interrupted(host: &dyn Inspect) -> Result<bool> {
     Ok(!host.list("/var/lib/dpkg/updates")?.unwrap_or_default().is_empty())
 }
 
-/// Finishes what an interrupted dpkg left half done.
-pub(crate) fn repair(host: &dyn Host) -> Result<()> {
-    let broken = host.packages()?.packages.values().any(|package| package.state == PackageState::Broken);
-    if !broken && !interrupted(host.inspect())? {
+/// Finishes what an interrupted dpkg left half done, except for what goes next.
+pub(crate) fn repair<'a>(host: &dyn Host, going: impl Iterator<Item = &'a String>) -> Result<()> {
+    let going: BTreeSet<&str> = going.map(String::as_str).collect();
+    if broken(&*host.packages()?).next().is_none() && !interrupted(host.inspect())? {
         return Ok(());
     }
     host.progress(Progress::Waiting("dpkg was interrupted earlier; finishing its work".into()));
     let configure =
         Command::new("dpkg").args(["--force-confdef", "--force-confold", "--configure", "-a"]).timeout(LIMIT);
-    // Half-unpacked packages keep --configure from succeeding; apt's own repair takes it from there.
-    if host.run(&configure).is_err() {
-        transact(host, &apt_get().args(["--fix-broken", "install"]))?;
+    if host.run(&configure).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let packages = host.packages()?;
+    if broken(&packages).all(|(name, _)| going.contains(name.as_str())) {
+        return Ok(());
+    }
+    // Half-unpacked packages keep --configure from succeeding; apt's own repair takes it from there. What dpkg already
+    // calls unpacked but still wants installed again it would only configure, which dpkg refuses: that is named.
+    let again = broken(&packages).filter(|(_, package)| package.reinstall);
+    let again: Vec<&String> = again.map(|(name, _)| name).collect();
+    let mut repair = apt_get().args(["--no-install-recommends", "--fix-broken"]);
+    if !again.is_empty() {
+        repair = repair.arg("--reinstall");
+    }
+    transact(host, &repair.arg("install").args(again))
+}
+
+fn broken(packages: &Packages) -> impl Iterator<Item = (&String, &Package)> {
+    packages.packages.iter().filter(|(_, package)| package.state == PackageState::Broken)
 }
 
 /// Installs packages, and nothing that they merely recommend: what a role needs it names.
@@ -111,7 +126,9 @@ pub(crate) fn install(host: &dyn Host, names: &[String]) -> Result<()> {
 
 /// Removes packages, with their configuration files if `purge`.
 pub(crate) fn remove(host: &dyn Host, names: &[String], purge: bool) -> Result<()> {
-    run(host, &apt_get().arg(if purge { "purge" } else { "remove" }).args(names))
+    // What a power cut left half unpacked would first have to be installed again, and there may be no network.
+    let apt = apt_get().unsaid(["-o", "Dpkg::Options::=--force-remove-reinstreq"]);
+    run(host, &apt.arg(if purge { "purge" } else { "remove" }).args(names))
 }
 
 /// Marks packages as asked for, or as brought in by others.

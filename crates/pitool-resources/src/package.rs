@@ -213,7 +213,7 @@ impl Transaction {
     }
 
     fn carry_out(self, host: &dyn Host) -> Result<()> {
-        apt::repair(host)?;
+        apt::repair(host, self.remove.iter().chain(&self.purge))?;
         // What is only removed goes first: apt would purge it along with a dependency that is purged.
         if !self.remove.is_empty() {
             apt::remove(host, &self.remove, false)?;

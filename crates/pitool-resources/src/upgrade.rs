@@ -1,7 +1,7 @@
 //! Upgrades of what is installed, where a config asks for them.
 
-use pitool_engine::{Change, Id, Resource, Reversal, Stage};
-use pitool_host::{Command, Host, Inspect, Result};
+use pitool_engine::{Change, Id, Move, Resource, Reversal, Stage};
+use pitool_host::{Command, Error, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::apt;
@@ -44,6 +44,11 @@ impl Resource for Upgrade {
 
     fn enact(&self, host: &dyn Host, _from: &usize, to: &usize) -> Result<()> {
         if *to == 0 { apt::upgrade(host, self.full) } else { Ok(()) }
+    }
+
+    fn preflight(host: &dyn Host, moves: &[Move<Self>]) -> std::result::Result<(), (Vec<Id>, Error)> {
+        // By old lists apt asks for versions that the mirror does not have any more.
+        if moves.is_empty() { Ok(()) } else { apt::update(host).map_err(|error| (vec![], error)) }
     }
 
     fn change(&self, from: &usize, _to: &usize) -> Change {

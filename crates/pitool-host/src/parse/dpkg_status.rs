@@ -15,6 +15,9 @@ pub struct Entry<'t> {
     pub version: &'t str,
     /// `Status` in short; `None` for `not-installed`.
     pub state: Option<PackageState>,
+    /// The flag `reinstreq` of `Status`.
+    #[serde(skip)]
+    pub reinstall: bool,
     /// `Pre-Depends`.
     #[serde(skip)]
     pub pre_depends: &'t str,
@@ -52,6 +55,7 @@ pub fn parse(text: &str) -> Vec<Entry<'_>> {
             [b'S', ..] => {
                 if let Some(status) = line.strip_prefix("Status:") {
                     entry.state = state(status);
+                    entry.reinstall = status.contains(" reinstreq ");
                 }
             }
             _ => {}
@@ -65,6 +69,7 @@ const EMPTY: Entry<'static> = Entry {
     arch: "",
     version: "",
     state: None,
+    reinstall: false,
     pre_depends: "",
     depends: "",
     recommends: "",
@@ -114,7 +119,9 @@ pub fn packages(status: &str, updates: &[&str], automatic: &HashSet<(&str, &str)
             (before, depends) => format!("{before}, {depends}"),
         };
         let (recommends, provides) = (entry.recommends.to_owned(), entry.provides.to_owned());
-        packages.insert(key, Package { state, version, arch, manual, depends, recommends, provides });
+        let reinstall = entry.reinstall;
+        packages
+            .insert(key, Package { state, version, arch, manual, reinstall, depends, recommends, provides });
     }
     Some(Packages { native: native.to_owned(), packages })
 }

@@ -53,7 +53,9 @@ impl Source {
 impl World {
     /// Tells whether a package's files are all there.
     pub(super) fn unpacked(&self, name: &str) -> bool {
-        self.packages.installed(name) || self.pending.get(name) == Some(&Pending::Unpacked)
+        let pending = self.pending.get(name);
+        self.packages.installed(name)
+            || matches!(pending, Some(Pending::Unpacked | Pending::ReinstallRequired))
     }
 
     /// Puts packages into the database as installed by hand, with their files, and without running anything.
@@ -80,6 +82,10 @@ impl World {
             version: package.version.clone(),
             arch,
             manual,
+            reinstall: matches!(
+                self.pending.get(&package.name),
+                Some(Pending::HalfInstalled | Pending::ReinstallRequired)
+            ),
             depends: package.depends.join(", "),
             recommends: package.recommends.join(", "),
             provides: String::new(),
@@ -113,6 +119,7 @@ impl World {
                 (PackageState::Installed, _) => "install ok installed",
                 (PackageState::ConfigFiles, _) => "deinstall ok config-files",
                 (PackageState::Broken, Some(Pending::HalfInstalled)) => "install reinstreq half-installed",
+                (PackageState::Broken, Some(Pending::ReinstallRequired)) => "install reinstreq unpacked",
                 (PackageState::Broken, Some(Pending::Removing)) => "deinstall ok half-configured",
                 (PackageState::Broken, Some(Pending::Purging)) => "purge ok half-configured",
                 (PackageState::Broken, _) => "install ok unpacked",
@@ -218,7 +225,7 @@ impl World {
         for dir in &package.dirs {
             self.put_dir(dir);
         }
-        self.pending.insert(package.name.clone(), Pending::Unpacked);
+        self.pending.insert(package.name.clone(), Pending::ReinstallRequired);
         self.record(package, PackageState::Broken);
     }
 
@@ -291,6 +298,7 @@ struct Transaction {
     unpack: Vec<String>,
     configure: Vec<String>,
     status_fd: bool,
+    remove_reinstreq: bool,
     failed: BTreeSet<String>,
 }
 
@@ -369,6 +377,11 @@ impl Transaction {
         let mut done = 0;
         for (name, purge) in std::mem::take(&mut self.remove) {
             self.tell(shell, done, &name, "Removing");
+            let reinstall = shell.world().packages.get(&name).is_some_and(|package| package.reinstall);
+            if reinstall && !self.remove_reinstreq {
+                self.failure(shell, &name, "--remove", &inconsistent("a removal"));
+                continue;
+            }
             remove_one(shell, &name, purge)?;
             done += 1;
         }
@@ -412,8 +425,9 @@ impl Transaction {
             .change(&format!("half-install {name}"), |world| world.begin(&package, Pending::HalfInstalled))?;
         if let Err(fault) = shell.attempt(&format!("unpack {name}"), |world| world.unpack(&package))? {
             self.failure(shell, name, "--unpack", &fault);
+            return Ok(());
         }
-        Ok(())
+        shell.change(&format!("call {name} unpacked"), |world| world.begin(&package, Pending::Unpacked))
     }
 
     fn failure(&mut self, shell: &mut Shell<'_>, name: &str, phase: &str, fault: &Fault) {
@@ -429,6 +443,10 @@ impl Transaction {
         if package.depends.iter().any(|need| self.failed.contains(need)) {
             let words = "dependency problems - leaving unconfigured".to_owned();
             self.failure(shell, name, "--configure", &Fault::Fails(1, words));
+            return Ok(());
+        }
+        if shell.world().pending.get(name) == Some(&Pending::ReinstallRequired) {
+            self.failure(shell, name, "--configure", &inconsistent("configuration"));
             return Ok(());
         }
         let configured = shell.attempt(&format!("configure {name}"), |world| {
@@ -474,6 +492,12 @@ impl Transaction {
         }
         shell.change(&format!("installed {name}"), |world| world.record(&package, PackageState::Installed))
     }
+}
+
+/// What dpkg says of a package that is to be installed again before anything else.
+fn inconsistent(attempt: &str) -> Fault {
+    let words = "package is in a very bad inconsistent state; you should\n reinstall it before attempting";
+    Fault::Fails(1, format!("{words} {attempt}"))
 }
 
 fn remove_one(shell: &mut Shell<'_>, name: &str, purge: bool) -> std::result::Result<(), Stop> {
@@ -535,6 +559,7 @@ struct Options {
     purge: bool,
     no_remove: bool,
     reinstall: bool,
+    remove_reinstreq: bool,
     download_only: bool,
     autoremove: bool,
     set: BTreeMap<String, String>,
@@ -548,6 +573,7 @@ impl Options {
             purge: false,
             no_remove: false,
             reinstall: false,
+            remove_reinstreq: false,
             download_only: false,
             autoremove: false,
             set: BTreeMap::new(),
@@ -557,6 +583,7 @@ impl Options {
         while let Some(&arg) = rest.next() {
             let mut set = |pair: &str| {
                 let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                options.remove_reinstreq |= value == "--force-remove-reinstreq";
                 options.set.insert(key.to_lowercase(), value.to_owned());
             };
             match arg {
@@ -635,6 +662,7 @@ pub(super) fn get(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         }
     }
     let mut transaction = Transaction {
+        remove_reinstreq: options.remove_reinstreq,
         // Descriptor 3 is standard output once more (`Command::with_third`).
         status_fd: options.value("apt::status-fd").is_some_and(|fd| fd == "1" || fd == "3"),
         ..Transaction::default()
@@ -784,15 +812,24 @@ fn install(
         }
     }
     let mut unmet = None;
+    // What is only put back is no more asked for than before.
+    let asked = |name: &String| !options.reinstall || !world.unpacked(name);
     for name in &wanted {
-        transaction.marks.insert(name.clone(), false);
+        if asked(name) {
+            transaction.marks.insert(name.clone(), false);
+        }
         let current = world.packages.get(name).map(|package| (package.state, package.version.as_str()));
         let newest = world.offered(name).map(|package| package.version.as_str());
         let up_to_date = match current {
             Some((PackageState::Installed, version)) => {
                 !options.reinstall && newest.is_none_or(|newest| newest == version)
             }
-            Some((PackageState::Broken, _)) => world.pending.get(name) == Some(&Pending::Unpacked),
+            Some((PackageState::Broken, _)) => match world.pending.get(name) {
+                Some(Pending::Unpacked) => true,
+                // apt takes what dpkg calls unpacked for whole, whatever its flag says.
+                Some(Pending::ReinstallRequired) => !options.reinstall,
+                _ => false,
+            },
             _ => false,
         };
         if !up_to_date {
@@ -802,8 +839,8 @@ fn install(
         }
     }
     // Asked for by name beats pulled in by another.
-    for name in wanted {
-        transaction.marks.insert(name, false);
+    for name in wanted.iter().filter(|name| asked(name)) {
+        transaction.marks.insert(name.clone(), false);
     }
     drop(world);
     for line in &missing {
@@ -826,7 +863,7 @@ fn finish_pending(world: &World, transaction: &mut Transaction) {
         }
         match pending {
             Pending::HalfInstalled => transaction.unpack.push(name.clone()),
-            Pending::Unpacked => transaction.configure.push(name.clone()),
+            Pending::Unpacked | Pending::ReinstallRequired => transaction.configure.push(name.clone()),
             Pending::Removing => transaction.remove.push((name.clone(), false)),
             Pending::Purging => transaction.remove.push((name.clone(), true)),
         }
@@ -902,11 +939,9 @@ pub(super) fn dpkg(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
                     .fail(2, "dpkg: error: dpkg frontend lock was locked by another process with pid 1234");
             }
             let world = shell.world();
-            let unpacked = world.pending.iter().filter(|(_, pending)| **pending == Pending::Unpacked);
-            let mut transaction = Transaction {
-                configure: unpacked.map(|(name, _)| name.clone()).collect(),
-                ..Transaction::default()
-            };
+            let unpacked = world.pending.keys().filter(|name| world.unpacked(name));
+            let mut transaction =
+                Transaction { configure: unpacked.cloned().collect(), ..Transaction::default() };
             // dpkg sorts them so that a dependency comes first.
             let pending = std::mem::take(&mut transaction.configure);
             let mut left = pending.clone();

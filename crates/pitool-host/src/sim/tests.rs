@@ -16,7 +16,13 @@ fn ready(release: u32) -> Sim {
 
 /// What one does after a crash.
 fn install_again(sim: &Sim, names: &str) {
-    sim.run(&command("dpkg --configure -a")).unwrap();
+    if sim.run(&command("dpkg --configure -a")).is_err() {
+        let packages = sim.packages().unwrap();
+        let again =
+            packages.packages.iter().filter(|(_, package)| package.reinstall).map(|(name, _)| name.as_str());
+        let again = again.collect::<Vec<_>>().join(" ");
+        sim.run(&command(&format!("apt-get -y --fix-broken --reinstall install {again}"))).unwrap();
+    }
     sim.run(&command(&format!("apt-get -y install {names}"))).unwrap();
 }
 
@@ -127,6 +133,28 @@ fn apt_refuses_to_go_on_after_an_interruption() {
     assert!(sim.packages().unwrap().packages.values().any(|package| package.state == PackageState::Broken));
     let error = sim.run(&command("apt-get -y install htop")).unwrap_err().to_string();
     assert!(error.contains("dpkg was interrupted, you must manually run 'dpkg --configure -a'"), "{error}");
+}
+
+#[test]
+fn what_dpkg_wants_installed_again_apt_only_configures_unless_it_is_named() {
+    let sim = ready(13);
+    let whole = sim.snapshot();
+    let cut_off = (1..).find_map(|at| {
+        let sim = Sim::of(whole.clone());
+        sim.cut_after(at, Cut::After);
+        sim.run(&command("apt-get -y install htop")).unwrap_err();
+        sim.restore_power();
+        let status = sim.read("/var/lib/dpkg/status").unwrap().unwrap();
+        status.text().unwrap().contains("install reinstreq unpacked").then_some(sim)
+    });
+    let sim = cut_off.unwrap();
+    for helpless in ["dpkg --configure -a", "apt-get -y --fix-broken install", "apt-get -y install htop"] {
+        let error = sim.run(&command(helpless)).unwrap_err().to_string();
+        assert!(error.contains("very bad inconsistent state"), "{helpless}: {error}");
+    }
+    assert!(sim.packages().unwrap().get("htop").unwrap().reinstall);
+    sim.run(&command("apt-get -y --fix-broken --reinstall install htop")).unwrap();
+    assert!(sim.packages().unwrap().installed("htop"));
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub enum Node {
 pub enum Pending {
     /// Its files may be there in part; only installing it again helps.
     HalfInstalled,
+    /// Its files are there, but dpkg was cut off before it took back that it is to be installed again.
+    ReinstallRequired,
     /// Its files are there; `dpkg --configure -a` finishes it.
     Unpacked,
     /// Its removal began.

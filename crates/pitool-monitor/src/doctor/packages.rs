@@ -116,7 +116,8 @@ fn interrupted(look: &Look<'_>) -> Verdict {
                 .to_owned();
             found(
                 format!("packages are half installed: {first}"),
-                "`sudo dpkg --configure -a`, then `sudo apt --fix-broken install`",
+                "`sudo dpkg --configure -a`, then `sudo apt --fix-broken install`; what is still named after them \
+                 wants `sudo apt install --reinstall NAME`",
             )
         }
     }
