@@ -430,8 +430,8 @@ impl<R: Resource> Work<'_, '_, R> {
             many => R::enact_group(host, many),
         };
         if let Err(error) = enacted {
-            let (id, _) = &begun[0];
-            self.failed(id, error, rest)?;
+            let ids: Vec<&Id> = begun.iter().map(|(id, _)| id).collect();
+            self.failed(concerned(&ids, &error), error, rest)?;
             return Ok(back);
         }
         let mut ended = Vec::new();
@@ -501,4 +501,16 @@ impl<R: Resource> Work<'_, '_, R> {
         (self.tell)(Event::Failed { id: id.clone(), error, not_started });
         Ok(())
     }
+}
+
+/// Which of those that were settled together an error is about: the first that its words name, else the first.
+fn concerned<'i>(ids: &[&'i Id], error: &pitool_host::Error) -> &'i Id {
+    let message = match error {
+        pitool_host::Error::Failed { message, .. } => message.as_str(),
+        _ => "",
+    };
+    // `nginx:arm64`, `nginx (--configure):` and `nginx` are nginx, and libnginx-mod is not.
+    let part_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.');
+    let mut words = message.split(|c| !part_of_name(c)).map(|word| word.trim_end_matches('.'));
+    words.find_map(|word| ids.iter().find(|id| id.name() == word)).unwrap_or(&ids[0])
 }

@@ -22,5 +22,5 @@ pub use goal::{Aim, Desired, Goal, LintError};
 pub use journal::{Ending, Header, Journal, JournalError, Purpose, Run, RunId};
 pub use managed::{Managed, ManagedEntry};
 pub use plan::{Plan, PlanError, Reason, Refused, Step, plan};
-pub use proof::{Proof, Proved, Verdict, prove};
+pub use proof::{PATIENCE, Proof, Proved, Verdict, prove};
 pub use resource::{Change, Id, Move, Resource, Reversal, Risk, Stage, Upcoming};

@@ -1,9 +1,15 @@
 //! Proofs: questions to the daemons and the kernel whether a promise is in force.
 
-use pitool_host::{Inspect, Result};
+mod round;
+
+use std::time::Duration;
+
+use pitool_host::{Host, Inspect, Result};
 use serde::Serialize;
 
 use crate::{Event, Id};
+
+use round::Round;
 
 /// What a proof found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,13 +60,38 @@ pub struct Proved {
     pub verdict: Verdict,
 }
 
-/// Asks every proof, telling each answer. A question that could not be asked is `Unknown`.
-pub fn prove<P: Proof>(proofs: &[P], host: &dyn Inspect, tell: &mut dyn FnMut(Event)) -> Vec<Proved> {
+/// How long daemons have after a change: a reload is a signal, nobody says when it was heeded, and until then the old
+/// settings answer. nginx on a card takes a second or two.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is waited before a daemon is asked again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Asks every proof, telling each answer. A question that could not be asked is `Unknown`; one that several proofs have is
+/// asked once. What is not in force is asked anew until `patience`, of all of them together, is at its end.
+pub fn prove<P: Proof>(
+    proofs: &[P],
+    host: &dyn Host,
+    mut patience: Duration,
+    tell: &mut dyn FnMut(Event),
+) -> Vec<Proved> {
+    let mut round = Round::new(host.inspect());
+    let mut answered = |proof: &P| {
+        loop {
+            let verdict = proof.ask(&round).unwrap_or_else(|error| Verdict::Unknown { why: chain(&error) });
+            if !matches!(verdict, Verdict::NotInForce { .. }) || patience.is_zero() || host.interrupted() {
+                return verdict;
+            }
+            host.sleep(PAUSE);
+            patience = patience.saturating_sub(PAUSE);
+            host.inspect().forget();
+            round = Round::new(host.inspect());
+        }
+    };
     proofs
         .iter()
         .map(|proof| {
-            let id = proof.id();
-            let verdict = proof.ask(host).unwrap_or_else(|error| Verdict::Unknown { why: chain(&error) });
+            let (id, verdict) = (proof.id(), answered(proof));
             tell(Event::Proof { id: id.clone(), verdict: verdict.clone() });
             Proved { id, verdict }
         })
@@ -77,4 +108,42 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use pitool_host::sim::{Sim, World};
+    use pitool_host::{Command, Output};
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_has_a_moment_to_heed_its_reload_and_no_longer() {
+        struct Heeded(Timestamp);
+        impl Proof for Heeded {
+            fn id(&self) -> Id {
+                Id::new("proof", "heeded")
+            }
+
+            fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
+                host.ask(&Command::new("docker").arg("info"))?;
+                if host.now() >= self.0 {
+                    return Ok(Verdict::InForce { answer: "yes".into() });
+                }
+                Ok(Verdict::NotInForce { expected: "yes".into(), answer: "no".into(), hint: "wait".into() })
+            }
+        }
+        for (patience, asked, in_force) in [(0, 1, false), (500, 3, false), (10_000, 5, true)] {
+            let sim = Sim::of(World::debian(13, "arm64"));
+            sim.answer("docker info", Output { status: 0, stdout: String::new(), stderr: String::new() });
+            let later = sim.now() + SignedDuration::from_secs(1);
+            let mut told = 0;
+            let proved = prove(&[Heeded(later)], &sim, Duration::from_millis(patience), &mut |_| told += 1);
+            assert_eq!(matches!(proved[0].verdict, Verdict::InForce { .. }), in_force, "{patience}");
+            let questions =
+                sim.questions().iter().filter(|question| question.starts_with("docker info")).count();
+            assert_eq!((questions, told), (asked, 1), "{patience}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use pitool_config::Settings;
-use pitool_engine::{Engine, Event, Journal, prove};
+use pitool_engine::{Engine, Event, Journal, PATIENCE, prove};
 use pitool_host::facts::gather;
 use pitool_host::local::Local;
 use pitool_host::{DockerSource, Facts};
@@ -41,6 +41,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let outcome = engine.apply(&wanted.desired, false, None, &mut tell)?;
     println!("{:?}, failures {:?}", outcome.settled.ending, outcome.settled.failures);
     let proofs: Vec<_> = wanted.proofs.into_iter().map(|(_, proof)| proof).collect();
-    prove(&proofs, &host, &mut tell);
+    prove(&proofs, &host, PATIENCE, &mut tell);
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use pitool_config::{Fragment, Settings, load};
-use pitool_engine::{Engine, Event, Journal, prove};
+use pitool_engine::{Engine, Event, Journal, PATIENCE, prove};
 use pitool_host::local::Local;
 use pitool_host::{Facts, Host, Inspect};
 use pitool_roles::{Kind, find, wanted};
@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if matches!(verb.as_str(), "all" | "prove") {
         let proofs: Vec<_> = wanted.proofs.iter().map(|(_, proof)| proof.clone()).collect();
-        for proved in prove(&proofs, &host, &mut |_| {}) {
+        for proved in prove(&proofs, &host, PATIENCE, &mut |_| {}) {
             println!("  {}: {:?}", proved.id, proved.verdict);
         }
     }

@@ -1,9 +1,9 @@
 //! `pitool apply`: makes the machine what the config says, and asks whether it is so.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pitool_config::{Diagnostic, Fragment, Severity};
-use pitool_engine::{Ending, Error, Id, Outcome, Proved, Resource, Settled, Verdict, prove};
+use pitool_engine::{Ending, Error, Id, Outcome, PATIENCE, Proved, Resource, Settled, Verdict, prove};
 use pitool_roles::{Question, Wanted};
 use serde_json::json;
 
@@ -62,7 +62,11 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
         cert::after_apply(session, &settings)?;
     }
     let prove_now = settled.ending == Ending::Done && (changed || command.verify);
-    let proved = if prove_now { ask(session, &wanted) } else { vec![] };
+    let proved = if prove_now {
+        ask(session, &wanted, if changed { PATIENCE } else { Duration::ZERO })
+    } else {
+        vec![]
+    };
     let tally = Tally::new(&proved);
     let code = match (settled.ending, outcome.rolled_back.as_ref().map(|back| back.ending)) {
         (Ending::Done, _) if tally.not_in_force > 0 => exit::FAILED,
@@ -221,14 +225,14 @@ fn failures(settled: &Settled) -> Vec<serde_json::Value> {
 }
 
 /// Asks every promise whether it is in force.
-fn ask(session: &Session<'_, '_>, wanted: &Wanted) -> Vec<Proved> {
+fn ask(session: &Session<'_, '_>, wanted: &Wanted, patience: Duration) -> Vec<Proved> {
     let terminal = session.terminal;
     let questions: Vec<Question> = wanted.proofs.iter().map(|(_, question)| question.clone()).collect();
     terminal.live.start(questions.len(), "Asking whether the promises are in force");
     // What the run itself saw of a unit was right after its start.
     session.inspect().forget();
     let mut asked = 0;
-    let proved = prove(&questions, session.inspect(), &mut |event| {
+    let proved = prove(&questions, session.host, patience, &mut |event| {
         asked += 1;
         terminal.live.done(asked);
         if terminal.json {
