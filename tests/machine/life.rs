@@ -182,7 +182,7 @@ fn way_in(machine: &Machine, outsider: &Machine, _key: &SshKey) -> Result<()> {
 fn drift(machine: &Machine) -> Result<()> {
     let file = machine.check("ls /etc/fail2ban/jail.d/*pitool*")?.stdout.trim().to_owned();
     machine.check(&format!("echo x >> {file}"))?;
-    let plan = expect(machine, "pitool plan all --diff", 2)?;
+    let plan = expect(machine, "pitool plan all", 2)?;
     ensure!(plan.stdout.contains("-x") && plan.stdout.contains(&file), "{plan}");
     ensure!(plan.stdout.to_lowercase().contains("by hand") || plan.stdout.contains("drift"), "{plan}");
     expect(machine, "pitool apply all", 0)?;
@@ -237,4 +237,44 @@ fn restored(machine: &Machine, before: &Before) -> Result<()> {
         lines(&before.answers, &after.answers).into_iter().filter(|line| !line.contains(":x:")).collect();
     ensure!(answers.is_empty(), "the daemons say: {answers:#?}");
     Ok(())
+}
+
+/// A machine that somebody set up before: what they have goes on.
+pub(crate) fn lived_in(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
+    runner.case(&format!("{suite}: what somebody set up before goes on"), || {
+        let machine = fresh(lab, suite, "lived-in", deb)?;
+        machine.check("apt-get -qq update")?;
+        machine.check(
+            "apt-get -qq install -y --no-install-recommends docker.io apparmor busybox-static nginx openssh-server \
+             $(apt-cache show docker-cli >/dev/null 2>&1 && echo docker-cli) /root/pitool.deb",
+        )?;
+        // A container that nothing would start again, a site for every name, and no way in by ssh.
+        machine.check(
+            "tar -C / -c bin/busybox | docker import - tiny && \
+             docker run -d --name kept --restart no tiny /bin/busybox sleep 100000",
+        )?;
+        machine.check(
+            "cd /etc/nginx && rm sites-enabled/default && \
+             printf 'server { listen 80 default_server; return 200 \"my blog\"; }\\n' > sites-enabled/blog && nginx -t && systemctl reload nginx",
+        )?;
+        machine.check("systemctl disable --now ssh.service; ! systemctl is-active ssh.socket")?;
+        let container = "docker inspect --format '{{.State.Running}} {{.State.Pid}}' kept";
+        let running = machine.check(container)?.stdout;
+        ensure!(running.starts_with("true "), "{running}");
+
+        expect(&machine, "pitool apply all", 0)?;
+        let after = machine.check(container)?.stdout;
+        ensure!(after == running, "the container was stopped: {running} → {after}");
+        machine.check("docker info --format '{{.LiveRestoreEnabled}}' | grep -qx true")?;
+        let blog = machine.check("curl --silent http://127.0.0.1/")?.stdout;
+        ensure!(blog == "my blog", "{blog}");
+        machine.check("! systemctl is-active ssh.service && ! systemctl is-enabled ssh.service")?;
+        nothing_to_do(&machine)?;
+        let health = machine.sh("pitool health --json")?.stdout;
+        let health: String = health.split_whitespace().collect();
+        let told = |words: &str| health.contains(words);
+        ensure!(told("\"subject\":\"nginx\"") && told("\"check\":\"web\",\"why\""), "{health}");
+        ensure!(!told("\"subject\":\"ssh\""), "nobody promised it: {health}");
+        machine.down()
+    });
 }

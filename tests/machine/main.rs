@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     };
     for suite in Suite::ALL {
         life::cases(&mut runner, &lab, suite, &deb);
+        life::lived_in(&mut runner, &lab, suite, &deb);
         backup::cases(&mut runner, &lab, suite, &deb);
         bad_days::cases(&mut runner, &lab, suite, &deb);
         certificates::cases(&mut runner, &lab, suite, &deb);

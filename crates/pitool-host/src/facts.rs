@@ -60,6 +60,9 @@ pub struct Facts {
     pub nginx: String,
     /// The program that has port 80 of a machine without nginx, such as `apache2` or `docker-proxy`; empty where none has.
     pub web_server: String,
+    /// Sites of nginx that somebody else wrote and that answer for every name, by port: nginx takes one for each only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub default_sites: BTreeMap<u16, String>,
     /// The version of OpenSSL's library, likewise.
     pub openssl: String,
     /// Whether cloud-init is there and not switched off: it sets hostname and /etc/hosts at every boot (trap T9).
@@ -68,6 +71,10 @@ pub struct Facts {
     pub raspberrypi_archive: bool,
     /// Whether the journal's own default on this image is RAM only (drop-in 40-rpi-volatile-storage.conf, trap T28).
     pub volatile_journal: bool,
+    /// Whether sshd is there, and somebody turned it off: it neither runs nor starts at boot nor is started for a caller.
+    pub sshd_off: bool,
+    /// Whether the kernel has no sockets of IPv6 (`ipv6.disable=1`): to listen on one is an error then.
+    pub ipv6_disabled: bool,
     /// The machine's id, machine-id(5); empty when it is not set yet.
     pub machine_id: String,
     /// The board's serial number; empty elsewhere.
@@ -179,6 +186,11 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
         firmware,
         raspberrypi_archive: raspberrypi_archive(inspect)?,
         volatile_journal: volatile_journal(inspect)?,
+        sshd_off: installed("openssh-server") && live && sshd_off(inspect)?,
+        default_sites: default_sites(inspect)?,
+        ipv6_disabled: live
+            && inspect.stat("/proc/net/tcp")?.is_some()
+            && inspect.stat("/proc/net/tcp6")?.is_none(),
         machine_id: Some(line(inspect, "/etc/machine-id")?)
             .filter(|id| id != "uninitialized")
             .unwrap_or_default(),
@@ -394,6 +406,57 @@ fn raspberrypi_archive(inspect: &dyn Inspect) -> Result<bool> {
     Ok(apt_sources::read(inspect)?
         .iter()
         .any(|(_, source)| source.enabled && source.uris.iter().any(is_archive)))
+}
+
+/// systemd's own links say it: what is enabled, and what runs (`/run/systemd/units`).
+fn sshd_off(inspect: &dyn Inspect) -> Result<bool> {
+    for path in [
+        "/etc/systemd/system/multi-user.target.wants/ssh.service",
+        "/etc/systemd/system/sockets.target.wants/ssh.socket",
+        "/run/systemd/units/invocation:ssh.service",
+        "/run/systemd/units/invocation:ssh.socket",
+    ] {
+        if inspect.stat(path)?.is_some() {
+            return Ok(false);
+        }
+    }
+    // Where systemd says nothing of any unit, it says nothing of this one.
+    Ok(inspect.stat("/run/systemd/units")?.is_some())
+}
+
+/// `listen … default_server` in what nginx includes, but for Debian's own site and ours.
+fn default_sites(inspect: &dyn Inspect) -> Result<BTreeMap<u16, String>> {
+    let mut sites = BTreeMap::new();
+    for dir in ["/etc/nginx/sites-enabled", "/etc/nginx/conf.d"] {
+        for name in inspect.list(dir)?.unwrap_or_default() {
+            let path = format!("{dir}/{name}");
+            let included = dir.ends_with("sites-enabled") || name.ends_with(".conf");
+            if !included || path == "/etc/nginx/sites-enabled/default" {
+                continue;
+            }
+            // A directory or a link that leads nowhere is nginx's to complain of.
+            let Ok(Some(content)) = inspect.read(&path) else { continue };
+            let text = String::from_utf8_lossy(content.bytes()).into_owned();
+            if text.starts_with("# Managed by pitool") {
+                continue;
+            }
+            let bare: Vec<&str> =
+                text.lines().map(|line| line.split('#').next().unwrap_or_default()).collect();
+            let bare = bare.join("\n");
+            for directive in bare.split([';', '{', '}']) {
+                let mut words = directive.split_whitespace();
+                if words.next() != Some("listen") {
+                    continue;
+                }
+                let address = words.next().unwrap_or_default();
+                if words.any(|word| matches!(word, "default_server" | "default")) {
+                    let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+                    sites.entry(port.unwrap_or(80)).or_insert_with(|| path.clone());
+                }
+            }
+        }
+    }
+    Ok(sites)
 }
 
 /// A file of this name in a directory of more weight replaces the vendor's, systemd.unit(5).

@@ -112,8 +112,9 @@ impl Setup {
 impl Expected {
     fn of(settings: &Settings, facts: &Facts) -> Self {
         let security = &settings.security;
-        let mut units = vec!["ssh.service".to_owned()];
+        let mut units = Vec::new();
         let mut expect = |wanted: bool, unit: &str| units.extend(wanted.then(|| unit.to_owned()));
+        expect(!facts.sshd_off, "ssh.service");
         expect(security.fail2ban.enabled, "fail2ban.service");
         expect(settings.docker.enabled, "docker.service");
         expect(settings.app.enabled, "nginx.service");
@@ -154,7 +155,7 @@ impl Expected {
             units,
             firewall: security.firewall.enabled,
             docker: settings.docker.enabled,
-            web: settings.app.enabled,
+            web: settings.app.enabled && !facts.default_sites.contains_key(&80),
             automatic_updates: security.updates.enabled,
             ports,
             backup_sets,

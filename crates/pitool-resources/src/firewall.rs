@@ -101,6 +101,9 @@ pub struct Firewall {
     incoming: Policy,
     outgoing: Policy,
     rules: Vec<Rule>,
+    /// Remarks beside some of the rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<(Rule, String)>,
     ssh: Option<u16>,
     only_opens: bool,
     moved_by: Option<Id>,
@@ -121,6 +124,9 @@ pub struct FirewallState {
     /// The same without the file that moves sshd to a port, where the config does not want that file.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     ssh_unmoved: BTreeSet<u16>,
+    /// Ports that other files of sshd's name: sshd adds them to the one that the config has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    ssh_besides: BTreeSet<u16>,
     /// Rules of the config that ufw has behind one that the config has after them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     misplaced: BTreeSet<Rule>,
@@ -148,14 +154,19 @@ mod pairs {
     }
 }
 
-/// The comment that marks our rules.
+/// The comment that marks our rules; a remark follows after a colon.
 const OURS: &str = "pitool";
+
+/// Whether a comment marks one of our rules.
+fn ours(comment: &str) -> bool {
+    comment.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
 
 impl Firewall {
     /// A firewall that drops what comes in, lets out what goes out, and lets ssh in with a limit: on this port,
     /// or where none is given on the ports that sshd's configuration has.
     pub fn new(incoming: Policy, outgoing: Policy, ssh: Option<u16>, rules: Vec<Rule>) -> Self {
-        Self { incoming, outgoing, rules, ssh, only_opens: false, moved_by: None }
+        Self { incoming, outgoing, rules, remarks: vec![], ssh, only_opens: false, moved_by: None }
     }
 
     /// Only the rule that opens a port for sshd, before sshd moves there. Printed `firewall[ssh]`.
@@ -164,10 +175,24 @@ impl Firewall {
             incoming: Policy::Deny,
             outgoing: Policy::Allow,
             rules: vec![],
+            remarks: vec![],
             ssh: port,
             only_opens: true,
             moved_by: None,
         }
+    }
+
+    /// Adds remarks that `ufw status` shows beside these rules.
+    #[must_use]
+    pub fn remarked(mut self, remarks: impl IntoIterator<Item = (Rule, String)>) -> Self {
+        self.remarks.extend(remarks);
+        self
+    }
+
+    /// The comment of one of our rules.
+    fn comment(&self, rule: &Rule) -> String {
+        let remark = self.remarks.iter().rev().find(|(remarked, _)| remarked == rule);
+        remark.map_or_else(|| OURS.to_owned(), |(_, remark)| format!("{OURS}: {remark}"))
     }
 
     /// Names the file that moves sshd to the port, or back when it goes. Until then the port in use stays open too.
@@ -254,8 +279,12 @@ impl Resource for Firewall {
             Some(file) if host.stat(file)?.is_some() => crate::sshd::ports_without(host, Some(file))?,
             _ => BTreeSet::new(),
         };
+        let ssh_besides = match &self.moved_by {
+            Some(file) if self.ssh.is_some() => crate::sshd::named_besides(host, file.name())?,
+            _ => BTreeSet::new(),
+        };
         if !host.packages()?.installed("ufw") {
-            return Ok(FirewallState { ssh, ssh_unmoved, ..FirewallState::default() });
+            return Ok(FirewallState { ssh, ssh_unmoved, ssh_besides, ..FirewallState::default() });
         }
         let settings = ufw_rules::settings(&text("/etc/ufw/ufw.conf")?, &text("/etc/default/ufw")?);
         let mut rules = BTreeMap::new();
@@ -296,6 +325,7 @@ impl Resource for Firewall {
             rules,
             ssh,
             ssh_unmoved,
+            ssh_besides,
             misplaced,
         })
     }
@@ -314,13 +344,15 @@ impl Resource for Firewall {
             state.incoming = self.incoming.word().into();
             state.outgoing = self.outgoing.word().into();
             state.misplaced.clear();
-            state.rules.retain(|rule, comment| subjects.contains(&rule.subject()) || comment != OURS);
+            state.rules.retain(|rule, comment| subjects.contains(&rule.subject()) || !ours(comment));
         }
         for rule in wanted {
             let subject = rule.subject();
-            if !state.rules.contains_key(&rule) {
+            // A person's own rule that says the same keeps its comment.
+            if state.rules.get(&rule).is_none_or(|comment| ours(comment) && !self.only_opens) {
                 state.rules.retain(|old, _| old.subject() != subject);
-                state.rules.insert(rule, OURS.into());
+                let comment = self.comment(&rule);
+                state.rules.insert(rule, comment);
             }
         }
         state
@@ -403,6 +435,9 @@ impl Resource for Firewall {
         parts.extend(
             from.rules.keys().filter(|rule| !to.rules.contains_key(*rule)).map(|rule| format!("- {rule}")),
         );
+        let remarked =
+            |rule: &&Rule| from.rules.get(*rule).is_some_and(|comment| *comment != to.rules[*rule]);
+        parts.extend(to.rules.keys().filter(remarked).map(|rule| format!("~ {rule} (its remark)")));
         if !from.misplaced.is_empty() && to.misplaced.is_empty() {
             parts.push("in the config's order".to_owned());
         }
@@ -435,7 +470,10 @@ impl Resource for Firewall {
     fn foresee(&self, observed: &FirewallState, upcoming: &Upcoming) -> FirewallState {
         let mut state = observed.clone();
         if self.moved_by.as_ref().is_some_and(|file| upcoming.contains(file)) {
-            state.ssh = self.ssh.map_or_else(|| state.ssh_unmoved.clone(), |port| [port].into());
+            state.ssh = match self.ssh {
+                Some(port) => state.ssh_besides.iter().copied().chain([port]).collect(),
+                None => state.ssh_unmoved.clone(),
+            };
             state.ssh_unmoved.clear();
         }
         state
@@ -447,8 +485,14 @@ impl Resource for Firewall {
             return now.clone();
         }
         let misplaced = now.misplaced.clone();
-        let (ssh, ssh_unmoved) = (now.ssh.clone(), now.ssh_unmoved.clone());
-        let mut state = FirewallState { ssh, ssh_unmoved, installed: true, misplaced, ..before.clone() };
+        let mut state = FirewallState {
+            ssh: now.ssh.clone(),
+            ssh_unmoved: now.ssh_unmoved.clone(),
+            ssh_besides: now.ssh_besides.clone(),
+            installed: true,
+            misplaced,
+            ..before.clone()
+        };
         if !self.only_opens {
             // sshd has not moved back yet: its port closes after it has, with what opened it.
             let listens = |rule: &Rule| {

@@ -31,7 +31,9 @@ impl Locale {
     }
 
     fn line(&self) -> String {
-        let charset = self.name.split_once('.').map_or("UTF-8", |(_, charset)| charset);
+        // `sr_RS.UTF-8@latin`: the modifier is no part of the character set.
+        let charset = self.name.split_once('.').map_or("UTF-8", |(_, rest)| rest);
+        let charset = charset.split('@').next().unwrap_or(charset);
         format!("{} {charset}", self.name)
     }
 }
@@ -90,5 +92,21 @@ impl Resource for Locale {
 
     fn reversal(&self) -> Reversal {
         Reversal::Partial("a generated locale may stay in the archive; it is no longer listed".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_names_the_locale_and_its_character_set() {
+        for (name, line) in [
+            ("en_GB.UTF-8", "en_GB.UTF-8 UTF-8"),
+            ("sr_RS.UTF-8@latin", "sr_RS.UTF-8@latin UTF-8"),
+            ("de_DE.ISO-8859-15@euro", "de_DE.ISO-8859-15@euro ISO-8859-15"),
+        ] {
+            assert_eq!(Locale::new(name).line(), line);
+        }
     }
 }

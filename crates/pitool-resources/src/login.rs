@@ -1,9 +1,9 @@
 //! Guards that keep a setting from locking everybody out.
 
-use pitool_host::parse::accounts::{Accounts, Password};
+use pitool_host::parse::accounts::{Accounts, Password, User};
 use pitool_host::parse::sshd_config::{self, Setting, SshdConfig};
 use pitool_host::parse::{authorized_keys, glob};
-use pitool_host::{ActiveState, Command, Inspect, Result};
+use pitool_host::{Access, ActiveState, Command, FileType, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
 /// What must be true of the ways in before a setting may close one of them (trap T16).
@@ -64,10 +64,17 @@ impl LoginGuard {
                 return Ok(None);
             }
         }
-        let names: Vec<String> = admins
-            .iter()
-            .map(|user| if door.admits(user) { user.clone() } else { format!("{user}, whom sshd refuses") })
-            .collect();
+        let mut names = Vec::new();
+        for user in &admins {
+            names.push(match door.key(user)? {
+                _ if !door.admits(user) => format!("{user}, whom sshd refuses"),
+                Key::Unsafe(path) => format!(
+                    "{user}, whose key sshd passes over, because {path} has to be {user}'s or root's and writable by \
+                     nobody else"
+                ),
+                _ => user.clone(),
+            });
+        }
         let names = if names.is_empty() {
             "no user may use sudo".to_owned()
         } else {
@@ -219,9 +226,15 @@ impl<'a> Door<'a> {
         Ok(false)
     }
 
-    /// Whether a file in which sshd looks for this user's keys has one that opens a shell from anywhere.
+    /// Whether sshd takes a key from a file of this user's that opens a shell from anywhere.
     fn has_key(&self, user: &str) -> Result<bool> {
-        let Some(account) = self.accounts.user(user) else { return Ok(false) };
+        Ok(matches!(self.key(user)?, Key::Good))
+    }
+
+    /// The best that the files in which sshd looks for this user's keys have.
+    fn key(&self, user: &str) -> Result<Key> {
+        let mut best = Key::None;
+        let Some(account) = self.accounts.user(user) else { return Ok(best) };
         let files = self.sshd.get("AuthorizedKeysFile").map(|setting| setting.args.clone());
         let files =
             files.unwrap_or_else(|| vec![".ssh/authorized_keys".into(), ".ssh/authorized_keys2".into()]);
@@ -234,11 +247,57 @@ impl<'a> Door<'a> {
             let Ok(Some(content)) = self.host.read(&path) else { continue };
             let text = String::from_utf8_lossy(content.bytes());
             if text.lines().any(opens_a_shell) {
-                return Ok(true);
+                match self.unsafe_at(&path, account)? {
+                    None => return Ok(Key::Good),
+                    Some(place) => best = Key::Unsafe(place),
+                }
             }
         }
-        Ok(false)
+        Ok(best)
     }
+
+    /// Where on the way to a file of keys somebody else may write, so that sshd does not read it (sshd_config(5),
+    /// `StrictModes`): the file, and the directories above it up to the home.
+    fn unsafe_at(&self, path: &str, account: &User) -> Result<Option<String>> {
+        if self.sshd.get("StrictModes").is_some_and(|setting| setting.value().eq_ignore_ascii_case("no")) {
+            return Ok(None);
+        }
+        let mut place = path;
+        loop {
+            let Some(stat) = self.host.stat(place)? else { return Ok(None) };
+            // Where a link leads is for sshd to find out.
+            if !matches!(stat.file_type, FileType::Link(_)) && !self.safe(stat.access, account) {
+                return Ok(Some(place.to_owned()));
+            }
+            match place.rsplit_once('/') {
+                Some((above, _)) if place != account.home && !above.is_empty() => place = above,
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Whether it is root's or the user's, and nobody else may write to it; a group may whose only member is the owner, as
+    /// Debian's sshd has it.
+    fn safe(&self, access: Access, account: &User) -> bool {
+        let owner = self.accounts.users.iter().find(|user| user.uid == access.uid);
+        let alone = |owner: &User| {
+            let others = self.accounts.groups.iter().filter(|group| group.gid == access.gid);
+            owner.gid == access.gid && others.flat_map(|group| &group.members).all(|name| *name == owner.name)
+        };
+        (access.uid == 0 || access.uid == account.uid)
+            && access.mode & 0o002 == 0
+            && (access.mode & 0o020 == 0 || owner.is_some_and(alone))
+    }
+}
+
+/// What a user has to log in with.
+enum Key {
+    /// Nothing.
+    None,
+    /// A key that sshd passes over, because others may write to this file or directory on the way to it.
+    Unsafe(String),
+    /// A key that sshd takes.
+    Good,
 }
 
 /// Whether a line is a key, and one without an option that ties it to an address, a command or a date (sshd(8)).
@@ -250,10 +309,33 @@ fn opens_a_shell(line: &str) -> bool {
         .any(|option| options.contains(option))
 }
 
+/// `SSH_CONNECTION` of the nearest process above this one that has it: sudo does not hand it on (sudoers(5), `env_reset`).
+fn callers_connection(host: &dyn Inspect) -> Option<String> {
+    let text = |path: &str| {
+        let content = host.read(path).ok()??;
+        Some(String::from_utf8_lossy(content.bytes()).into_owned())
+    };
+    let mut process = "self".to_owned();
+    // sudo, a shell or two, tmux: nobody is farther down.
+    for _ in 0..16 {
+        // The name in brackets may hold anything; the parent is the second word after it, proc_pid_stat(5).
+        let stat = text(&format!("/proc/{process}/stat"))?;
+        process = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.to_owned();
+        let environment = text(&format!("/proc/{process}/environ"))?;
+        let found = environment.split('\0').find_map(|variable| variable.strip_prefix("SSH_CONNECTION="));
+        if let Some(connection) = found {
+            return Some(connection.to_owned());
+        }
+    }
+    None
+}
+
 /// Whether the ssh session that runs pitool was let in by a key: sshd's own line in the journal for this
 /// connection says so. Covers keys that are in no file: certificates, AuthorizedKeysCommand.
 fn session_by_key(host: &dyn Inspect) -> Result<bool> {
-    let Some(connection) = host.variable("SSH_CONNECTION") else { return Ok(false) };
+    let Some(connection) = host.variable("SSH_CONNECTION").or_else(|| callers_connection(host)) else {
+        return Ok(false);
+    };
     let mut words = connection.split_whitespace();
     let (Some(address), Some(port)) = (words.next(), words.next()) else { return Ok(false) };
     let command = Command::new("journalctl").args([

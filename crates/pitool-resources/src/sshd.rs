@@ -27,6 +27,13 @@ pub(crate) fn ports_without(host: &dyn Inspect, file: Option<&str>) -> Result<BT
     Ok(config.ports().into_iter().collect())
 }
 
+/// The ports that sshd's files name, one of them apart. sshd listens on all of them (sshd_config(5), `Port`).
+pub(crate) fn named_besides(host: &dyn Inspect, file: &str) -> Result<BTreeSet<u16>> {
+    let config = sshd_config::read(host)?;
+    let others = config.all("port").filter(|setting| setting.file != file);
+    Ok(others.filter_map(|setting| setting.value().parse().ok()).collect())
+}
+
 /// `ListenStream=` of ssh.socket and its drop-ins (systemd.socket(5)): an empty one forgets those before it.
 fn socket_ports(host: &dyn Inspect) -> Result<BTreeSet<u16>> {
     let mut paths = vec!["/usr/lib/systemd/system/ssh.socket".to_owned()];

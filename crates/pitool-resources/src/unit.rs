@@ -25,6 +25,9 @@ pub struct Unit {
     reload: bool,
     reads: Vec<Id>,
     risk: Risk,
+    /// Whether it reads its files by a reload too, before it starts anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reload_first: bool,
     /// Files of other units, and those units: what it reads of them is there once they have started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     leavings: Vec<(Id, String)>,
@@ -58,6 +61,9 @@ const MARKS: &str = "/run/pitool/started";
 /// How long a unit that just started is watched: `systemctl start` returns before a simple service can fail.
 const SETTLING: Duration = Duration::from_millis(300);
 
+/// A reload is a signal, and nobody says when it was heeded.
+const RELOADING: Duration = Duration::from_secs(1);
+
 impl Unit {
     /// A unit that is enabled at boot and runs.
     pub fn new(name: impl Into<String>) -> Self {
@@ -68,6 +74,7 @@ impl Unit {
             reload: false,
             reads: vec![],
             risk: Risk::None,
+            reload_first: false,
             leavings: vec![],
         }
     }
@@ -104,6 +111,13 @@ impl Unit {
     #[must_use]
     pub fn reloaded(mut self) -> Self {
         self.reload = true;
+        self
+    }
+
+    /// Reloads it before it starts anew: how it stops is among the settings that it reads.
+    #[must_use]
+    pub fn reloaded_before_a_restart(mut self) -> Self {
+        self.reload_first = true;
         self
     }
 
@@ -285,6 +299,11 @@ impl Resource for Unit {
                 self.systemctl(host, "start")?;
             }
             (true, true) if from.running_with != to.running_with => {
+                if self.reload_first {
+                    // Where it does not take the new settings, the restart says so.
+                    let _ = host.run(&Command::new("systemctl").args(["reload", self.name.as_str()]));
+                    host.sleep(RELOADING);
+                }
                 self.systemctl(host, if self.reload { "reload-or-restart" } else { "restart" })?;
             }
             _ => {}

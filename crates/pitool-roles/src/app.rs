@@ -37,16 +37,16 @@ pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
         environment(name, site, &mut wishes);
     }
     web::server(settings, facts, &mut wishes);
-    web::prove(settings, &mut wishes);
+    web::prove(settings, facts, &mut wishes);
     wishes
 }
 
 fn directories(name: &AppName, site: &Site, wishes: &mut Wishes) {
     let home = site.home(name);
     let (user, group) = (site.user.as_str(), site.group().as_str());
-    // The app may make files here, but with the sticky bit it can neither remove nor replace what is root's, such as
-    // `backups` by a link to somewhere else.
-    wishes.want(Directory::new(home.as_str()).mode(0o1775).owner("root", group));
+    // Nobody but root writes here: the app could put a link in the place of `backups`, and sshd takes no key from below a
+    // home that a group may write to (StrictModes).
+    wishes.want(Directory::new(home.as_str()).owner("root", group));
     wishes.want(Directory::new(format!("{home}/logs")).owner(user, group));
     wishes.want(Directory::new(format!("{home}/data")).mode(0o750).owner(user, group));
     wishes.want(Directory::new(format!("{home}/config")).mode(0o750).owner(user, group));

@@ -61,16 +61,27 @@ fn sshd_and_firewall(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     if firewall {
         wishes.want(Firewall::opening(port).moved_by(moved_by.clone()));
     }
-    wishes.want(Unit::new("ssh.service").reads(files).risky());
-    wishes.prove(UnitRunning { name: "ssh.service".into() });
-    if let Some(port) = port {
-        wishes.prove(SshdListens { port, file: path("-port") });
+    if facts.sshd_off {
+        // As on a new Raspberry Pi OS: to open a way in is its owner's to decide.
+        wishes.note(
+            "sshd is off and stays off; `sudo systemctl enable --now ssh` turns it on, with these settings",
+        );
+    } else {
+        wishes.want(Unit::new("ssh.service").reads(files).risky());
+        wishes.prove(UnitRunning { name: "ssh.service".into() });
+        if let Some(port) = port {
+            wishes.prove(SshdListens { port, file: path("-port") });
+        }
     }
 
     if firewall {
         let rules = &settings.security.firewall;
         let (incoming, outgoing) = (policy(rules.incoming), policy(rules.outgoing));
+        let remarks = rules.rules.iter().filter_map(|of| Some((of, of.comment.as_ref()?.to_string())));
+        let remarks =
+            remarks.flat_map(|(of, remark)| rule(of).into_iter().map(move |rule| (rule, remark.clone())));
         let wall = Firewall::new(incoming, outgoing, port, rules.rules.iter().flat_map(rule).collect());
+        let wall = wall.remarked(remarks);
         wishes.want(wall.moved_by(moved_by));
         wishes.prove(FirewallActive);
     } else if settings.security.firewall.enabled {

@@ -54,7 +54,7 @@ pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
         names.join(", "),
         settings.ssl.directory
     ));
-    web::prove(settings, &mut wishes);
+    web::prove(settings, facts, &mut wishes);
     wishes.prove(UnitRunning { name: TIMER.into() });
     if settings.app.enabled {
         for domain in &names {

@@ -51,6 +51,10 @@ struct Software {
     http2_directive: bool,
     mlkem: bool,
     tickets: bool,
+    /// Whether sockets of IPv6 can be had.
+    ipv6: bool,
+    /// Whether no other site answers for every name on port 80, and on 443.
+    free: [bool; 2],
 }
 
 impl Software {
@@ -64,6 +68,8 @@ impl Software {
             mlkem: at_least(openssl, &[3, 5]),
             // Before that, one key for tickets is used as long as nginx runs.
             tickets: at_least(nginx, &[1, 23, 2]),
+            ipv6: !facts.ipv6_disabled,
+            free: [80, 443].map(|port| !facts.default_sites.contains_key(&port)),
         }
     }
 }
@@ -77,6 +83,8 @@ fn at_least(version: &str, wanted: &[u32]) -> bool {
 #[derive(Template)]
 #[template(path = "app/site.conf", escape = "none")]
 struct SiteConf<'a> {
+    ipv6: bool,
+    free: bool,
     plain: Option<String>,
     default: bool,
     challenge: bool,
@@ -92,6 +100,8 @@ struct SiteConf<'a> {
 #[derive(Template)]
 #[template(path = "app/bare.conf", escape = "none")]
 struct BareConf {
+    ipv6: bool,
+    free: bool,
     challenge: bool,
     status: bool,
     tls: Option<SiteTls>,
@@ -144,6 +154,8 @@ impl Sites<'_> {
             if default { self.left_over() } else { secured.iter().map(String::as_str).collect() };
         let open = words(open).join(" ");
         text(&SiteConf {
+            ipv6: self.software.ipv6,
+            free: self.software.free[0],
             plain: if default { Some("_".to_owned()) } else { Some(open).filter(|open| !open.is_empty()) },
             default,
             challenge: self.secured(),
@@ -159,6 +171,8 @@ impl Sites<'_> {
 
     fn bare(&self) -> String {
         text(&BareConf {
+            ipv6: self.software.ipv6,
+            free: self.software.free[0],
             challenge: self.secured(),
             status: self.status() && !self.secured(),
             tls: self.tls(self.left_over()),
@@ -182,6 +196,11 @@ pub(crate) fn server(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     // For the questions afterwards.
     wishes.want(Package::new("curl"));
     let sites = Sites { settings, software: Software::of(facts), store: Store::default() };
+    if let Some(other) = facts.default_sites.get(&80) {
+        wishes.note(format!(
+            "{other} answers for every name that no site has, and goes on doing so: nginx takes one such site only"
+        ));
+    }
     let mut live: Vec<Id> = Vec::new();
     let mut go_live = |resource: Kind, wishes: &mut Wishes| {
         live.push(resource.id());
@@ -267,6 +286,8 @@ struct Headers {
 #[template(path = "ssl/default.conf", escape = "none")]
 struct DefaultConf {
     http2_directive: bool,
+    ipv6: bool,
+    free: bool,
 }
 
 /// What the sites include, in the order in which it may go live.
@@ -291,7 +312,11 @@ fn snippets(ssl: &Ssl, sites: &Sites<'_>) -> Vec<File> {
         mlkem: software.mlkem,
         tickets: software.tickets,
     };
-    let default = DefaultConf { http2_directive: software.http2_directive };
+    let default = DefaultConf {
+        http2_directive: software.http2_directive,
+        ipv6: software.ipv6,
+        free: software.free[1],
+    };
     vec![
         snippet("pitool-acme.conf", text(&Acme { root })),
         snippet("pitool-tls.conf", text(&tls)),
@@ -310,7 +335,7 @@ fn site_of(name: &str, content: String) -> [Kind; 2] {
 }
 
 /// Asks whether the web server is what its sites say.
-pub(crate) fn prove(settings: &Settings, wishes: &mut Wishes) {
+pub(crate) fn prove(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     if !settings.app.enabled {
         return;
     }
@@ -328,7 +353,9 @@ pub(crate) fn prove(settings: &Settings, wishes: &mut Wishes) {
     for name in left_over(settings) {
         wishes.prove(SiteHealthy { name: Some(example(name)), secured: true });
     }
-    wishes.prove(SiteHealthy { name: None, secured: false });
+    if !facts.default_sites.contains_key(&80) {
+        wishes.prove(SiteHealthy { name: None, secured: false });
+    }
 }
 
 /// Of a pattern any name will do.

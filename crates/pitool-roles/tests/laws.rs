@@ -3,15 +3,21 @@
 #![expect(clippy::print_stdout, reason = "what a failing law was about")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use pitool_acme::placeholder::Placeholder;
-use pitool_engine::{Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Resource, RunId, Stage};
+use pitool_engine::{
+    Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Proof, Resource, RunId, Stage, Verdict, prove,
+};
+use pitool_host::parse::ufw_rules;
 use pitool_host::sim::{Cut, Sim, World};
-use pitool_host::{Content, Inspect};
+use pitool_host::{Access, Content, Inspect, Output};
 use pitool_resources::{
     Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Package, Part, Policy,
     Rule, Seed, Sysctl, Unit, User,
 };
-use pitool_roles::Kind;
+use pitool_roles::proofs::{DockerAnswers, DockerMemoryLimit, SshdListens};
+use pitool_roles::{Kind, Question};
 use proptest::prelude::*;
 
 /// What a rollback may leave: the journal, apt's lists, the home of a user who is gone, and apt's memory of what was
@@ -661,6 +667,41 @@ fn the_firewall_has_the_rules_in_the_order_of_the_config() {
 }
 
 #[test]
+fn a_rule_says_what_it_is_for_and_stays_ours() {
+    let sim = Sim::debian(13);
+    let web = Rule::new(Policy::Allow, "tcp", 80);
+    let want = |rules: &[&Rule], remark: Option<&str>| -> Desired<Kind> {
+        let wall = Firewall::new(
+            Policy::Deny,
+            Policy::Allow,
+            None,
+            rules.iter().map(|rule| (*rule).clone()).collect(),
+        );
+        let wall = wall.remarked(remark.map(|remark| (web.clone(), remark.to_owned())));
+        Desired::new([("security".to_owned(), vec![Package::new("ufw").into(), Kind::from(wall)])]).unwrap()
+    };
+    let comment = || {
+        let rules = ufw_rules::parse(sim.world().content("/etc/ufw/user.rules").unwrap().text().unwrap());
+        rules.into_iter().find(|rule| rule.dport == "80").map(|rule| rule.comment)
+    };
+    for (remark, held) in [
+        (Some("the port for tests"), "pitool: the port for tests"),
+        (Some("guests"), "pitool: guests"),
+        (None, "pitool"),
+    ] {
+        apply(&want(&[&web], remark), &sim).unwrap();
+        assert_eq!(comment().as_deref(), Some(held));
+        assert!(plan(&want(&[&web], remark), &sim).steps.is_empty());
+    }
+    apply(&want(&[&web], Some("guests")), &sim).unwrap();
+    rollback(None, &sim).unwrap();
+    assert_eq!(comment().as_deref(), Some("pitool"));
+    apply(&want(&[&web], Some("guests")), &sim).unwrap();
+    apply(&want(&[], None), &sim).unwrap();
+    assert_eq!(comment(), None, "a rule with a remark is ours and goes");
+}
+
+#[test]
 fn a_rule_does_not_shut_the_port_of_sshd() {
     let sim = Sim::debian(13);
     let rules = vec![Rule::new(Policy::Deny, "tcp", 22), Rule::new(Policy::Allow, "tcp", 80)];
@@ -675,6 +716,85 @@ fn a_rule_does_not_shut_the_port_of_sshd() {
         text.contains("### tuple ### limit tcp 22 ") && !text.contains("### tuple ### deny tcp 22 "),
         "{text}"
     );
+}
+
+#[test]
+fn a_port_that_another_file_of_sshds_names_stays_open_and_the_plan_says_so() {
+    let file = File::new("/etc/ssh/sshd_config.d/01-pitool-port.conf", "Port 2222\n");
+    let wall = Firewall::new(Policy::Deny, Policy::Allow, Some(2222), vec![]).moved_by(file.id());
+    let ssh = Unit::new("ssh.service").reads([file.id()]);
+    let kinds = vec![Package::new("ufw").into(), Kind::from(file), ssh.into(), wall.into()];
+    let want = Desired::new([("security".to_owned(), kinds)]).unwrap();
+    for (others, stays) in [("", false), ("Port 22\n", true)] {
+        let sim = Sim::debian(13);
+        sim.arrange().put("/etc/ssh/sshd_config.d/50-mine.conf", others);
+        let planned = plan(&want, &sim);
+        let step = planned.steps.iter().find(|step| step.id.kind() == "firewall").unwrap();
+        let says = step.change().summary.contains("limit 22/tcp");
+        assert_eq!(says, stays, "{}", step.change().summary);
+        apply(&want, &sim).unwrap();
+        let world = sim.world();
+        let rules = world.content("/etc/ufw/user.rules").unwrap().text().unwrap();
+        assert_eq!(rules.contains("### tuple ### limit tcp 22 "), stays, "{rules}");
+    }
+}
+
+#[test]
+fn a_port_that_stays_open_besides_is_not_in_force() {
+    let file = "/etc/ssh/sshd_config.d/01-pitool-port.conf".to_owned();
+    let proof = SshdListens { port: 2222, file: file.clone() };
+    let asked = |mine: &str, ports: &[u16]| {
+        let sim = Sim::debian(13);
+        sim.arrange().put(&file, "Port 2222\n").put("/etc/ssh/sshd_config.d/50-mine.conf", mine);
+        let line =
+            |port: &u16| format!("LISTEN 0 128 0.0.0.0:{port} 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n");
+        let stdout = ports.iter().map(line).collect();
+        sim.answer("ss ", Output { status: 0, stdout, stderr: String::new() });
+        proof.ask(&sim).unwrap()
+    };
+    assert!(matches!(asked("", &[2222]), Verdict::InForce { .. }));
+    let Verdict::NotInForce { hint, .. } = asked("Port 22\n", &[22, 2222]) else { panic!("22 is open") };
+    assert!(hint.contains("/etc/ssh/sshd_config.d/50-mine.conf:1 names 22"), "{hint}");
+}
+
+#[test]
+fn a_session_that_came_in_by_key_counts_through_sudo_too() {
+    let path = "/etc/ssh/sshd_config.d/01-pitool-passwords.conf";
+    let file = File::new(path, "PasswordAuthentication no\n").guarded_by(LoginGuard::Key { root: false });
+    let want = Desired::new([("ssh".to_owned(), vec![Kind::from(file)])]).unwrap();
+    let refused = |environment: &str, journal: &str| {
+        let sim = Sim::debian(13);
+        sim.arrange()
+            .put("/proc/self/stat", "300 (pitool) S 200 300 300 0\n")
+            .put("/proc/200/stat", "200 (sudo (x) y) S 100 200 200 0\n")
+            .put("/proc/200/environ", "PATH=/usr/bin\0SUDO_USER=pi\0")
+            .put("/proc/100/stat", "100 (bash) S 1 100 100 0\n")
+            .put("/proc/100/environ", environment);
+        let stdout = format!("{journal}\n");
+        sim.answer("journalctl", Output { status: 0, stdout, stderr: String::new() });
+        !plan(&want, &sim).refused.is_empty()
+    };
+    let connection = "SSH_CONNECTION=192.0.2.1 50000 192.0.2.2 22\0HOME=/home/pi\0";
+    let by = |method: &str| format!("Accepted {method} for pi from 192.0.2.1 port 50000 ssh2");
+    assert!(!refused(connection, &by("publickey")));
+    assert!(refused(connection, &by("password")));
+    assert!(refused(connection, "Accepted publickey for pi from 192.0.2.1 port 50001 ssh2"));
+    assert!(refused("HOME=/home/pi\0", &by("publickey")));
+}
+
+#[test]
+fn a_round_of_questions_asks_nobody_the_same_twice() {
+    let sim = Sim::of(World::debian(13, "arm64"));
+    sim.answer("docker info", Output { status: 1, stdout: String::new(), stderr: "no daemon".into() });
+    let proofs: [Question; 2] = [
+        DockerAnswers { log_driver: "json-file".into(), live_restore: true }.into(),
+        DockerMemoryLimit { pi: false }.into(),
+    ];
+    for round in 1..=2 {
+        assert_eq!(prove(&proofs, &sim, Duration::ZERO, &mut |_| {}).len(), 2);
+        let asked = sim.questions().iter().filter(|question| question.starts_with("docker info")).count();
+        assert_eq!(asked, round, "a new round asks anew");
+    }
 }
 
 #[test]
@@ -741,6 +861,26 @@ fn all_packages_are_one_transaction() {
     apply(&first(), &sim).unwrap();
     let installs = |sim: &Sim| sim.commands().iter().filter(|command| command.contains(" install ")).count();
     assert_eq!(installs(&sim), 1, "{:#?}", sim.commands());
+}
+
+#[test]
+fn a_transaction_that_fails_names_the_package_that_it_failed_at() {
+    let blamed = |words: &str| {
+        let sim = Sim::debian(13);
+        sim.fail_next(" install ", pitool_host::sim::Fault::Fails(100, words.into()));
+        let outcome = engine(&sim).apply(&first(), false, None, &mut |_| {}).unwrap();
+        outcome.settled.failures[0].0.name().to_owned()
+    };
+    let packages = ["fail2ban", "nginx", "ufw"].map(|name| id("package", name));
+    let first_of_all = blamed("E: Sub-process /usr/bin/dpkg returned an error code (1)");
+    for package in packages.iter().filter(|package| package.name() != first_of_all) {
+        let words = format!("Errors were encountered while processing:\n {}\nE: Sub-process", package.name());
+        assert_eq!(blamed(&words), package.name());
+        assert_eq!(
+            blamed(&format!("error processing package lib{}-mod (--configure):", package.name())),
+            first_of_all
+        );
+    }
 }
 
 #[test]
@@ -910,4 +1050,21 @@ fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
     let elsewhere = "AuthorizedKeysFile /etc/keys/%u\n";
     assert!(refused(key, elsewhere, usual));
     assert!(!refused(key, elsewhere, "/etc/keys/pi"));
+    // StrictModes: nobody else may write to the file or to what is above it, up to the home.
+    let file = |sshd: &str, mode: u32, uid: u32, gid: u32| {
+        let sim = Sim::debian(13);
+        sim.arrange()
+            .put_dir("/home/pi")
+            .put_dir("/home/pi/.ssh")
+            .put_with(usual, key, Access { mode, uid, gid })
+            .put("/etc/ssh/sshd_config.d/50-mine.conf", sshd);
+        plan(&want, &sim).refused.first().map(|refusal| refusal.why.clone())
+    };
+    assert_eq!(file("", 0o600, 1000, 1000), None);
+    assert_eq!(file("", 0o664, 1000, 1000), None, "its group is pi's own");
+    for (mode, uid, gid) in [(0o666, 1000, 1000), (0o660, 1000, 33), (0o600, 33, 33)] {
+        let why = file("", mode, uid, gid).expect("sshd passes over the key");
+        assert!(why.contains(&format!("{usual} has to be pi's or root's")), "{why}");
+        assert_eq!(file("StrictModes no\n", mode, uid, gid), None);
+    }
 }

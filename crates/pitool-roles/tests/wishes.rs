@@ -209,6 +209,38 @@ fn a_web_server_that_is_there_keeps_its_port() {
 }
 
 #[test]
+fn a_site_of_somebody_elses_goes_on_answering_for_every_name() {
+    let config = "[ssl]\ndomains = [\"notes.example.org\"]\n";
+    let default_sites = [80, 443].map(|port| (port, "/etc/nginx/sites-enabled/blog".to_owned())).into();
+    let facts = Facts { default_sites, ..machine(13, "arm64") };
+    assert!(told("app", config, &machine(13, "arm64")).contains("default_server"));
+    let told = told("app", config, &facts);
+    assert!(!told.contains("default_server"), "{told}");
+    assert!(told.contains("sites-enabled/blog answers for every name"), "{told}");
+    assert!(!told.contains("the bare address answers"), "{told}");
+}
+
+#[test]
+fn sshd_stays_off_where_somebody_turned_it_off() {
+    let off = Facts { sshd_off: true, ..machine(13, "arm64") };
+    assert!(told("security", "", &machine(13, "arm64")).contains("unit[ssh.service]"));
+    let told = told("security", "", &off);
+    assert!(!told.contains("unit[ssh.service]") && told.contains("sshd is off and stays off"), "{told}");
+}
+
+#[test]
+fn a_kernel_without_ipv6_is_not_asked_for_its_sockets() {
+    let config = "[apps.notes]\nserver_name = [\"notes.example.org\"]\n[apps.any]\nupstream_port = 8081\n\
+                  [ssl]\ndomains = [\"notes.example.org\", \"more.example.org\"]\n";
+    for ipv6_disabled in [false, true] {
+        let facts = Facts { ipv6_disabled, ..machine(13, "arm64") };
+        let told = told("app", config, &facts);
+        assert_eq!(told.contains("listen [::]:"), !ipv6_disabled);
+        assert_eq!(told.matches("listen 443 ssl").count(), 3);
+    }
+}
+
+#[test]
 fn the_release_and_architecture_change_nothing_else() {
     // Role monitoring has one line for Debian 12, which has a test of its own.
     for (role, releases) in [("monitoring", &[13, 0][..]), ("monitoring", &[12]), ("app", &[12, 13, 0])] {

@@ -162,6 +162,9 @@ fn a_pi_5_is_known_with_all_its_ways() {
         cloud_init: true,
         raspberrypi_archive: true,
         volatile_journal: true,
+        ipv6_disabled: false,
+        sshd_off: false,
+        default_sites: BTreeMap::new(),
         machine_id: "0123456789abcdef0123456789abcdef".into(),
         serial: "9f8e7d6c5b4a3921".into(),
         boot_id: "0fa560b1-f097-43c3-8d92-2a8aa298381f".into(),
@@ -210,6 +213,9 @@ fn switches_are_noticed() {
     let facts = gather(&pi5().with("/proc/cmdline", "cloud-init=disabled")).unwrap();
     assert!(!facts.cloud_init);
     assert!(gather(&pi5().with("/proc/cmdline", "cloud-init=disabled-not")).unwrap().cloud_init);
+    let without = || pi5().with("/proc/net/tcp", "");
+    assert!(gather(&without()).unwrap().ipv6_disabled);
+    assert!(!gather(&without().with("/proc/net/tcp6", "")).unwrap().ipv6_disabled);
 }
 
 #[test]
@@ -289,6 +295,7 @@ fn versions_without_debians_part() {
             version: version.into(),
             arch: "arm64".into(),
             manual: false,
+            reinstall: false,
             depends: String::new(),
             recommends: String::new(),
             provides: String::new(),
@@ -305,4 +312,42 @@ fn versions_without_debians_part() {
     assert_eq!(of(&["old"]), "2.0-rc1");
     assert_eq!(of(&["gone"]), "");
     assert_eq!(super::version(None, &["nginx"]), "");
+}
+
+#[test]
+fn a_site_that_answers_for_every_name_is_noticed_unless_it_is_debians_or_ours() {
+    let site = "server {\n    listen 80 default_server;\n    listen [::]:80 default_server;\n    listen 192.0.2.1:443 ssl default_server;\n}\n";
+    let machine = pi5()
+        .with("/etc/nginx/sites-enabled/default", site)
+        .with("/etc/nginx/sites-enabled/pitool", format!("# Managed by pitool (role app).\n{site}"))
+        .with("/etc/nginx/conf.d/off.conf.bak", site);
+    assert!(gather(&machine).unwrap().default_sites.is_empty());
+    let blog = "/etc/nginx/sites-enabled/blog";
+    for other in
+        ["# listen 80 default_server;\n", "server { listen 80; }\n", "server { listen 8080 default_server; }"]
+    {
+        let sites = gather(&pi5().with(blog, other)).unwrap().default_sites;
+        assert!(!sites.contains_key(&80), "{other}");
+    }
+    let short = "server { listen 192.0.2.1\n  default_server; return 200 \"#\"; }";
+    assert!(gather(&pi5().with(blog, short)).unwrap().default_sites.contains_key(&80));
+    let found = gather(&machine.with(blog, site)).unwrap().default_sites;
+    assert_eq!(found, BTreeMap::from([(80, blog.to_owned()), (443, blog.to_owned())]));
+}
+
+#[test]
+fn sshd_is_off_where_nothing_starts_it() {
+    let machine = || {
+        pi5()
+            .with("/var/lib/dpkg/status", status("arm64", &["openssh-server"]))
+            .with("/run/systemd/units/invocation:cron.service", "")
+    };
+    assert!(gather(&machine()).unwrap().sshd_off);
+    for started in [
+        "/etc/systemd/system/multi-user.target.wants/ssh.service",
+        "/etc/systemd/system/sockets.target.wants/ssh.socket",
+        "/run/systemd/units/invocation:ssh.service",
+    ] {
+        assert!(!gather(&machine().with(started, "")).unwrap().sshd_off, "{started}");
+    }
 }

@@ -91,6 +91,23 @@ impl Proof for SshdListens {
         }
         let ports = listening(host)?;
         let answer = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let config = sshd_config::read(host)?;
+        let besides = config.all("port").find(|setting| {
+            setting.file != self.file
+                && setting.value().parse().is_ok_and(|port: u16| port != self.port && ports.contains(&port))
+        });
+        if let Some(setting) = besides {
+            return Ok(Verdict::NotInForce {
+                expected: self.port.to_string(),
+                answer: format!("sshd listens on {answer}"),
+                hint: format!(
+                    "sshd adds up its ports, and {}:{} names {}: take that line out, then `systemctl restart ssh`",
+                    setting.file,
+                    setting.line,
+                    setting.value()
+                ),
+            });
+        }
         if ports.contains(&self.port) {
             return Ok(Verdict::InForce { answer: format!("sshd listens on {answer}") });
         }

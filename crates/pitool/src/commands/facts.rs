@@ -9,7 +9,7 @@ use crate::render::{json as json_out, wrap};
 use crate::session::Session;
 
 /// Words for the facts whose names do not say enough; every other one is shown by its name.
-const WORDS: [(&str, &str); 13] = [
+const WORDS: [(&str, &str); 14] = [
     ("os", "distribution"),
     ("os_name", "system"),
     ("arch", "architecture"),
@@ -23,6 +23,7 @@ const WORDS: [(&str, &str); 13] = [
     ("swap", "swap made by"),
     ("raspberrypi_archive", "Raspberry Pi's archive"),
     ("volatile_journal", "journal in memory only"),
+    ("ipv6_disabled", "kernel without IPv6"),
 ];
 
 /// Columns for the names.
