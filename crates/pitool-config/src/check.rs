@@ -184,6 +184,13 @@ impl Check<'_, '_> {
                     self.found.add(Severity::Error, &at, message, Some(hint));
                 }
             }
+            if let Some(whose) = not_its_own(site.home(name).as_str()) {
+                if let Some(at) = self.of_app(name, "home") {
+                    let message = format!("an app's home gets its own owner and mode, and this is {whose}");
+                    let hint = format!("name a directory of its own, such as /opt/{name}");
+                    self.found.add(Severity::Error, &at, message, Some(hint));
+                }
+            }
             if site.user.as_str() == "root" {
                 if let Some(at) = self.of_app(name, "user") {
                     self.found.add(Severity::Error, &at, "an app's user cannot be root", None);
@@ -271,6 +278,14 @@ impl Check<'_, '_> {
 
     fn backup(&mut self) {
         let backup = &self.settings.backup;
+        if let (Some(whose), Some(at)) = (
+            not_its_own(backup.directory.as_str()),
+            self.written(&["backup", "directory"]).map(|node| node.at.clone()),
+        ) {
+            let message = format!("this directory is closed to all but root, and it is {whose}");
+            let hint = "name a directory of its own, such as /srv/backups".to_owned();
+            self.found.add(Severity::Error, &at, message, Some(hint));
+        }
         let mut targets: Vec<(&str, &BackupName, &[BackupName])> = Vec::new();
         targets.extend(backup.disks.iter().map(|(name, target)| ("disks", name, target.sets.as_slice())));
         targets.extend(backup.ssh.iter().map(|(name, target)| ("ssh", name, target.sets.as_slice())));
@@ -416,6 +431,59 @@ fn not_finite(node: &Node, places: &mut Vec<Origin>) {
     }
 }
 
+/// Directories of hier(7) that everybody shares, so that nobody may take them for himself.
+const SHARED: [&str; 35] = [
+    "/",
+    "/boot",
+    "/boot/firmware",
+    "/etc",
+    "/home",
+    "/lost+found",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/root",
+    "/snap",
+    "/srv",
+    "/tmp",
+    "/usr/local",
+    "/usr/local/bin",
+    "/usr/local/etc",
+    "/usr/local/lib",
+    "/usr/local/sbin",
+    "/usr/local/share",
+    "/usr/local/src",
+    "/var",
+    "/var/backups",
+    "/var/cache",
+    "/var/lib",
+    "/var/lib/pitool",
+    "/var/local",
+    "/var/lock",
+    "/var/log",
+    "/var/mail",
+    "/var/opt",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
+    "/var/www",
+    "/var/www/html",
+];
+
+/// Directories that are the system's with all that is below them; what is local under /usr is not.
+const SYSTEM: [&str; 9] = ["/bin", "/dev", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys"];
+
+/// Whose a directory is that a program cannot have for itself; `None` where it can.
+fn not_its_own(path: &str) -> Option<&'static str> {
+    let below = |of: &str| path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let system = SYSTEM.into_iter().any(below) || (below("/usr") && !below("/usr/local"));
+    if system || SHARED.contains(&path) {
+        return Some("the system's");
+    }
+    let home = path.strip_prefix("/home/").is_some_and(|name| !name.contains('/'));
+    home.then_some("a user's home")
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{Fragment, Severity, load};
@@ -439,5 +507,26 @@ mod tests {
         );
         assert_eq!(problems("[monitoring.service]\nlisten = \"0.0.0.0\"\n")[0].0, Severity::Warning);
         assert_eq!(problems("[monitoring.limits]\ndisk_warn = 97\n")[0].0, Severity::Warning);
+    }
+
+    #[test]
+    fn what_others_need_is_nobodys_own() {
+        for path in
+            ["/", "/etc", "/home", "/usr", "/usr/share/x", "/usr/local/bin", "/proc/1", "/var", "/root"]
+        {
+            assert_eq!(super::not_its_own(path), Some("the system's"), "{path}");
+        }
+        assert_eq!(super::not_its_own("/home/pi"), Some("a user's home"));
+        for path in
+            ["/home/pi/notes", "/opt/app", "/srv/x", "/usr/local/notes", "/var/backups/pitool", "/backup"]
+        {
+            assert_eq!(super::not_its_own(path), None, "{path}");
+        }
+        for (own, others) in [("/srv/x", "/home/pi"), ("/opt/x", "/etc")] {
+            for key in ["[backup]\ndirectory", "[apps.x]\nhome"] {
+                assert_eq!(problems(&format!("{key} = \"{own}\"\n")), []);
+                assert_eq!(problems(&format!("{key} = \"{others}\"\n"))[0].0, Severity::Error, "{key}");
+            }
+        }
     }
 }

@@ -35,6 +35,9 @@ pub(super) struct Inventory {
     group_paths: BTreeMap<String, PathBuf>,
 }
 
+/// Groups are not nested deeper.
+const DEEPEST: usize = 20;
+
 /// What a file is, by its path and, where that says nothing, by what it holds.
 enum Purpose {
     Defaults,
@@ -45,7 +48,9 @@ enum Purpose {
 }
 
 fn purpose(fragment: &Fragment, entries: &[(String, usize, Node)]) -> Purpose {
-    let parts: Vec<String> = fragment.path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    // Whoever stands in group_vars names a file of it without that.
+    let path = std::path::absolute(&fragment.path).unwrap_or_else(|_| fragment.path.clone());
+    let parts: Vec<String> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     let after = |folder: &str| {
         let at = parts.iter().rposition(|part| part == folder)?;
         let name = parts.get(at + 1)?;
@@ -62,7 +67,7 @@ fn purpose(fragment: &Fragment, entries: &[(String, usize, Node)]) -> Purpose {
     if entries.iter().any(|(name, _, node)| group(node) || (name == "all" && node.get("vars").is_some())) {
         return Purpose::Inventory;
     }
-    match parts.iter().any(|part| part == "defaults") {
+    match fragment.path.iter().any(|part| part == "defaults") {
         true => Purpose::Defaults,
         false => Purpose::Plain,
     }
@@ -127,7 +132,7 @@ impl Inventory {
                         set(self.host.entry(host.clone()).or_default(), fragment, variables.entries());
                     }
                 }
-                "children" if depth < 20 => {
+                "children" if depth < DEEPEST => {
                     for (child, _, node) in node.entries() {
                         self.parents.entry(child.clone()).or_default().insert(name.to_owned());
                         self.group(child, node, fragment, notes, depth + 1);
@@ -142,22 +147,37 @@ impl Inventory {
         }
     }
 
-    /// The groups that a host is in: `all`, then those farthest from the host first.
+    /// The groups that a host is in, in the order in which Ansible lets the later win: by their depth below `all` (the
+    /// longest way counts), then by `ansible_group_priority` in the inventory, then by name.
     fn groups(&self, host: &str) -> Vec<String> {
-        let mut found: Vec<String> = Vec::new();
-        let mut open: Vec<String> = vec![host.to_owned()];
-        // A group that is its own parent would go on for ever.
-        for _ in 0..20 {
-            let parents: BTreeSet<String> =
-                open.iter().filter_map(|name| self.parents.get(name)).flatten().cloned().collect();
-            found.retain(|name| !parents.contains(name));
-            found.extend(parents.iter().rev().cloned());
-            open = parents.into_iter().collect();
+        let mut found: BTreeSet<&str> = BTreeSet::from(["all"]);
+        let mut open = vec![host];
+        while let Some(name) = open.pop() {
+            let parents = self.parents.get(name).into_iter().flatten().map(String::as_str);
+            open.extend(parents.filter(|parent| found.insert(parent)));
         }
-        found.retain(|name| name != "all");
-        found.push("all".to_owned());
-        found.reverse();
-        found
+        let mut depths: BTreeMap<&str, usize> = found.iter().map(|name| (*name, 1)).collect();
+        depths.insert("all", 0);
+        // A group that is its own parent would sink for ever.
+        for _ in 0..DEEPEST {
+            for name in found.iter().filter(|name| **name != "all") {
+                let parents = self.parents.get(*name).into_iter().flatten();
+                let above = parents.filter_map(|parent| depths.get(parent.as_str())).max();
+                let depth = above.map_or(1, |above| above + 1);
+                depths.insert(name, depth);
+            }
+        }
+        let mut groups: Vec<&str> = found.into_iter().collect();
+        groups.sort_by_key(|name| (depths.get(name).copied(), self.priority(name), *name));
+        groups.into_iter().map(str::to_owned).collect()
+    }
+
+    fn priority(&self, group: &str) -> i64 {
+        let variable = self.group.get(group).and_then(|variables| variables.get("ansible_group_priority"));
+        match variable.map(|variable| &variable.value) {
+            Some(Value::Text(priority)) => priority.trim().parse().unwrap_or(1),
+            _ => 1,
+        }
     }
 
     /// The variables of a host; without one, those that are not tied to a host.

@@ -415,7 +415,18 @@ impl Import<'_> {
             _ => Vec::new(),
         };
         self.push(section, "server_name", format!("[{}]", names.join(", ")), name, variable);
-        self.push("ssl", "domains", format!("[{}]", names.join(", ")), name, variable);
+        let (public, local): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|name| is_public(name.trim_matches('"')));
+        if !local.is_empty() {
+            let message = format!(
+                "no public authority gives a certificate for {}: its site stays on plain HTTP",
+                local.join(", ")
+            );
+            self.note(variable, message);
+        }
+        if !public.is_empty() {
+            self.push("ssl", "domains", format!("[{}]", public.join(", ")), name, variable);
+        }
     }
 
     /// Keeps what is known about reaching the hosts.
@@ -530,6 +541,14 @@ fn order(section: &str) -> usize {
         .iter()
         .position(|start| section.starts_with(start))
         .unwrap_or(9)
+}
+
+/// Whether a public authority could give a certificate for a name: not one without a dot, an address, or one that is
+/// for networks of one's own (RFC 6762, RFC 8375, and ICANN's reservation of `internal`).
+fn is_public(name: &str) -> bool {
+    let private = ["local", "lan", "home", "internal", "localhost", "test", "home.arpa"];
+    let below = |top: &&str| name.strip_suffix(*top).is_some_and(|rest| rest.ends_with('.'));
+    name.contains('.') && name.parse::<std::net::IpAddr>().is_err() && !private.iter().any(below)
 }
 
 /// Reads a truth value as Ansible does.

@@ -138,7 +138,7 @@ pub struct Rule {
     /// What happens to the connection.
     #[serde(default)]
     pub policy: RulePolicy,
-    /// A remark that is shown beside the rule.
+    /// A remark that `ufw status` shows beside the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Comment>,
 }

@@ -39,8 +39,8 @@ text! {
     KeyId, "a text", "text", "kid-1", argument
 }
 text! {
-    /// A remark beside a firewall rule: one line without quotes, because ufw takes no quotes there.
-    Comment, "a text", "text", "the app's test port", |text| one_line(text, "\"\\")
+    /// A remark beside a firewall rule: one line without quotes, because ufw takes none there.
+    Comment, "a text", "text", "the port for tests", |text| one_line(text, "'\"\\")
 }
 text! {
     /// A person's name as the password file holds it: one line without colons and commas.
