@@ -41,17 +41,14 @@ fn main() -> Result<(), Box<dyn Error>> {
                 only.iter().map(|path| StoredPath::of(Path::new(path))).collect();
             let restored = restore(
                 &Restore {
-                    store: &store,
-                    archive: &archive,
-                    identities: &Identities::default(),
-                    destination: &Destination::Directory(directory.into()),
                     only: &only.ok_or("not an absolute path")?,
-                    safety: None,
-                    devices: false,
-                    exact: false,
-                    journal: None,
-                    target: None,
-                    interrupted: &AtomicBool::new(false),
+                    ..Restore::new(
+                        &store,
+                        &archive,
+                        &Identities::default(),
+                        &Destination::Directory(directory.into()),
+                        &AtomicBool::new(false),
+                    )
                 },
                 &|_| {},
             )?;

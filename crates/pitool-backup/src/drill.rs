@@ -66,20 +66,14 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
     let directory = job.scratch.join("drill");
     let cleaned = Cleaned::new(directory)?;
     let mut restored = restore(
-        &Restore {
-            store: job.store,
-            archive: job.archive,
-            identities: job.identities,
-            destination: &Destination::Directory(cleaned.0.clone()),
-            only: &[],
-            safety: None,
-            // A node in scratch would be a way to the device for nobody's good.
-            devices: false,
-            exact: false,
-            journal: None,
-            target: None,
-            interrupted: job.interrupted,
-        },
+        // Without devices: a node in scratch would be a way to the device for nobody's good.
+        &Restore::new(
+            job.store,
+            job.archive,
+            job.identities,
+            &Destination::Directory(cleaned.0.clone()),
+            job.interrupted,
+        ),
         listen,
     )?;
     let contents = Contents::open(job.store, job.archive, job.identities)?;

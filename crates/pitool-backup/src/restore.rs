@@ -6,6 +6,7 @@
 mod beneath;
 mod meta;
 mod others;
+mod room;
 mod unfinished;
 
 use std::collections::{BTreeSet, HashMap};
@@ -179,7 +180,7 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
         Destination::Directory(path) => {
             let beneath = Beneath::directory(path)?;
             if job.only.is_empty() {
-                room(path, contents.archive.frames.plain_end())?;
+                room::fits(path, contents.archive.frames.plain_end())?;
             }
             beneath
         }
@@ -190,6 +191,7 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
                     "its manifest is lost: restore it to a directory instead",
                 )
             })?;
+            room::in_place(job, &contents)?;
             let paths = if job.only.is_empty() { &header.roots } else { job.only };
             if let Some(safety) = &job.safety {
                 kept = safety.keep(job, &contents, paths)?;
@@ -253,20 +255,33 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
     })
 }
 
-impl Restore<'_> {
+impl<'a> Restore<'a> {
+    /// All of an archive, with nothing kept of what is replaced and nothing written down.
+    pub fn new(
+        store: &'a Store,
+        archive: &'a Stored,
+        identities: &'a Identities,
+        destination: &'a Destination,
+        interrupted: &'a AtomicBool,
+    ) -> Self {
+        Self {
+            store,
+            archive,
+            identities,
+            destination,
+            only: &[],
+            safety: None,
+            devices: false,
+            exact: false,
+            journal: None,
+            target: None,
+            interrupted,
+        }
+    }
+
     fn wants(&self, path: &StoredPath) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| path.is_within(only))
     }
-}
-
-/// Refuses what cannot fit before anything is written: an archive of a megabyte can unpack to terabytes.
-fn room(directory: &Path, needed: u64) -> Result<()> {
-    let there = rustix::fs::statvfs(directory).map_err(Error::path("read", directory))?;
-    let available = there.f_bavail.saturating_mul(there.f_frsize);
-    if needed > available {
-        return Err(Error::Space { directory: directory.to_owned(), needed, available });
-    }
-    Ok(())
 }
 
 fn rustix_is_root() -> bool {

@@ -114,8 +114,11 @@ impl Output {
             return Ok(Self(Inner::Plain(hashed)));
         }
         let recipients = parse(recipients)?;
-        let refused =
-            |why: age::EncryptError| Error::Key { what: "recipients".to_owned(), why: why.to_string() };
+        // In words of ours: age's are put together by a macro that orders them anew at each build of the program.
+        let refused = |why| match why {
+            age::EncryptError::Io(source) => Error::path("write", path)(source),
+            _ => Error::Key { what: "recipients".to_owned(), why: "they do not go together".to_owned() },
+        };
         let encryptor = age::Encryptor::with_recipients(
             recipients.iter().map(|recipient| recipient as &dyn age::Recipient),
         )

@@ -47,6 +47,8 @@ fn link(path: &str, target: &str) -> (Entry, Vec<u8>) {
 struct Playground {
     folder: tempfile::TempDir,
     store: Store,
+    identities: Identities,
+    interrupted: AtomicBool,
 }
 
 impl Playground {
@@ -57,7 +59,7 @@ impl Playground {
         }
         fs::write(folder.path().join("outside/secret"), "untouched").unwrap();
         let store = Store::new(folder.path().join("store"));
-        Self { folder, store }
+        Self { folder, store, identities: Identities::default(), interrupted: AtomicBool::new(false) }
     }
 
     fn outside(&self) -> PathBuf {
@@ -80,7 +82,7 @@ impl Playground {
             set: name.set().clone(),
             host: "there".into(),
             started: name.time(),
-            roots: vec![StoredPath::new(&b"a"[..]).unwrap()],
+            roots: vec![StoredPath::new(&b"a"[..]).unwrap(), self.stored("there")],
             exclude: Vec::new(),
             encrypted: false,
             previous: None,
@@ -122,23 +124,17 @@ impl Playground {
         self.store.find(name).unwrap()
     }
 
+    /// A path beneath the target as an archive names it.
+    fn stored(&self, name: &str) -> StoredPath {
+        StoredPath::new(&self.target().join(name).as_os_str().as_bytes()[1..]).unwrap()
+    }
+
+    fn job<'a>(&'a self, archive: &'a Stored, destination: &'a Destination) -> Restore<'a> {
+        Restore::new(&self.store, archive, &self.identities, destination, &self.interrupted)
+    }
+
     fn restore(&self, archive: &Stored) -> Result<Restored> {
-        let restored = restore(
-            &Restore {
-                store: &self.store,
-                archive,
-                identities: &Identities::default(),
-                destination: &Destination::Directory(self.target()),
-                only: &[],
-                safety: None,
-                devices: false,
-                exact: false,
-                journal: None,
-                target: None,
-                interrupted: &AtomicBool::new(false),
-            },
-            &|_| {},
-        );
+        let restored = restore(&self.job(archive, &Destination::Directory(self.target())), &|_| {});
         let outside: Vec<_> =
             fs::read_dir(self.outside()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(outside, ["secret"]);
@@ -266,6 +262,30 @@ fn sizes_that_cannot_be_are_refused_before_anything_is_written() {
     fs::write(place.store.path(&name, Part::Archive { encrypted: false }), &bytes).unwrap();
     let error = place.restore(&place.store.find(&name).unwrap()).unwrap_err();
     assert!(matches!(error, Error::Space { needed, .. } if needed > 1 << 40), "{error}");
+}
+
+#[test]
+fn what_cannot_fit_where_it_came_from_is_refused_before_anything_is_touched() {
+    let place = Playground::new();
+    fs::create_dir(place.target().join("there")).unwrap();
+    fs::write(place.target().join("there/kept"), "as it was").unwrap();
+    let [kept, large] = ["there/kept", "there/large"].map(|name| place.stored(name));
+    let huge = |entry: &mut Entry| {
+        if entry.path == large {
+            entry.kind = Kind::File(Content::plain(1 << 50, Digest::of(b"x")));
+        }
+    };
+    let whole = vec![file(&kept.to_string(), b"of the archive"), file(&large.to_string(), b"x")];
+    let archive = place.forge(whole, huge, true);
+
+    let error = restore(&place.job(&archive, &Destination::InPlace), &|_| {}).unwrap_err();
+    assert!(matches!(error, Error::Space { needed, .. } if needed > 1 << 49), "{error}");
+    assert_eq!(fs::read(place.target().join("there/kept")).unwrap(), b"as it was");
+
+    // What is not asked for needs no room.
+    let part = Restore { only: &[kept], ..place.job(&archive, &Destination::InPlace) };
+    assert_eq!(restore(&part, &|_| {}).unwrap().problems, []);
+    assert_eq!(fs::read(place.target().join("there/kept")).unwrap(), b"of the archive");
 }
 
 #[test]

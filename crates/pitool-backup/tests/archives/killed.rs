@@ -94,18 +94,12 @@ fn a_restore_in_a_process_of_its_own() {
     let Some(folder) = std::env::var_os(RESTORING) else { return };
     let folder = std::path::PathBuf::from(folder);
     let store = pitool_backup::Store::new(folder.join("store"));
+    let archives = store.list().unwrap();
+    let (identities, never) =
+        (pitool_backup::Identities::default(), std::sync::atomic::AtomicBool::new(false));
     let job = Restore {
-        store: &store,
-        archive: &store.list().unwrap()[0],
-        identities: &pitool_backup::Identities::default(),
-        destination: &Destination::InPlace,
-        only: &[],
-        safety: None,
-        devices: false,
-        exact: false,
         journal: Some(&folder.join("state/restoring.json")),
-        target: None,
-        interrupted: &std::sync::atomic::AtomicBool::new(false),
+        ..Restore::new(&store, &archives[0], &identities, &Destination::InPlace, &never)
     };
     restore(&job, &|_| {}).unwrap();
 }

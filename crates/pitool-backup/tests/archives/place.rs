@@ -92,10 +92,6 @@ impl Place {
     ) -> Result<Restored> {
         restore(
             &Restore {
-                store: &self.store(),
-                archive: &self.newest(),
-                identities: &self.identities,
-                destination,
                 only,
                 safety: Some(Safety {
                     store: &self.store_of("safety"),
@@ -103,11 +99,15 @@ impl Place {
                     host: "pi",
                     recipients: &[],
                 }),
-                devices: false,
                 exact,
                 journal: Some(&self.path("state/restoring.json")),
-                target: None,
-                interrupted: &AtomicBool::new(false),
+                ..Restore::new(
+                    &self.store(),
+                    &self.newest(),
+                    &self.identities,
+                    destination,
+                    &AtomicBool::new(false),
+                )
             },
             &|_| {},
         )
@@ -115,19 +115,8 @@ impl Place {
 
     /// Restores an archive of another store into a directory and says where the source is there.
     pub(crate) fn restore_from(&self, store: &Store, archive: &Stored, to: &str) -> PathBuf {
-        let job = Restore {
-            store,
-            archive,
-            identities: &self.identities,
-            destination: &Destination::Directory(self.path(to)),
-            only: &[],
-            safety: None,
-            devices: false,
-            exact: false,
-            journal: None,
-            target: None,
-            interrupted: &AtomicBool::new(false),
-        };
+        let (destination, never) = (Destination::Directory(self.path(to)), AtomicBool::new(false));
+        let job = Restore::new(store, archive, &self.identities, &destination, &never);
         let restored = restore(&job, &|_| {}).unwrap();
         assert_eq!(whys(&restored.problems), [""; 0]);
         self.path(to).join(self.path("source").strip_prefix("/").unwrap())

@@ -68,14 +68,18 @@ pub struct StepView {
     pub risk: Risk,
     /// How far it can be undone.
     pub reversal: Reversal,
-    /// The difference of a text, where it was asked for and is no secret.
+    /// The difference of a text that is no secret: where it was asked for, and of what somebody changed by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
+    /// Whether nobody asked for the difference, so that its beginning is enough for a person.
+    #[serde(skip)]
+    brief: bool,
 }
 
 impl StepView {
     fn new<R: Resource>(step: &Step<R>, diff: bool) -> Self {
         let change = step.change();
+        let drift = matches!(step.reason, Reason::Drift);
         let (reason, follows) = match &step.reason {
             Reason::Differs => ("differs", vec![]),
             Reason::Drift => ("drift", vec![]),
@@ -88,12 +92,16 @@ impl StepView {
             roles: step.roles.clone(),
             stage: step.stage(),
             action: Action::of(&change.summary),
-            diff: change.text.filter(|_| diff).and_then(|(from, to)| unified(&from, &to)),
+            diff: change
+                .text
+                .filter(|(from, _)| diff || drift && !from.bytes().is_empty())
+                .and_then(|(from, to)| unified(&from, &to)),
             summary: change.summary,
             reason,
             follows,
             risk: step.risk(),
             reversal: step.reversal(),
+            brief: !diff,
         }
     }
 }
@@ -308,6 +316,9 @@ fn block(terminal: &Terminal<'_>, heading: &str, steps: &[&StepView]) -> String 
 /// The widest id that the words beside it wait for.
 const COLUMN: usize = 40;
 
+/// The most lines of a difference that nobody asked for.
+const BRIEF: usize = 16;
+
 /// The most lines that names of packages take.
 const PACKAGE_LINES: usize = 3;
 
@@ -378,7 +389,9 @@ fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
         remark(format!("also for {}", step.roles[1..].join(", ")), &|text| paint.faint(text));
     }
     if let Some(diff) = &step.diff {
-        for line in diff.lines() {
+        let lines = diff.lines().count();
+        let shown = if step.brief && lines > BRIEF { BRIEF - 1 } else { lines };
+        for line in diff.lines().take(shown) {
             let line = format!("      {line}");
             let colored = match line.trim_start().chars().next() {
                 Some('+') => paint.good(&line),
@@ -388,6 +401,10 @@ fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
             };
             text.push_str(&colored);
             text.push('\n');
+        }
+        if shown < lines {
+            let more = format!("… {} more lines, with --diff", lines - shown);
+            text.push_str(&format!("      {}\n", paint.faint(&more)));
         }
     }
     text
@@ -413,6 +430,7 @@ mod tests {
             risk: Risk::None,
             reversal: Reversal::Exact,
             diff: None,
+            brief: true,
         }
     }
 
@@ -492,5 +510,18 @@ No longer in the config, left as it is
     fn a_difference_is_that_of_diff() {
         let diff = unified(&"a\nb\n".into(), &"a\nc\n".into());
         assert_eq!(diff.as_deref(), Some("@@ -1,2 +1,2 @@\n a\n-b\n+c\n"));
+    }
+
+    #[test]
+    fn of_a_difference_that_nobody_asked_for_the_beginning_is_shown() {
+        let mut drift = step("file", "/etc/motd", "content");
+        drift.diff = Some((1..=BRIEF).map(|line| format!("-{line}\n")).collect());
+        let told =
+            |step: &StepView| shown(&PlanView { steps: vec![step.clone()], ..PlanView::default() }, false);
+        assert!(told(&drift).contains("      -16\n") && !told(&drift).contains("more lines"));
+        drift.diff = Some((1..=40).map(|line| format!("-{line}\n")).collect());
+        assert!(told(&drift).contains("      -15\n      … 25 more lines, with --diff\n"), "{}", told(&drift));
+        drift.brief = false;
+        assert!(told(&drift).contains("      -40\n"));
     }
 }

@@ -38,7 +38,8 @@ use pitool_host::{Access, Command, Lock, LockHolder};
 
 use crate::cli;
 use crate::exit;
-use crate::failure::{Class, Failure, Result};
+use crate::failure::{Class, Failure, Result, causes};
+use crate::render::bytes;
 use crate::session::Session;
 
 /// The lock of everything that writes archives, or stops something for their sake.
@@ -269,13 +270,14 @@ fn confirm(session: &Session<'_, '_>, question: &str, yes: bool) -> Result<()> {
 impl From<pitool_backup::Error> for Failure {
     fn from(error: pitool_backup::Error) -> Self {
         let exit = if matches!(error, pitool_backup::Error::Locked(_)) { exit::LOCKED } else { exit::FAILED };
-        let mut failure = Failure { exit, ..Failure::machine(error.to_string()) };
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            failure.causes.push(error.to_string());
-            cause = error.source();
-        }
-        failure
+        let message = match &error {
+            pitool_backup::Error::Space { directory, needed, available } => {
+                let (needed, available) = (bytes(*needed), bytes(*available));
+                format!("{} has {available} free, and {needed} are needed", directory.display())
+            }
+            error => error.to_string(),
+        };
+        Failure { exit, causes: causes(&error), ..Failure::machine(message) }
     }
 }
 
@@ -287,14 +289,5 @@ impl From<pitool_backup::target::Error> for Failure {
 
 /// An error with its causes in one line.
 pub(super) fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
+    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
 }

@@ -8,7 +8,7 @@ use pitool_backup::record::{self, Record};
 use pitool_backup::restore::{Destination, Restore, Restored, Safety, Unfinished, restore};
 use pitool_backup::save::Progress;
 use pitool_backup::target::Target;
-use pitool_backup::{ArchiveName, Store, Stored, StoredPath, manifest};
+use pitool_backup::{ArchiveName, Error, Store, Stored, StoredPath, manifest};
 use pitool_config::settings::Set;
 use pitool_config::values::UnitName;
 use serde_json::json;
@@ -228,7 +228,16 @@ impl Work<'_, '_, '_, '_> {
             ticker.say(format!("Restoring: {} files, {}", progress.files, bytes(progress.bytes)));
         });
         live.finish();
-        Ok(restored?)
+        restored.map_err(|error| match &error {
+            Error::Space { .. } => {
+                let failure = Failure::from(error);
+                let message = format!("{}; nothing was restored", failure.message);
+                Failure { message, ..failure }.hint(
+                    "make room there, name a PATH to restore only that, or restore to another disk with `--to DIR`",
+                )
+            }
+            _ => error.into(),
+        })
     }
 
     /// Restores where it came from: whoever uses the files rests meanwhile, and what is replaced is kept.
