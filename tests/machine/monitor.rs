@@ -132,6 +132,25 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         wait_healthy(&machine)
     });
     runner.case(&name("bad clients do not stop it"), || bad_clients(&machine));
+    runner.case(&name("when it no longer looks, it is started anew"), || {
+        let quick = "/run/systemd/system/pitool-monitor.service.d/quick.conf";
+        machine.check("mkdir -p /run/systemd/system/pitool-monitor.service.d")?;
+        machine.write_file(quick, "[Service]\nWatchdogSec=15\nTimeoutAbortSec=5\n", 0o644)?;
+        machine.check("systemctl daemon-reload; systemctl restart pitool-monitor")?;
+        let main = "systemctl show -P MainPID pitool-monitor";
+        let first = machine.check(main)?.stdout.trim().to_owned();
+        std::thread::sleep(Duration::from_secs(20));
+        machine.check(&format!("test $({main}) = {first}"))?;
+        machine.check(&format!("kill -STOP {first}"))?;
+        wait(
+            &machine,
+            &format!(
+                "test $({main}) -gt 0 && test $({main}) != {first} && systemctl -q is-active pitool-monitor"
+            ),
+        )?;
+        machine.check(&format!("rm {quick}; systemctl daemon-reload; systemctl restart pitool-monitor"))?;
+        Ok(())
+    });
     runner.case(&name("the page is behind a password, at nginx"), || page(&machine));
     runner.case(&name("it writes nothing while nothing happens"), || {
         machine.check("sync; sleep 5")?;

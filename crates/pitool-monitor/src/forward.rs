@@ -1,9 +1,56 @@
 //! Configs for programs that send this machine's logs to Loki. pitool ships no logs itself: these do it well, and cost what they cost.
 
+/// Where Loki takes lines.
+struct Loki<'a> {
+    tls: bool,
+    name: &'a str,
+    port: Option<u16>,
+    path: &'a str,
+}
+
+impl<'a> Loki<'a> {
+    /// Reads `https://NAME[:PORT][/PATH]`; without a path it is the one that Loki itself has.
+    fn parse(address: &'a str) -> Result<Self, String> {
+        let rest = address.strip_prefix("https://").map(|rest| (rest, true));
+        let Some((rest, tls)) = rest.or_else(|| address.strip_prefix("http://").map(|rest| (rest, false)))
+        else {
+            return Err(
+                "Loki's address begins with https:// or http://, such as https://loki.example.org".to_owned()
+            );
+        };
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        // Neither echoed nor written: what stands before the @ is a secret.
+        if authority.contains('@') {
+            return Err("Loki's address has no user and password in it here: add them to the config that is printed, in \
+                        the program's own way"
+                .to_owned());
+        }
+        let bracketed = authority.ends_with(']');
+        let (name, port) = match authority.rsplit_once(':').filter(|_| !bracketed) {
+            Some((name, number)) => {
+                (name, Some(number.parse().map_err(|_| format!("{number:?} is not a port"))?))
+            }
+            None => (authority, None),
+        };
+        let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-._[]:/".contains(c));
+        if name.is_empty() || !plain(name) || !plain(path) {
+            return Err(format!("{address:?} is not an address"));
+        }
+        let path = if path.is_empty() { "loki/api/v1/push" } else { path };
+        Ok(Self { tls, name, port, path })
+    }
+}
+
 /// A config for Grafana Alloy: the journal, with the unit as a label.
-pub fn alloy(host: &str, loki: &str) -> String {
-    let (host, loki) = (quoted(host), quoted(loki));
-    format!(
+///
+/// # Errors
+/// The address is none, in words for a person.
+pub fn alloy(host: &str, loki: &str) -> Result<String, String> {
+    let Loki { tls, name, port, path } = Loki::parse(loki)?;
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let loki = format!("http{}://{name}{port}/{path}", if tls { "s" } else { "" });
+    let (host, loki) = (quoted(host), quoted(&loki));
+    Ok(format!(
         "// Made by `pitool config forward alloy`. Put it at /etc/alloy/config.alloy; user alloy must be in the groups adm and\n\
          // systemd-journal. Where the journal is in memory (Storage=volatile), the path is /run/log/journal.\n\
          loki.relabel \"journal\" {{\n\
@@ -21,28 +68,16 @@ pub fn alloy(host: &str, loki: &str) -> String {
          loki.write \"target\" {{\n\
          \x20 endpoint {{\n    url = {loki}\n  }}\n\
          }}\n"
-    )
+    ))
 }
 
 /// A config for Fluent Bit: the journal, with a position that outlives a restart and a bounded buffer on disk.
+///
+/// # Errors
+/// The address is none, in words for a person.
 pub fn fluent_bit(host: &str, loki: &str) -> Result<String, String> {
-    let rest = loki.strip_prefix("https://").map(|rest| (rest, true, 443));
-    let parts = rest.or_else(|| loki.strip_prefix("http://").map(|rest| (rest, false, 80)));
-    let Some((rest, tls, port)) = parts else {
-        return Err(format!("{loki:?} does not begin with https:// or http://"));
-    };
-    let (authority, path) =
-        rest.split_once('/').map_or((rest, "loki/api/v1/push"), |(authority, path)| (authority, path));
-    let (name, port) = match authority.rsplit_once(':') {
-        Some((name, number)) => (name, number.parse().map_err(|_| format!("{number:?} is not a port"))?),
-        None => (authority, port),
-    };
-    let plain = |text: &str| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._[]:/".contains(c))
-    };
-    if !plain(name) || !plain(path) {
-        return Err(format!("{loki:?} is not an address"));
-    }
+    let Loki { tls, name, port, path } = Loki::parse(loki)?;
+    let port = port.unwrap_or(if tls { 443 } else { 80 });
     let tls = if tls { "on" } else { "off" };
     Ok(format!(
         "# Made by `pitool config forward fluent-bit`. Put it at /etc/fluent-bit/fluent-bit.conf.\n\
@@ -67,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_in_it() {
-        let text = alloy("pi\"x", "https://loki.example.org/loki/api/v1/push");
+        let text = alloy("pi\"x", "https://loki.example.org").unwrap();
         assert!(
             text.contains("url = \"https://loki.example.org/loki/api/v1/push\"")
                 && text.contains("host = \"pi\\\"x\"")
@@ -78,6 +113,12 @@ mod tests {
             text.contains("host         192.168.1.2\n    port         3100\n")
                 && text.contains("tls          off")
         );
-        assert!(fluent_bit("pi", "loki:3100").is_err() && fluent_bit("pi", "http://a b/").is_err());
+        let text = fluent_bit("pi", "https://loki.example.org/").unwrap();
+        assert!(text.contains("port         443\n    uri          /loki/api/v1/push\n"), "{text}");
+        for wrong in ["loki:3100", "http://a b/", "http://a:b", "https://"] {
+            assert!(fluent_bit("pi", wrong).is_err() && alloy("pi", wrong).is_err(), "{wrong}");
+        }
+        let secret = alloy("pi", "https://1234:glc_secret@logs.example.org/loki/api/v1/push").unwrap_err();
+        assert!(!secret.contains("glc_secret"), "{secret}");
     }
 }

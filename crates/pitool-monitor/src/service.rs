@@ -5,7 +5,9 @@
 //! behind two locks that are held for moments only. Nothing is written to a disk unless something happened.
 
 mod look;
+mod notify;
 mod slow;
+mod start;
 mod tell;
 
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +33,10 @@ use crate::units::Unit;
 
 /// Where the service leaves what other programs of this machine may read; in memory, gone after a reboot.
 pub const RUN: &str = "/run/pitool-monitor";
+
+/// How long a look may take beyond the interval, with all that is asked beside it once an hour. After that no heartbeat is
+/// sent any more, and systemd starts the service anew.
+pub const LONGEST: Duration = Duration::from_secs(600);
 
 /// Why the service cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +143,10 @@ pub fn run(
     shared.say(&format!("serving metrics and the status page on http://{address}/"));
     let looking = spawn("look", &shared, move |shared| look::run(shared, state))?;
     let telling = spawn("tell", &shared, tell::run)?;
+    start::give_back();
+    notify::notify(notify::READY);
     let result = serve(&shared, &listener);
+    notify::notify(notify::STOPPING);
     shared.stop.store(true, Ordering::Relaxed);
     shared.bell.notify_all();
     for thread in [looking, telling] {

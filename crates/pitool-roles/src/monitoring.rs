@@ -48,6 +48,8 @@ const UNIT: &str = "/etc/systemd/system/pitool-monitor.service";
 struct MonitorUnit {
     textfile: Option<String>,
     local: bool,
+    /// Seconds.
+    watchdog: u64,
 }
 
 fn service(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
@@ -58,6 +60,7 @@ fn service(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     let unit = MonitorUnit {
         textfile: monitoring.service.textfile.as_ref().map(ToString::to_string),
         local: monitoring.service.listen.ip().is_loopback() && !pings && !sinks,
+        watchdog: monitoring.service.interval.as_secs() + pitool_monitor::service::LONGEST.as_secs(),
     };
     wishes.want(Directory::new("/etc/pitool"));
     // What came from a config can be written as one; the snapshots would show an empty file.

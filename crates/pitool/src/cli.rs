@@ -468,7 +468,7 @@ pub enum Config {
     Forward {
         /// The program
         program: Forwarder,
-        /// Loki's address
+        /// Loki's address, such as https://loki.example.org
         #[arg(value_name = "URL")]
         loki: String,
     },

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use pitool_host::local::Local;
 use pitool_host::{Host, Inspect};
 
+use super::notify::{ALIVE, notify};
 use super::slow::Slow;
 use super::{Error, RUN, Shared, lock, pause, publish};
 use crate::alert::Watch;
@@ -106,6 +107,7 @@ impl<'s> Look<'s> {
         self.write();
         self.before = Some(sample);
         shared.looked.store(shared.system.monotonic().as_secs(), Ordering::Relaxed);
+        notify(ALIVE);
     }
 
     fn count(&mut self, sample: &Sample) {

@@ -17,9 +17,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Between two heartbeats of which the first was not taken.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// How long a look may take, with all that is asked beside it once an hour.
-const LONGEST: Duration = Duration::from_secs(600);
-
 /// Tells until the service stops.
 pub(super) fn run(shared: &Shared) -> Result<(), Error> {
     let host = Local::new("/")?;
@@ -58,7 +55,7 @@ pub(super) fn run(shared: &Shared) -> Result<(), Error> {
 fn stuck(shared: &Shared, clock: Duration) -> bool {
     let looked = Duration::from_secs(shared.looked.load(Ordering::Relaxed));
     let interval = Duration::from_secs(shared.setup.service.interval.as_secs());
-    clock.saturating_sub(looked) > interval + LONGEST
+    clock.saturating_sub(looked) > interval + super::LONGEST
 }
 
 /// Sends one message; tells whether there was one to send. The queue is not locked meanwhile.

@@ -33,10 +33,9 @@ fn forward(session: &Session<'_, '_>, program: cli::Forwarder, loki: &str) -> Re
     let host = super::monitor::machine(session, &session.supported_facts()?).host;
     let text = match program {
         cli::Forwarder::Alloy => pitool_monitor::forward::alloy(&host, loki),
-        cli::Forwarder::FluentBit => {
-            pitool_monitor::forward::fluent_bit(&host, loki).map_err(Failure::input)?
-        }
+        cli::Forwarder::FluentBit => pitool_monitor::forward::fluent_bit(&host, loki),
     };
+    let text = text.map_err(Failure::input)?;
     session.terminal.write(&text);
     Ok(exit::DONE)
 }
