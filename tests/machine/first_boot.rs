@@ -63,6 +63,9 @@ fn seed(card: &Machine, deb: &Path) -> Result<()> {
     let folder = card.dir().with_file_name("laptop");
     let unpacked = Command::new("dpkg-deb").arg("-x").args([deb, &folder]).status()?;
     ensure!(unpacked.success(), "the package cannot be unpacked");
+    // The box is no Pi, and a package for its processor is refused by its name.
+    let renamed = folder.join("pitool.deb");
+    std::fs::copy(deb, &renamed)?;
     let config = folder.join("kitchen.toml");
     std::fs::write(&config, CONFIG)?;
     let output = Command::new(folder.join("usr/bin/pitool"))
@@ -71,7 +74,7 @@ fn seed(card: &Machine, deb: &Path) -> Result<()> {
         .args(["image", "seed"])
         .arg(card.dir().join("boot/firmware"))
         .arg("--deb")
-        .arg(deb)
+        .arg(renamed)
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())

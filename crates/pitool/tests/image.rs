@@ -9,11 +9,23 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+/// An ar archive with the members of a package.
+fn archive() -> Vec<u8> {
+    let mut bytes = b"!<arch>\n".to_vec();
+    for (name, content) in [("debian-binary", "2.0\n"), ("control.tar.xz", "abc"), ("data.tar.xz", "defgh")] {
+        let length = content.len();
+        bytes.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644).bytes());
+        bytes.extend(content.bytes());
+        bytes.resize(bytes.len().next_multiple_of(2), b'\n');
+    }
+    bytes
+}
+
 /// What Imager left on a card, and a package and a config beside it.
 fn card(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     fs::create_dir(folder.path().join("boot")).unwrap();
-    fs::write(folder.path().join("pitool.deb"), "!<arch>\ndebian-binary   …").unwrap();
+    fs::write(folder.path().join("pitool.deb"), archive()).unwrap();
     fs::write(folder.path().join("kitchen.toml"), "[common]\nhostname = \"kitchen\"\n").unwrap();
     for (name, content) in files {
         fs::write(folder.path().join("boot").join(name), content).unwrap();
@@ -92,8 +104,32 @@ fn a_card_gets_the_package_the_config_and_the_order_and_keeps_what_imager_wrote(
     let config = fs::read(card.path().join("kitchen.toml")).unwrap();
     assert_eq!(fs::read(boot.join("pitool/pitool.toml")).unwrap(), config);
 
-    // Again, with the package that is there already.
-    assert_eq!(seed(card.path(), &[]).status.code(), Some(0));
+    // Again, with the package that is there already, and without the config and the report of the last time.
+    fs::write(boot.join("pitool/report.txt"), "done\n").unwrap();
+    let output = seed(card.path(), &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("boot/pitool/pitool.toml (removed)"), "{said}");
+    assert!(!boot.join("pitool/pitool.toml").exists() && !boot.join("pitool/report.txt").exists());
+}
+
+#[test]
+fn only_a_whole_package_of_pitools_for_a_pi_is_taken() {
+    let card = card(IMAGER);
+    let put = |name: &str, content: &[u8]| fs::write(card.path().join(name), content).unwrap();
+    let whole = archive();
+    put("short.deb", &whole[..whole.len() - 2]);
+    put("hello_1_arm64.deb", &whole);
+    put("pitool_1_amd64.deb", &whole);
+    for (name, why) in [
+        ("short.deb", "cut off"),
+        ("hello_1_arm64.deb", "not the package pitool"),
+        ("pitool_1_amd64.deb", "another processor"),
+    ] {
+        refuses(&card, &["--deb", name], why);
+    }
+    put("pitool_1_armhf.deb", &whole);
+    assert_eq!(seed(card.path(), &["--deb", "pitool_1_armhf.deb"]).status.code(), Some(0));
 }
 
 #[test]

@@ -41,6 +41,13 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Image) -> Result<u8>
         ));
     }
 
+    // What an earlier call left would be applied, and its report believed.
+    let mut removed = Vec::new();
+    let stale = [("pitool/pitool.toml", config.is_none()), ("pitool/report.txt", true)];
+    for (path, _) in stale.into_iter().filter(|(path, stale)| *stale && card.has(path)) {
+        card.remove(path)?;
+        removed.push(card.path(path).display().to_string());
+    }
     let mut written = Vec::new();
     let mut put = |path: &str, content: &[u8]| -> Result<()> {
         card.write(path, content)?;
@@ -64,8 +71,14 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Image) -> Result<u8>
 
     let terminal = session.terminal;
     if terminal.json {
-        json_out::document(terminal, &json!({ "command": "image seed", "written": written }));
+        json_out::document(
+            terminal,
+            &json!({ "command": "image seed", "written": written, "removed": removed }),
+        );
         return Ok(exit::DONE);
+    }
+    for path in &removed {
+        terminal.line(format!("{path} (removed)"));
     }
     for path in &written {
         terminal.line(path);
@@ -77,15 +90,46 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Image) -> Result<u8>
     Ok(exit::DONE)
 }
 
-/// A package that the person named: at least one of pitool's.
+/// A package that the person named: whole, and by its name one of pitool's for a Pi.
 fn package(path: &Path) -> Result<Vec<u8>> {
     let content = fs::read(path)
         .map_err(|error| Failure::input(format!("cannot read {}", path.display())).because(&error))?;
-    // deb(5): an ar archive whose first member is debian-binary.
+    let refuse = |why: &str| Err(Failure::input(format!("{} {why}; nothing was written", path.display())));
     if !content.starts_with(b"!<arch>\ndebian-binary") {
-        return Err(Failure::input(format!("{} is no Debian package; nothing was written", path.display())));
+        return refuse("is no Debian package");
     }
-    Ok(content)
+    if !is_whole(&content) {
+        return refuse("is cut off or damaged");
+    }
+    // NAME_VERSION_ARCH.deb, unless somebody named it otherwise.
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match name.split('_').collect::<Vec<_>>().as_slice() {
+        [package, _, _] if *package != "pitool" => refuse("is not the package pitool"),
+        [_, _, arch] if !["arm64", "armhf"].contains(arch) => {
+            refuse("is for another processor than a Pi's: take pitool_…_arm64.deb or pitool_…_armhf.deb")
+        }
+        _ => Ok(content),
+    }
+}
+
+/// Whether an ar archive ends where its last member does, and has the members of a package, deb(5).
+fn is_whole(archive: &[u8]) -> bool {
+    let mut rest = archive.get(b"!<arch>\n".len()..).unwrap_or_default();
+    let mut names = Vec::new();
+    while !rest.is_empty() {
+        let Some((header, members)) = rest.split_at_checked(60) else { return false };
+        let (Ok(name), Ok(size)) = (std::str::from_utf8(&header[..16]), std::str::from_utf8(&header[48..58]))
+        else {
+            return false;
+        };
+        let Ok(size) = size.trim().parse::<usize>() else { return false };
+        names.push(name.trim().trim_end_matches('/').to_owned());
+        // Members begin at even places; the last one's filling may be missing.
+        let Some(next) = members.get(size..) else { return false };
+        rest = if size % 2 == 1 { next.get(1..).unwrap_or_default() } else { next };
+    }
+    let has = |start: &str| names.iter().any(|name| name.starts_with(start));
+    has("control.tar") && has("data.tar")
 }
 
 /// The config that `--config` names, refused here rather than on a machine without a screen.
@@ -146,6 +190,12 @@ impl Card {
 
     fn text(&self, name: &str) -> Option<String> {
         fs::read(self.path(name)).ok().map(|content| String::from_utf8_lossy(&content).into_owned())
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        fs::remove_file(&path)
+            .map_err(|error| Failure::machine(format!("cannot remove {}", path.display())).because(&error))
     }
 
     /// Writes a file so that a card that is pulled out holds the old one or the new one, and reads it again: a worn
