@@ -116,6 +116,20 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         );
         Ok(())
     });
+    runner.case(&name("a web server may take its time to heed a reload"), || {
+        configure(&machine, "")?;
+        expect(&machine, "pitool apply app --prune", 0)?;
+        machine.check(
+            "for try in $(seq 50); do curl -sk https://pi.test/health || exit 0; sleep 0.1; done; exit 1",
+        )?;
+        configure(&machine, "domains = [\"pi.test\", \"www.pi.test\"]\nemail = \"admin@pi.test\"")?;
+        machine.check(
+            "master=$(cat /run/nginx.pid); kill -STOP $master; \
+             setsid sh -c \"sleep 4; kill -CONT $master\" >/dev/null 2>&1 </dev/null &",
+        )?;
+        expect(&machine, "pitool apply app", 0)?;
+        Ok(())
+    });
     runner.case(&name("the timer's unit does its work within its sandbox"), || {
         let before = served(&machine, "pi.test")?;
         // As if the certificate were old: the store forgets that it is the CA's.
