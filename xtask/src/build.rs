@@ -24,14 +24,15 @@ pub(crate) fn release() -> Result<PathBuf> {
         .map(|flags| flags.split_whitespace().map(str::to_owned).collect())
         .unwrap_or_default();
     rustflags.extend(rust_flags(&folders));
-    let mut cflags = vec![env::var("CFLAGS").unwrap_or_default()];
-    cflags.extend(c_flags(&folders));
+    let given = env::var("CFLAGS").unwrap_or_default();
+    let cflags = format!("{given} {}", c_flags(&folders)?);
 
     run(cargo()
         .args(["build", "--release", "--locked", "--package", "pitool", "--bin", "pitool"])
         .env_remove("RUSTFLAGS")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\u{1f}"))
-        .env("CFLAGS", cflags.join(" ").trim()))?;
+        .env("CFLAGS", cflags.trim())
+        .env(ESCAPED.0, ESCAPED.1))?;
     Ok(target_dir().join("release/pitool"))
 }
 
@@ -43,12 +44,15 @@ pub(crate) fn rust_flags(folders: &[(PathBuf, &str)]) -> Vec<String> {
     flags
 }
 
-/// What the C compiler is told for the libraries in it, to the same ends.
-pub(crate) fn c_flags(folders: &[(PathBuf, &str)]) -> Vec<String> {
+/// What the C compiler is told for the libraries in it, to the same ends: `CFLAGS`, quoted as in a shell.
+pub(crate) fn c_flags(folders: &[(PathBuf, &str)]) -> Result<String> {
     let mut flags = without_paths("-ffile-prefix-map", folders);
     flags.extend(["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"].map(str::to_owned));
-    flags
+    Ok(shlex::try_join(flags.iter().map(String::as_str))?)
 }
+
+/// Tells the crate `cc` to read `CFLAGS` with its quotes: a folder may have a space in its name.
+pub(crate) const ESCAPED: (&str, &str) = ("CC_SHELL_ESCAPED_FLAGS", "1");
 
 /// Compiler flags that leave no trace of the building machine's folders in what is built.
 fn without_paths(flag: &str, folders: &[(PathBuf, &str)]) -> Vec<String> {

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use pitool_testkit::machine::DebianTree;
 
 use crate::arch::{Arch, GLIBC_FLOOR};
-use crate::build::{c_flags, cargo_home, rust_flags};
+use crate::build::{ESCAPED, c_flags, cargo_home, rust_flags};
 use crate::tools::{cache_dir, cargo, command, find, is_root, read, root, run, target_dir};
 
 /// The Debian whose compiler builds where this machine has none for the target: the one of `rust-version`.
@@ -27,14 +27,21 @@ const TARGET: &str = "/target";
 const ZIG: &str = "/zig";
 
 /// What decides, beside the sources, which bytes come out. `cross` passes the same on (Cross.toml).
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "SOURCE_DATE_EPOCH",
     "CARGO_ENCODED_RUSTFLAGS",
     "CARGO_INCREMENTAL",
     "CARGO_PROFILE_RELEASE_DEBUG",
     "CARGO_PROFILE_RELEASE_STRIP",
     "CFLAGS",
+    ESCAPED.0,
 ];
+
+/// The time that a compiler sees, in seconds since 1970: always the same.
+///
+/// rust-embed (in age) writes it into the program, and cargo does not build a dependency anew when it changes: with the
+/// commit's time, a program would contain that of the commit at which the dependency happened to be built.
+const DATE: &str = "1";
 
 /// The sources to build and where to build them.
 pub(crate) struct Place {
@@ -55,7 +62,7 @@ impl Place {
 }
 
 /// Builds the program, stripped, at [`Place::program`]; returns the file with its debug symbols.
-pub(crate) fn build(arch: Arch, place: &Place, date: &str) -> Result<PathBuf> {
+pub(crate) fn build(arch: Arch, place: &Place) -> Result<PathBuf> {
     fs::create_dir_all(&place.target)?;
     let workshop = Workshop::open(arch, place)?;
     let [source, cargo_home, target, zig] = workshop.folders();
@@ -63,10 +70,10 @@ pub(crate) fn build(arch: Arch, place: &Place, date: &str) -> Result<PathBuf> {
     let mut rustflags = rust_flags(&folders);
     // The name under which debuggers find the symbols; the hash of the content, so the same for the same bytes.
     rustflags.push("-Clink-arg=-Wl,--build-id=sha1".to_owned());
-    let cflags = c_flags(&folders);
+    let cflags = c_flags(&folders)?;
 
     let values: [&str; SETTINGS.len()] =
-        [date, &rustflags.join("\u{1f}"), "0", "line-tables-only", "none", &cflags.join(" ")];
+        [DATE, &rustflags.join("\u{1f}"), "0", "line-tables-only", "none", &cflags, ESCAPED.1];
     let floor = format!("{}.{GLIBC_FLOOR}", arch.target());
     run(workshop
         .cargo()

@@ -119,7 +119,7 @@ pub(crate) fn released(arch: Arch) -> Result<Released> {
 /// Builds the released package of an architecture from any place's sources, and leaves it in its target folder.
 pub(crate) fn make(arch: Arch, place: &Place) -> Result<Released> {
     let date = source_date(&place.source)?;
-    let debug = cross::build(arch, place, &date)?;
+    let debug = cross::build(arch, place)?;
     let program = Program::read(&place.program(arch))?;
     program.check(arch)?;
 

@@ -22,6 +22,7 @@ pub(crate) struct Program {
     position_independent: bool,
     bound_at_start: bool,
     stripped: bool,
+    unwinds: bool,
     alignment: u64,
 }
 
@@ -57,6 +58,7 @@ impl Program {
             stripped: !text.contains(".symtab")
                 && !text.contains(".debug_info")
                 && !text.contains(".debug_line"),
+            unwinds: text.contains(".eh_frame"),
             alignment: alignments.min().context("nothing to load")?,
         })
     }
@@ -72,6 +74,7 @@ impl Program {
         ensure!(self.position_independent, "the program is not position-independent");
         ensure!(self.bound_at_start, "the program's addresses stay writable (no BIND_NOW)");
         ensure!(self.stripped, "the program is not stripped");
+        ensure!(!self.unwinds, "the program has tables for unwinding, a tenth of it, and never unwinds");
         ensure!(self.build_id.len() == 40, "the program has no build id");
         ensure!(
             self.alignment >= LARGEST_PAGE || arch == Arch::Amd64,
@@ -117,5 +120,6 @@ mod tests {
         assert!(refused("R   0x10000", "R   0x1000", Arch::Arm64).contains("Pi 5"));
         assert!(refused("Build ID: 0123", "Build ID: ", Arch::Arm64).contains("build id"));
         assert!(refused("Program Headers:", "[ 3] .symtab", Arch::Arm64).contains("stripped"));
+        assert!(refused("Program Headers:", "[ 3] .eh_frame", Arch::Arm64).contains("unwinds"));
     }
 }

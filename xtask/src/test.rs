@@ -71,11 +71,13 @@ impl Need {
 }
 
 /// How many tests did what.
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 pub(crate) struct Tally {
     passed: usize,
     failed: usize,
     skipped: usize,
+    /// The lines that tell what failed: a log of hours is read from its end.
+    told: Vec<String>,
 }
 
 impl AddAssign for Tally {
@@ -83,6 +85,7 @@ impl AddAssign for Tally {
         self.passed += more.passed;
         self.failed += more.failed;
         self.skipped += more.skipped;
+        self.told.extend(more.told);
     }
 }
 
@@ -114,6 +117,11 @@ pub(crate) fn task() -> Result<()> {
     println!("==");
     for note in notes {
         println!("{note}");
+    }
+    if total.failed > 0 {
+        for line in &total.told {
+            println!("{line}");
+        }
     }
     println!("{total}");
     if total.failed > 0 {
@@ -215,14 +223,21 @@ fn tallied(tests: &mut Command, prefix: &str) -> Result<Tally> {
     let mut child = tests.stdout(Stdio::piped()).spawn().context("cannot start the tests")?;
     let output = child.stdout.take().context("the tests have no output")?;
     let mut tally = Tally::default();
+    let mut reason: usize = 0;
     for line in BufReader::new(output).lines() {
         let line = line?;
         println!("{line}");
+        let tells = tells(&line);
+        if (tells || reason > 0) && !tally.told.contains(&line) {
+            tally.told.push(line.clone());
+        }
+        reason = if tells { REASON } else { reason.saturating_sub(1) };
         if let Some(result) = line.strip_prefix(prefix) {
             tally += Tally {
                 passed: count(result, "passed"),
                 failed: count(result, "failed"),
-                skipped: count(result, "ignored"),
+                skipped: count(result, "ignored") + count(result, "skipped"),
+                told: Vec::new(),
             };
         }
     }
@@ -233,6 +248,19 @@ fn tallied(tests: &mut Command, prefix: &str) -> Result<Tally> {
     Ok(tally)
 }
 
+/// How many lines after one that tells say why.
+const REASON: usize = 3;
+
+/// Tells whether the line names a case or a step that failed, or is what pitool, apt or dpkg said in it.
+fn tells(line: &str) -> bool {
+    line.contains("FAILED (")
+        || line.contains("... FAILED")
+        || line.starts_with("FAIL  ")
+        || ["error: ", "failed: ", "E: ", "dpkg: error"]
+            .iter()
+            .any(|start| line.trim_start().starts_with(start))
+}
+
 /// The number before `word` in a line such as `ok. 3 passed; 0 failed; 1 ignored; …`.
 fn count(result: &str, word: &str) -> usize {
     let words: Vec<_> = result.split([' ', ',', ';']).collect();
@@ -241,12 +269,31 @@ fn count(result: &str, word: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, tells};
 
     #[test]
     fn counts_are_read_from_the_result_line() {
         let line = "FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         assert_eq!((count(line, "passed"), count(line, "failed"), count(line, "ignored")), (12, 3, 1));
         assert_eq!((count("38 passed, 0 failed", "passed"), count("ok    it is purged", "passed")), (38, 0));
+    }
+
+    #[test]
+    fn what_failed_is_told_by_its_line() {
+        for line in [
+            "trixie: power cut 3 of 10 … FAILED (93.2 s)",
+            "test tests::five ... FAILED",
+            "FAIL  piuparts: see log",
+            "    error: the lock is held",
+            "    failed: unit[nginx.service] (app)",
+            "        E: Sub-process /usr/bin/dpkg returned an error code (1)",
+        ] {
+            assert!(tells(line), "{line}");
+        }
+        for line in
+            ["trixie: apply all … ok (25.1 s)", "test result: FAILED. 1 passed; 1 failed", "1 failed: 2"]
+        {
+            assert!(!tells(line), "{line}");
+        }
     }
 }

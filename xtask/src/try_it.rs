@@ -54,7 +54,7 @@ pub(crate) fn task(args: &Args) -> Result<()> {
     show("do it", "pitool apply all", 0)?;
     show("again: nothing to change", "pitool apply all", 0)?;
     show("somebody edits a file by hand", "echo x >> /etc/fail2ban/jail.d/pitool.local", 0)?;
-    show("it is shown", "pitool plan all --diff", 2)?;
+    show("it is shown", "pitool plan all", 2)?;
     show("and put right", "pitool apply all", 0)?;
     show("what happened so far", "pitool history", 0)?;
     show("back to before the first run", "pitool rollback 1", 0)?;
