@@ -248,9 +248,14 @@ pub(crate) fn lived_in(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path)
             "apt-get -qq install -y --no-install-recommends docker.io apparmor busybox-static nginx openssh-server \
              $(apt-cache show docker-cli >/dev/null 2>&1 && echo docker-cli) /root/pitool.deb",
         )?;
-        // A container that nothing would start again, a site for every name, and no way in by ssh.
+        // A container that nothing would start again, logs that go elsewhere, a site for every name, and no way in by ssh.
+        machine.write_file(
+            "/etc/docker/daemon.json",
+            r#"{"log-driver": "syslog", "log-opts": {"syslog-address": "udp://127.0.0.1:514"}}"#,
+            0o644,
+        )?;
         machine.check(
-            "tar -C / -c bin/busybox | docker import - tiny && \
+            "systemctl restart docker && tar -C / -c bin/busybox | docker import - tiny && \
              docker run -d --name kept --restart no tiny /bin/busybox sleep 100000",
         )?;
         machine.check(
@@ -265,7 +270,7 @@ pub(crate) fn lived_in(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path)
         expect(&machine, "pitool apply all", 0)?;
         let after = machine.check(container)?.stdout;
         ensure!(after == running, "the container was stopped: {running} → {after}");
-        machine.check("docker info --format '{{.LiveRestoreEnabled}}' | grep -qx true")?;
+        machine.check("docker info --format '{{.LiveRestoreEnabled}} {{.LoggingDriver}}' | grep -qx 'true syslog'")?;
         let blog = machine.check("curl --silent http://127.0.0.1/")?.stdout;
         ensure!(blog == "my blog", "{blog}");
         machine.check("! systemctl is-active ssh.service && ! systemctl is-enabled ssh.service")?;

@@ -63,6 +63,9 @@ pub struct Facts {
     /// Sites of nginx that somebody else wrote and that answer for every name, by port: nginx takes one for each only.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub default_sites: BTreeMap<u16, String>,
+    /// The log driver other than Docker's own that somebody chose in `/etc/docker/daemon.json`; else empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub docker_log_driver: String,
     /// The version of OpenSSL's library, likewise.
     pub openssl: String,
     /// Whether cloud-init is there and not switched off: it sets hostname and /etc/hosts at every boot (trap T9).
@@ -188,6 +191,7 @@ pub fn gather(inspect: &dyn Inspect) -> Result<Facts> {
         volatile_journal: volatile_journal(inspect)?,
         sshd_off: installed("openssh-server") && live && sshd_off(inspect)?,
         default_sites: default_sites(inspect)?,
+        docker_log_driver: docker_log_driver(inspect)?,
         ipv6_disabled: live
             && inspect.stat("/proc/net/tcp")?.is_some()
             && inspect.stat("/proc/net/tcp6")?.is_none(),
@@ -422,6 +426,18 @@ fn sshd_off(inspect: &dyn Inspect) -> Result<bool> {
     }
     // Where systemd says nothing of any unit, it says nothing of this one.
     Ok(inspect.stat("/run/systemd/units")?.is_some())
+}
+
+/// A driver beside a limit that it does not know is nobody's choice: the daemon does not start with it (Docker's manual,
+/// "Configure logging drivers").
+fn docker_log_driver(inspect: &dyn Inspect) -> Result<String> {
+    let Some(content) = inspect.read("/etc/docker/daemon.json")? else { return Ok(String::new()) };
+    // What is no JSON, the daemon complains of.
+    let daemon: serde_json::Value = serde_json::from_slice(content.bytes()).unwrap_or_default();
+    let driver = daemon["log-driver"].as_str().unwrap_or_default();
+    let limited = daemon["log-opts"].get("max-size").is_some();
+    let chosen = driver == "local" || (driver != "json-file" && !limited);
+    Ok(if chosen { driver.to_owned() } else { String::new() })
 }
 
 /// `listen … default_server` in what nginx includes, but for Debian's own site and ours.

@@ -221,8 +221,12 @@ fn daemon(settings: &Settings, packages: Packages, facts: &Facts, wishes: &mut W
     let docker = &settings.docker;
     let firewall = &settings.security.firewall;
     let mut keys = Map::new();
-    keys.insert("log-driver".into(), json!("json-file"));
-    let driver = docker.daemon.get("log-driver").and_then(Value::as_str).unwrap_or("json-file").to_owned();
+    let theirs = Some(facts.docker_log_driver.as_str()).filter(|driver| !driver.is_empty());
+    if theirs.is_none() {
+        keys.insert("log-driver".into(), json!("json-file"));
+    }
+    let named = docker.daemon.get("log-driver").and_then(Value::as_str);
+    let driver = named.or(theirs).unwrap_or("json-file").to_owned();
     // Other drivers do not know these options, and the daemon would not start.
     if ["json-file", "local"].contains(&driver.as_str()) {
         let size = docker_size(docker.log_max_size);
@@ -230,6 +234,11 @@ fn daemon(settings: &Settings, packages: Packages, facts: &Facts, wishes: &mut W
             "log-opts".into(),
             json!({"max-size": size, "max-file": docker.log_max_files.to_string()}),
         );
+    } else if named.is_none() {
+        wishes.note(format!(
+            "/etc/docker/daemon.json names the log driver {driver}, which stays; log_max_size and log_max_files do not \
+             reach it"
+        ));
     }
     keys.insert("live-restore".into(), json!(docker.live_restore));
     if firewall.enabled && firewall.published_ports == PublishedPorts::Loopback {

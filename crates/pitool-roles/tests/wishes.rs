@@ -221,6 +221,28 @@ fn a_site_of_somebody_elses_goes_on_answering_for_every_name() {
 }
 
 #[test]
+fn a_log_driver_of_somebodys_choice_stays() {
+    let chosen = |driver: &str| Facts {
+        docker_log_driver: driver.to_owned(),
+        kernel_modules: true,
+        ..machine(13, "arm64")
+    };
+    let syslog = told("docker", "", &chosen("syslog"));
+    assert!(!syslog.contains("json-file") && !syslog.contains("max-size"), "{syslog}");
+    assert!(
+        syslog.contains("note: /etc/docker/daemon.json names the log driver syslog, which stays"),
+        "{syslog}"
+    );
+    let local = told("docker", "", &chosen("local"));
+    assert!(
+        !local.contains("json-file") && local.contains("max-size") && !local.contains("note: /etc"),
+        "{local}"
+    );
+    let named = told("docker", "[docker.daemon]\nlog-driver = \"json-file\"\n", &chosen("local"));
+    assert!(named.contains("json-file"), "{named}");
+}
+
+#[test]
 fn sshd_stays_off_where_somebody_turned_it_off() {
     let off = Facts { sshd_off: true, ..machine(13, "arm64") };
     assert!(told("security", "", &machine(13, "arm64")).contains("unit[ssh.service]"));

@@ -164,6 +164,7 @@ fn a_pi_5_is_known_with_all_its_ways() {
         volatile_journal: true,
         ipv6_disabled: false,
         sshd_off: false,
+        docker_log_driver: String::new(),
         default_sites: BTreeMap::new(),
         machine_id: "0123456789abcdef0123456789abcdef".into(),
         serial: "9f8e7d6c5b4a3921".into(),
@@ -333,6 +334,24 @@ fn a_site_that_answers_for_every_name_is_noticed_unless_it_is_debians_or_ours() 
     assert!(gather(&pi5().with(blog, short)).unwrap().default_sites.contains_key(&80));
     let found = gather(&machine.with(blog, site)).unwrap().default_sites;
     assert_eq!(found, BTreeMap::from([(80, blog.to_owned()), (443, blog.to_owned())]));
+}
+
+#[test]
+fn a_log_driver_of_somebodys_choice_is_noticed() {
+    let limit = "\"log-opts\": {\"max-size\": \"10m\"}";
+    for (text, driver) in [
+        ("{\"log-driver\": \"syslog\"}".to_owned(), "syslog"),
+        ("{\"log-driver\": \"syslog\", \"log-opts\": {\"tag\": \"x\"}}".to_owned(), "syslog"),
+        (format!("{{\"log-driver\": \"local\", {limit}}}"), "local"),
+        (format!("{{\"log-driver\": \"journald\", {limit}}}"), ""),
+        (format!("{{\"log-driver\": \"json-file\", {limit}}}"), ""),
+        ("{\"debug\": true}".to_owned(), ""),
+        ("{".to_owned(), ""),
+        ("[]".to_owned(), ""),
+    ] {
+        let machine = pi5().with("/etc/docker/daemon.json", text.as_str());
+        assert_eq!(gather(&machine).unwrap().docker_log_driver, driver, "{text}");
+    }
 }
 
 #[test]
