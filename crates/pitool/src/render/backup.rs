@@ -288,7 +288,7 @@ pub(crate) fn drilled(terminal: &Terminal<'_>, drilled: &Drilled) {
         json_out::event(terminal, &event);
         return;
     }
-    let archive = deed.archive.as_deref().unwrap_or("no archive");
+    let archive = deed.archive.as_ref().map(|archive| format!("{archive} ")).unwrap_or_default();
     if deed.ok {
         let databases = match drilled.databases {
             0 => String::new(),
@@ -298,7 +298,7 @@ pub(crate) fn drilled(terminal: &Terminal<'_>, drilled: &Drilled) {
         };
         let words = terminal.paint.good("restored on trial");
         terminal.line(format!(
-            "{}: {archive} {words}: {} files, {}, every hash is right{databases}, took {}",
+            "{}: {archive}{words}: {} files, {}, every hash is right{databases}, took {}",
             drilled.set,
             deed.files,
             bytes(deed.bytes),
@@ -306,7 +306,7 @@ pub(crate) fn drilled(terminal: &Terminal<'_>, drilled: &Drilled) {
         ));
         return;
     }
-    terminal.line(format!("{}: {archive} {}", drilled.set, terminal.paint.bad("failed its drill")));
+    terminal.line(format!("{}: {archive}{}", drilled.set, terminal.paint.bad("failed its drill")));
     for why in &deed.problems {
         terminal.say(format!("  {}", wrap(why, terminal.width, 2, 4)));
     }

@@ -101,7 +101,9 @@ fn one(backups: &Backups<'_, '_, '_>, name: &BackupName, set: &Set) -> Drilled {
     let (mut databases, mut damaged) = (0, Vec::new());
     match newest {
         Err(error) => deed.problems.push(words(&error)),
-        Ok(None) => deed.problems.push("there is no archive of it to restore".to_owned()),
+        Ok(None) => deed
+            .problems
+            .push(format!("there is no archive of it to restore; `pitool backup run {name}` makes one")),
         Ok(Some(stored)) => {
             deed.archive = Some(stored.name.to_string());
             let data = store.with_data(&stored, &backups.identities()).map(|data| data.name.to_string());
