@@ -234,7 +234,8 @@ impl<'a> Emulated<'a> {
             .arg("-drive")
             .arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.image.display()))
             .args(["-netdev", &format!("user,id=n,hostfwd=tcp:127.0.0.1:{port}-:22")])
-            .args(["-device", "virtio-net-pci,netdev=n", "-device", "virtio-rng-pci"])
+            // Nothing is started from the network, and the code for that is in a package of its own.
+            .args(["-device", "virtio-net-pci,netdev=n,romfile=", "-device", "virtio-rng-pci"])
             .stdin(Stdio::null())
             .spawn()
             .context("starting qemu-system-aarch64")?;
