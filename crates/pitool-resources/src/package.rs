@@ -287,7 +287,9 @@ impl InstalledSet {
         for group in &self.kept_for {
             for (dir, initial) in &group.data {
                 let names = host.list(dir)?.unwrap_or_default();
-                if names.iter().any(|name| !initial.contains(name)) {
+                // Cut off before it configured the package, dpkg has left its configuration files under such names.
+                let base = |name: &str| name.strip_suffix(".dpkg-new").unwrap_or(name).to_owned();
+                if names.iter().any(|name| !initial.contains(&base(name))) {
                     holding.extend(group.packages.iter().cloned());
                     break;
                 }

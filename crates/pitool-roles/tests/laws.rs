@@ -829,7 +829,15 @@ fn going_back_does_not_purge_what_would_take_a_persons_files_along() {
     };
     let want =
         Desired::new([("app".to_owned(), vec![Package::new("nginx").into(), keeping().into()])]).unwrap();
-    for (site, state) in [(None, None), (Some("mine"), Some(pitool_host::PackageState::ConfigFiles))] {
+    let kept = Some(pitool_host::PackageState::ConfigFiles);
+    for (site, state) in [
+        (None, None),
+        (Some("mine"), kept),
+        // As a power cut leaves the package's own, unpacked and not yet configured.
+        (Some("default.dpkg-new"), None),
+        (Some("mine.dpkg-new"), kept),
+        (Some("default.dpkg-old"), kept),
+    ] {
         let sim = Sim::debian(13);
         apply(&want, &sim).unwrap();
         if let Some(site) = site {
