@@ -190,3 +190,13 @@ fn an_unknown_host_and_broken_yaml_are_errors() {
     assert_eq!(problems.len(), 2);
     assert_eq!((problems[0].path.as_path(), problems[0].line > 1), (Path::new("vars.yml"), true));
 }
+
+#[test]
+fn a_second_yaml_document_is_an_error_at_its_first_line() {
+    let files = [Fragment::new("vars.yml", "---\nssh_port: 2222\n---\n# more\nssh_port: 22\n")];
+    let problems = import(&files, None).unwrap_err();
+    assert_eq!((problems.len(), problems[0].line), (1, 5));
+    assert!(problems[0].message.contains("second document"), "{}", problems[0]);
+    let files = [Fragment::new("vars.yml", "---\nssh_port: 2222\n...\n---\n")];
+    assert!(import(&files, None).unwrap().toml.contains("2222"));
+}

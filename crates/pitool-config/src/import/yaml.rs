@@ -80,18 +80,28 @@ pub(super) fn read(fragment: &Fragment) -> Result<File, Box<Diagnostic>> {
     }
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
         // The parser counts characters, and a byte order mark as one of them or not.
-        let line_start: usize =
-            text.split_inclusive('\n').take(error.marker().line().max(1) - 1).map(str::len).sum();
-        let line = text[line_start..].lines().next().unwrap_or_default();
+        let start = line_start(text, error.marker().line());
+        let line = text[start..].lines().next().unwrap_or_default();
         let column = line.char_indices().nth(error.marker().col()).map_or(line.len(), |(at, _)| at);
-        problem(line_start + column, format!("not YAML: {}", error.info()))
+        problem(start + column, format!("not YAML: {}", error.info()))
     })?;
     let Some(document) = documents.first() else { return Ok(File::Map(Vec::new())) };
+    // Ansible takes one document as well: of a second one nobody could say whether it counts.
+    let empty = |more: &&MarkedYaml<'_>| matches!(node(more, 0), Node::Other(Value::Null));
+    if let Some(second) = documents[1..].iter().find(|more| !empty(more)) {
+        let message = "a second document begins here; a file of variables is one".to_owned();
+        return Err(problem(line_start(text, second.span.start.line()), message));
+    }
     match node(document, 0) {
         Node::Map(entries) => Ok(File::Map(entries)),
         Node::Other(Value::Null) => Ok(File::Map(Vec::new())),
         Node::Other(_) => Err(problem(0, "expected variables, as `name: value`".to_owned())),
     }
+}
+
+/// The first byte of a line that is counted from 1.
+fn line_start(text: &str, line: usize) -> usize {
+    text.split_inclusive('\n').take(line.max(1) - 1).map(str::len).sum()
 }
 
 /// How deep a value may be nested; deeper ones are cut, so that no file can use up the stack.
