@@ -451,8 +451,9 @@ impl<R: Resource> Work<'_, '_, R> {
                 }
                 (Ok((false, now)), ..) => {
                     let gap = step.resource.change(&now, &goal.target(&now)).summary;
+                    let gap = if gap.is_empty() { gap } else { format!(" (still to do: {gap})") };
                     let error = pitool_host::Error::Unsupported(format!(
-                        "the step ended without an error, but {id} did not reach its state (still to do: {gap})"
+                        "the step ended without an error, but {id} did not reach its state{gap}"
                     ));
                     self.failed(&id, error, rest)?;
                     if !back {
