@@ -15,7 +15,7 @@ use crate::archive::tar::{self, Head, Malformed};
 use crate::archive::{PIECE, chaining_value, merged};
 use crate::manifest::{Entry, File, Header, Kind, Line};
 use crate::store::{Store, Stored};
-use crate::{Error, Part, Result};
+use crate::{Error, Part, Result, StoredPath};
 
 /// How many threads read. What limits is the disk, and creating files.
 const THREADS: usize = 2;
@@ -90,11 +90,14 @@ impl Contents {
         Self { archive, list, identities: identities.clone(), problems }
     }
 
-    /// The lines of the manifest; of a scan the entries alone.
-    pub(crate) fn lines(&self) -> Result<Box<dyn Iterator<Item = Result<Line>>>> {
+    /// The lines of the manifest, those of entries at least within these paths, with none of everything; of a scan the
+    /// entries alone.
+    pub(crate) fn lines(&self, only: &[StoredPath]) -> Result<Box<dyn Iterator<Item = Result<Line>>>> {
         Ok(match &self.list {
-            List::Beside { path, encrypted } => Box::new(Lines::beside(path, *encrypted, &self.identities)?),
-            List::Inside => Box::new(Lines::inside(&self.archive)?),
+            List::Beside { path, encrypted } => {
+                Box::new(Lines::beside(path, *encrypted, &self.identities)?.within(only))
+            }
+            List::Inside => Box::new(Lines::inside(&self.archive)?.within(only)),
             List::Scan => {
                 let failed = Error::path("read", self.archive.path());
                 Box::new(Scan::new(self.archive.clone()).map_err(failed)?.map(|entry| Ok(Line::Entry(entry))))
@@ -104,7 +107,15 @@ impl Contents {
 
     /// The entries in their order.
     pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Result<Entry>> + use<>> {
-        let entries = self.lines()?.filter_map(|line| match line {
+        self.entries_within(&[])
+    }
+
+    /// At least the entries within these paths, in their order; with none of everything.
+    pub(crate) fn entries_within(
+        &self,
+        only: &[StoredPath],
+    ) -> Result<impl Iterator<Item = Result<Entry>> + use<>> {
+        let entries = self.lines(only)?.filter_map(|line| match line {
             Ok(Line::Entry(entry)) => Some(Ok(entry)),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
@@ -114,7 +125,7 @@ impl Contents {
 
     /// The beginning of the manifest; `None` when it is lost.
     pub(crate) fn header(&self) -> Result<Option<Header>> {
-        match self.lines()?.next() {
+        match self.lines(&[])?.next() {
             Some(Ok(Line::Manifest(header))) => Ok(Some(header)),
             Some(Err(error)) => Err(error),
             _ => Ok(None),

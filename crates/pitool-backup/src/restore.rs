@@ -130,7 +130,7 @@ fn replaced_elsewhere(job: &Restore, contents: &Contents, notes: &[Note]) -> Res
     let mounted: Vec<StoredPath> = mounted.filter_map(|note| StoredPath::new(note.path.as_slice())).collect();
     let mut replaced = BTreeSet::new();
     if !mounted.is_empty() {
-        for entry in contents.entries()? {
+        for entry in contents.entries_within(job.only)? {
             let path = entry?.path;
             let beneath = |mount: &&StoredPath| path.is_within(mount) && path != **mount;
             if let Some(mount) = mounted.iter().find(beneath).filter(|_| job.wants(&path)) {
@@ -235,7 +235,7 @@ pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Rest
         Ok(entry) => job.wants(&entry.path),
         Err(_) => true,
     };
-    contents.read(contents.entries()?.filter(wanted), &filling, job.interrupted)?;
+    contents.read(contents.entries_within(job.only)?.filter(wanted), &filling, job.interrupted)?;
     filling.links(&contents)?;
     let (deleted, spared) = if job.exact { filling.delete_others(&contents)? } else { (0, Vec::new()) };
     filling.directories();

@@ -143,8 +143,8 @@ impl ArchiveFile {
     pub(crate) fn recover(path: &Path, encrypted: bool, identities: &Identities) -> Result<Self> {
         let bytes = Bytes::open(path, encrypted, identities)?;
         let mut frames = Frames::default();
-        let mut walk = FrameWalk::new(&bytes);
-        while let Ok(Some(Walked::Data { packed, plain })) = walk.next() {
+        let mut walk = FrameWalk::default();
+        while let Ok(Some(Walked::Data { packed, plain })) = walk.next(&bytes) {
             let (Ok(packed), Ok(plain)) = (u32::try_from(packed.len()), u32::try_from(plain)) else { break };
             frames.push(packed, plain, None);
         }
@@ -196,9 +196,9 @@ impl Reading {
     }
 }
 
-/// Goes from frame to frame without an index.
-pub(crate) struct FrameWalk<'a> {
-    bytes: &'a Bytes,
+/// Goes from frame to frame of the same bytes without an index.
+#[derive(Default)]
+pub(crate) struct FrameWalk {
     at: u64,
     buffer: Vec<u8>,
     used: usize,
@@ -212,20 +212,12 @@ pub(crate) enum Walked<'a> {
     Skippable(&'a [u8]),
 }
 
-impl<'a> FrameWalk<'a> {
+impl FrameWalk {
     /// How much is read at once: more than most frames are long.
     const STEP: usize = 256 << 10;
 
-    pub(crate) fn new(bytes: &'a Bytes) -> Self {
-        Self::starting(bytes, 0)
-    }
-
-    pub(crate) fn starting(bytes: &'a Bytes, at: u64) -> Self {
-        Self { bytes, at, buffer: Vec::new(), used: 0 }
-    }
-
     /// The next frame; `None` at the end of the file, an error where it is cut off or something else.
-    pub(crate) fn next(&mut self) -> Result<Option<Walked<'_>>, String> {
+    pub(crate) fn next(&mut self, bytes: &Bytes) -> Result<Option<Walked<'_>>, String> {
         self.buffer.drain(..self.used);
         self.used = 0;
         loop {
@@ -247,8 +239,7 @@ impl<'a> FrameWalk<'a> {
             }
             let before = self.buffer.len();
             self.buffer.resize(before + Self::STEP, 0);
-            let read =
-                self.bytes.read(self.at, &mut self.buffer[before..]).map_err(|error| error.to_string())?;
+            let read = bytes.read(self.at, &mut self.buffer[before..]).map_err(|error| error.to_string())?;
             self.buffer.truncate(before + read);
             self.at += read as u64;
             if read == 0 {

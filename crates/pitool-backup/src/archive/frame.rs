@@ -7,20 +7,25 @@ use zstd::zstd_safe::{self, CParameter};
 pub(crate) const LIMIT: usize = 64 << 20;
 
 /// Compresses bytes into frames.
-pub(crate) struct Packer(Compressor<'static>);
+pub(crate) struct Packer {
+    compressor: Compressor<'static>,
+    /// As much room as a frame could take; asked of the kernel once and not for each.
+    room: Vec<u8>,
+}
 
 impl Packer {
     pub(crate) fn new(level: i32) -> std::io::Result<Self> {
         let mut compressor = Compressor::new(level)?;
         compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-        Ok(Self(compressor))
+        Ok(Self { compressor, room: Vec::new() })
     }
 
     pub(crate) fn pack(&mut self, plain: &[u8]) -> std::io::Result<Vec<u8>> {
-        let mut packed = self.0.compress(plain)?;
+        self.room.clear();
+        self.room.reserve(zstd_safe::compress_bound(plain.len()));
+        self.compressor.compress_to_buffer(plain, &mut self.room)?;
         // What waits to be written should weigh what it is, not what it could have become.
-        packed.shrink_to_fit();
-        Ok(packed)
+        Ok(self.room.clone())
     }
 }
 

@@ -70,13 +70,13 @@ impl Filling<'_> {
             deleted: 0,
             spared: Vec::new(),
         };
-        for line in contents.lines()? {
+        for line in contents.lines(&[])? {
             if let Line::Note(note) = line? {
                 others.remember(&note.path, note.what);
             }
         }
         let mut siblings: Vec<(StoredPath, Vec<Vec<u8>>)> = Vec::new();
-        for entry in contents.entries()? {
+        for entry in contents.entries_within(self.job.only)? {
             let entry = entry?;
             if !self.job.wants(&entry.path) {
                 continue;

@@ -36,7 +36,7 @@ impl Volume {
 pub(super) fn in_place(job: &Restore, contents: &Contents) -> Result<()> {
     let mut volumes: HashMap<u64, Volume> = HashMap::new();
     let mut at: Option<(Option<StoredPath>, u64)> = None;
-    for entry in contents.entries()? {
+    for entry in contents.entries_within(job.only)? {
         let Ok(entry) = entry else { continue };
         let Kind::File(file) = &entry.kind else { continue };
         if !job.wants(&entry.path) {

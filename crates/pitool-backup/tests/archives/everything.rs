@@ -159,6 +159,34 @@ fn parts_come_back_alone_and_links_bring_their_file() {
 }
 
 #[test]
+fn a_part_is_all_that_is_in_it_whatever_the_names_and_nothing_beside_it() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let odd: [&[u8]; 4] = [b"say \"so\"", b"two\nlines\\", "\u{e4}".as_bytes(), b"\xff no text"];
+    for name in ["part", "part-2", "par", "other/part"] {
+        fs::create_dir_all(place.source(name)).unwrap();
+        for file in odd {
+            fs::write(place.source(name).join(std::ffi::OsStr::from_bytes(file)), name).unwrap();
+        }
+    }
+    place.save();
+    for part in
+        [place.source("part"), place.source("other").join(std::ffi::OsStr::from_bytes(b"part/\xff no text"))]
+    {
+        let to = part.file_name().unwrap().len().to_string();
+        let restored = place.try_restore(&to, &[StoredPath::of(&part).unwrap()]).unwrap();
+        assert_eq!(whys(&restored.problems), [""; 0]);
+        let out = place.path(&to).join(place.path("source").strip_prefix("/").unwrap());
+        let back = out.join(part.strip_prefix(place.path("source")).unwrap());
+        match part.is_dir() {
+            true => assert_same(&back, &part),
+            false => assert_eq!(fs::read(&back).unwrap(), fs::read(&part).unwrap()),
+        }
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "its neighbours stay in the archive");
+    }
+}
+
+#[test]
 fn in_place_a_state_comes_back_and_what_is_not_of_it_goes_when_asked() {
     let place = furnished();
     let before = tree(&place.path("source"));
