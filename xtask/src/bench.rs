@@ -134,7 +134,7 @@ fn first_runs(
         if let Some(earlier) = kept.take() {
             Machine::down(earlier)?;
         }
-        // Each of both comes after a box that was removed: what the file system then does beside costs a quarter.
+        // Each of both comes after a box that was removed: neither has the disk more to itself.
         let twin = Machine::up(lab, suite, &BoxOptions::named("twin"))?;
         let install = format!(
             "export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get -q -y --no-install-recommends install {}",
