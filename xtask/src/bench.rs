@@ -107,7 +107,7 @@ fn settle() -> Result<()> {
     Ok(())
 }
 
-/// How often a first run is measured: of the same packages apt took 21 and 29 s within five minutes.
+/// How often a first run is measured: the same packages took apt 23 and 30 s within five minutes.
 const FIRST_RUNS: u32 = 5;
 
 /// The first run against a bare `apt-get install` of the very same packages on a twin, both in turn; the best of each
