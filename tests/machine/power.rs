@@ -30,20 +30,26 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     runner.case(&format!("{suite}: power cut between unpacking and configuring, and back"), || {
         let mut machine = installed(lab, suite, "cut", deb)?;
         let before = machine.check(PACKAGES)?.stdout;
-        let run = machine.spawn(["pitool", "apply", "all"])?;
-        // dpkg's name for a configuration file that it has unpacked and not yet put in its place.
-        machine.check(
-            "for try in $(seq 3000); do test -e /etc/nginx/sites-available/default.dpkg-new && exit 0; sleep 0.02; done; exit 1",
+        // dpkg waits where it has unpacked a configuration file under a name of its own, and not yet put it in its place.
+        machine.write_file(
+            HELD,
+            "post-invoke=if test -e /etc/nginx/sites-available/default.dpkg-new; then touch /run/unpacked; sleep 600; fi\n",
+            0o644,
         )?;
+        let run = machine.spawn(["pitool", "apply", "all"])?;
+        machine.check("for try in $(seq 1200); do test -e /run/unpacked && exit 0; sleep 0.1; done; exit 1")?;
         machine.power_cut()?;
         drop(run);
         machine.start()?;
-        machine.check("dpkg -l nginx-common | grep ^iU")?;
+        machine.check(&format!("rm {HELD}; dpkg -l nginx-common | grep ^iU"))?;
         expect(&machine, "pitool rollback", 0)?;
         as_before(&before, &machine)?;
         machine.down()
     });
 }
+
+/// A hook of dpkg's, dpkg(1).
+const HELD: &str = "/etc/dpkg/dpkg.cfg.d/held";
 
 /// What dpkg has, the marks of apt left out.
 const PACKAGES: &str = "dpkg-query -W -f '${Package} ${Version} ${Status}\\n' | sort";
