@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use pitool_host::{ActiveState, Command, Host};
+use pitool_host::{ActiveState, Command, Content, Host, Inspect};
 
 use crate::served;
 use crate::storage::{Generation, Store, StoreError};
@@ -22,7 +22,8 @@ pub trait Front {
     /// Its own words.
     fn check(&self, host: &dyn Host) -> Result<(), String>;
 
-    /// Has it load what is there, without a lost connection.
+    /// Has it load what is there, without a lost connection. Returns when what had the old takes no connections any more,
+    /// or does not let go within [`PATIENCE`].
     ///
     /// # Errors
     /// Its own words.
@@ -62,16 +63,46 @@ impl Front for Nginx {
     }
 
     fn reload(&self, host: &dyn Host) -> Result<(), String> {
+        let earlier = workers(host.inspect());
         // Never a restart: a reload keeps the connections, and nginx keeps what it has if it cannot load the new.
         host.run(&Command::new("systemctl").args(["reload", "nginx.service"]))
-            .map(drop)
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        // The new workers take connections beside the old ones before those are told to go, 100 ms later on an idle
+        // machine: who asks in between is answered by either.
+        let mut waited = Duration::ZERO;
+        while waited < PATIENCE && workers(host.inspect()).iter().any(|worker| earlier.contains(worker)) {
+            host.sleep(PAUSE);
+            waited += PAUSE;
+        }
+        Ok(())
     }
 
     fn serves(&self, name: &str) -> Result<String, String> {
         let served = served::handshake(self.address, name, &[]).map_err(|error| error.to_string())?;
         Ok(served.certificate.fingerprint)
     }
+}
+
+/// The process numbers of nginx's workers that take connections; none where that cannot be seen.
+fn workers(host: &dyn Inspect) -> Vec<String> {
+    let read = |path: &str| host.read(path).ok().flatten();
+    let Some(master) = read("/run/nginx.pid") else { return Vec::new() };
+    let master = master.text().unwrap_or_default().trim();
+    let works = |process: &String| {
+        let title = read(&format!("/proc/{process}/cmdline"));
+        let title = title.as_ref().and_then(Content::text).unwrap_or_default();
+        // Its title says so when a worker has been told to go: "nginx: worker process is shutting down".
+        title.trim_end_matches(['\0', ' ']) == "nginx: worker process"
+            // Those in containers are another's: the second field after the name is the parent, proc_pid_stat(5).
+            && read(&format!("/proc/{process}/stat"))
+                .as_ref()
+                .and_then(Content::text)
+                .and_then(|stat| stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1))
+                .is_some_and(|parent| parent == master)
+    };
+    let processes = host.list("/proc").ok().flatten().unwrap_or_default();
+    let processes = processes.into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    processes.filter(works).collect()
 }
 
 /// Why a certificate did not come into use.
@@ -96,7 +127,7 @@ pub enum DeployError {
 }
 
 /// The new workers of nginx take over within a moment, on a busy Pi within seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A name to ask for where a certificate is good for all of its kind.

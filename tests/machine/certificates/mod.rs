@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use pitool_testkit::machine::{Lab, Machine, Output, Suite};
 use pitool_testkit::suite::Runner;
 
-use crate::{expect, installed};
+use crate::{expect, install, installed};
 
 const CONFIG: &str = "/etc/pitool/pitool.toml";
 
@@ -57,16 +57,6 @@ fn orders(machine: &Machine) -> Result<usize> {
 /// Puts records into the name server.
 fn dns(machine: &Machine, action: &str, json: &str) -> Result<()> {
     machine.check(&format!("curl -s --fail -d '{json}' http://127.0.0.1:8055/{action}"))?;
-    Ok(())
-}
-
-/// Installs packages. Boxes share their downloads and so the lock on them; another suite may run beside this one.
-fn install(machine: &Machine, packages: &str) -> Result<()> {
-    machine.check(&format!(
-        "export DEBIAN_FRONTEND=noninteractive; for try in $(seq 30); do \
-         apt-get -qq install -y --no-install-recommends {packages} >/tmp/apt.log 2>&1 && exit 0; sleep 2; done; \
-         cat /tmp/apt.log; exit 1"
-    ))?;
     Ok(())
 }
 
@@ -130,6 +120,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         expect(&machine, "pitool apply app", 0)?;
         Ok(())
     });
+    runner.case(&name("renewed means that nobody is shown the old one any more"), || handed_over(&machine));
     runner.case(&name("the timer's unit does its work within its sandbox"), || {
         let before = served(&machine, "pi.test")?;
         // As if the certificate were old: the store forgets that it is the CA's.
@@ -224,6 +215,47 @@ fn load(machine: &Machine) -> Result<()> {
     ensure!(requests.is_some_and(|requests| requests >= 2000), "too few requests:\n{result}");
     ensure!(!result.contains("Socket errors") && !result.contains("Non-2xx"), "requests failed:\n{result}");
     println!("      {} requests through two renewals", requests.unwrap_or(0));
+    Ok(())
+}
+
+/// Holds nginx's master for two seconds where its old and its new workers both take connections, and ends then.
+const HOLD: &str = r#"
+import os, signal, socket, time
+master = open("/run/nginx.pid").read().strip()
+def workers():
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            title = open(f"/proc/{process}/cmdline").read().rstrip("\0 ")
+            parent = open(f"/proc/{process}/stat").read().split(") ")[-1].split()[1]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if title == "nginx: worker process" and parent == master:
+            yield process
+old = set(workers())
+print("watching", flush=True)
+while not set(workers()) - old:
+    time.sleep(0.001)
+os.kill(int(master), signal.SIGSTOP)
+both = set(workers())
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    # A worker goes to the end of the row after some connections, so that all of them come up.
+    socket.create_connection(("127.0.0.1", 443)).close()
+os.kill(int(master), signal.SIGCONT)
+raise SystemExit(0 if old <= both else f"too late: {old} and then {both}")
+"#;
+
+fn handed_over(machine: &Machine) -> Result<()> {
+    let hold = machine.spawn(["timeout", "60", "python3", "-c", HOLD])?;
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    // Whichever worker answers, and several do.
+    let shown = "pitool cert renew --force >/dev/null || exit 1; for try in $(seq 40); do \
+                 openssl s_client -connect 127.0.0.1:443 -servername pi.test </dev/null 2>/dev/null | \
+                 openssl x509 -noout -fingerprint -sha256; done | sort -u";
+    let shown = machine.check(shown)?.stdout;
+    let hold = hold.wait(std::time::Duration::from_secs(60))?;
+    ensure!(hold.ok(), "nginx was not held: {hold}");
+    ensure!(shown == served(machine, "pi.test")?, "more than one is served: {shown}");
     Ok(())
 }
 
