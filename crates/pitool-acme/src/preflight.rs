@@ -64,6 +64,10 @@ const PROBE: &str = "pitool-probe";
 /// How long a machine on the way may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A run may just have reloaded nginx, whose workers of before still answer for a moment.
+const RELOADING: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(200);
+
 impl Preflight<'_> {
     /// Looks at everything; what stands in the way, each with what to do.
     pub fn look(&self, host: &dyn Host) -> Vec<Obstacle> {
@@ -71,7 +75,7 @@ impl Preflight<'_> {
         let token = self.disk(host, &mut found);
         if self.method == Method::Http01 {
             if let Some(token) = &token {
-                self.web(token, &mut found);
+                self.web(host, token, &mut found);
             }
         }
         for name in self.names {
@@ -115,20 +119,29 @@ impl Preflight<'_> {
     }
 
     /// Fetches the token as the CA will: at this machine first, then at each address of each name.
-    fn web(&self, token: &str, found: &mut Vec<Obstacle>) {
+    fn web(&self, host: &dyn Host, token: &str, found: &mut Vec<Obstacle>) {
         let path = format!("/.well-known/acme-challenge/{PROBE}");
         let Some(first) = self.names.first() else { return };
         let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port);
-        match fetch(here, first, &path) {
-            Fetched::Answer { status: 200, body } if body.trim() == token => {}
-            other => {
-                found.push(obstacle(
-                    format!("nginx does not hand out the files for the CA on port {}: {}", self.port, other.words()),
-                    "`pitool apply ssl` sets it up; a site of your own that answers for the name needs the line \
-                     `include snippets/pitool-acme.conf;`",
-                ));
-                return;
-            }
+        let handed_out = |answer: &Fetched| matches!(answer, Fetched::Answer { status: 200, body } if body.trim() == token);
+        let mut answer = fetch(here, first, &path);
+        let mut waited = Duration::ZERO;
+        while matches!(answer, Fetched::Answer { .. }) && !handed_out(&answer) && waited < RELOADING {
+            host.sleep(PAUSE);
+            waited += PAUSE;
+            answer = fetch(here, first, &path);
+        }
+        if !handed_out(&answer) {
+            found.push(obstacle(
+                format!(
+                    "nginx does not hand out the files for the CA on port {}: {}",
+                    self.port,
+                    answer.words()
+                ),
+                "`pitool apply ssl` sets it up; a site of your own that answers for the name needs the line \
+                 `include snippets/pitool-acme.conf;`",
+            ));
+            return;
         }
         for name in self.names {
             if name.starts_with("*.") {
