@@ -51,7 +51,9 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     });
     runner.case(&name("another program has port 80: it keeps it, and nginx is left out"), || {
         let holder = machine.spawn(["python3", "-m", "http.server", "80"])?;
-        std::thread::sleep(Duration::from_secs(1));
+        machine.check(
+            "for try in $(seq 300); do ss -Hltn 'sport = :80' | grep -q . && exit 0; sleep 0.1; done; exit 1",
+        )?;
         let output = expect(&machine, "pitool apply app", 0)?;
         holder.kill()?;
         ensure!(output.stderr.contains("because python3 has port 80"), "{output}");
@@ -95,7 +97,10 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         let output = expect(&machine, "pitool apply security", 4)?;
         ensure!(output.stderr.contains("fail2ban"), "{output}");
         ensure!(machine.check("cat /etc/fail2ban/jail.d/*pitool*")?.stdout == old, "the old config is not back");
-        machine.check("systemctl is-active fail2ban && fail2ban-client ping")?;
+        // Its server answers only when it has read everything.
+        machine.check(
+            "systemctl is-active fail2ban && for try in $(seq 50); do fail2ban-client ping && exit 0; sleep 0.2; done; exit 1",
+        )?;
         config(&machine, "")?;
         machine.check("rm -r /etc/systemd/system/fail2ban.service.d && systemctl daemon-reload")?;
         expect(&machine, "pitool plan all", 0)?;
@@ -104,7 +109,9 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     runner.case(&name("two runs at once: the second says who holds the lock"), || {
         let holder = "import fcntl,json,os,time\nos.makedirs('/run/pitool',exist_ok=True)\nf=open('/run/pitool/lock','a+')\nfcntl.flock(f,fcntl.LOCK_EX)\nf.truncate(0)\nf.write(json.dumps({'pid':os.getpid(),'since':'2026-01-01T00:00:00Z','command':'pitool apply everything'}))\nf.flush()\ntime.sleep(30)";
         let held = machine.spawn(["python3", "-c", holder])?;
-        std::thread::sleep(Duration::from_secs(1));
+        machine.check(
+            "for try in $(seq 300); do grep -q everything /run/pitool/lock && exit 0; sleep 0.1; done; exit 1",
+        )?;
         machine.check("systemctl stop nginx")?;
         let output = expect(&machine, "pitool apply all", 6)?;
         held.kill()?;

@@ -44,6 +44,10 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         ensure!(report.starts_with("pitool first boot: done"), "{report}");
         ensure!(report.contains("\r\n"), "it is no text for every computer: {report:?}");
         card.check("test -e /imager-was-here && test \"$(hostname)\" = kitchen")?;
+        // The report is written before the unit takes itself away.
+        card.check(
+            "for try in $(seq 300); do systemctl is-active -q pitool-first-boot || exit 0; sleep 0.1; done; exit 1",
+        )?;
         card.check("pitool plan all && ! systemctl cat pitool-first-boot.service 2>/dev/null")?;
         machine = Some(card);
         Ok(())

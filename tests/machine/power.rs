@@ -37,7 +37,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
             0o644,
         )?;
         let run = machine.spawn(["pitool", "apply", "all"])?;
-        machine.check("for try in $(seq 1200); do test -e /run/unpacked && exit 0; sleep 0.1; done; exit 1")?;
+        machine.check("for try in $(seq 4000); do test -e /run/unpacked && exit 0; sleep 0.1; done; exit 1")?;
         machine.power_cut()?;
         drop(run);
         machine.start()?;
