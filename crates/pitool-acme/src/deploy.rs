@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use pitool_host::parse::proc_pid_stat;
 use pitool_host::{ActiveState, Command, Content, Host, Inspect};
 
 use crate::served;
@@ -93,11 +94,11 @@ fn workers(host: &dyn Inspect) -> Vec<String> {
         let title = title.as_ref().and_then(Content::text).unwrap_or_default();
         // Its title says so when a worker has been told to go: "nginx: worker process is shutting down".
         title.trim_end_matches(['\0', ' ']) == "nginx: worker process"
-            // Those in containers are another's: the second field after the name is the parent, proc_pid_stat(5).
+            // Those in containers are another's.
             && read(&format!("/proc/{process}/stat"))
                 .as_ref()
                 .and_then(Content::text)
-                .and_then(|stat| stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1))
+                .and_then(|stat| proc_pid_stat::field(stat, proc_pid_stat::PPID))
                 .is_some_and(|parent| parent == master)
     };
     let processes = host.list("/proc").ok().flatten().unwrap_or_default();

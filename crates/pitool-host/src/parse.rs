@@ -20,6 +20,7 @@ pub mod nginx_dump;
 pub mod os_release;
 pub mod proc_meminfo;
 pub mod proc_net_tcp;
+pub mod proc_pid_stat;
 pub mod proc_swaps;
 pub mod sshd_config;
 pub mod sysctl_d;

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use pitool_host::local::Local;
+use pitool_host::parse::proc_pid_stat;
 use pitool_host::{Access, Digest, Host, Inspect};
 
 use crate::alert::queue::Queue;
@@ -175,8 +176,7 @@ fn spawn(
 /// When pid 1 started, in hundredths of a second since the kernel did: soon after on a machine, at any time in a container.
 fn first_process(host: &dyn Inspect) -> Option<u64> {
     let stat = crate::kernel::text(host, "/proc/1/stat")?;
-    // The name in brackets may hold anything; the start is the twentieth word after it, proc_pid_stat(5).
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    proc_pid_stat::field(&stat, proc_pid_stat::STARTTIME)?.parse().ok()
 }
 
 /// What tells this boot from every other: the kernel's, and pid 1's start, because a container has its own boots.

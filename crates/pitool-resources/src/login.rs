@@ -2,7 +2,7 @@
 
 use pitool_host::parse::accounts::{Accounts, Password, User};
 use pitool_host::parse::sshd_config::{self, Setting, SshdConfig};
-use pitool_host::parse::{authorized_keys, glob};
+use pitool_host::parse::{authorized_keys, glob, proc_pid_stat};
 use pitool_host::{Access, ActiveState, Command, FileType, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -318,9 +318,8 @@ fn callers_connection(host: &dyn Inspect) -> Option<String> {
     let mut process = "self".to_owned();
     // sudo, a shell or two, tmux: nobody is farther down.
     for _ in 0..16 {
-        // The name in brackets may hold anything; the parent is the second word after it, proc_pid_stat(5).
         let stat = text(&format!("/proc/{process}/stat"))?;
-        process = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.to_owned();
+        process = proc_pid_stat::field(&stat, proc_pid_stat::PPID)?.to_owned();
         let environment = text(&format!("/proc/{process}/environ"))?;
         let found = environment.split('\0').find_map(|variable| variable.strip_prefix("SSH_CONNECTION="));
         if let Some(connection) = found {

@@ -61,6 +61,10 @@ fn value(module: &str, case: &str, text: &str) -> Value {
         "nginx_dump" => to_value(nginx_dump::parse(text)),
         "os_release" => to_value(os_release::parse(text)),
         "proc_meminfo" => to_value(proc_meminfo::parse(text)),
+        "proc_pid_stat" => {
+            let field = |number| proc_pid_stat::field(text, number);
+            Ok(json!({ "ppid": field(proc_pid_stat::PPID), "starttime": field(proc_pid_stat::STARTTIME) }))
+        }
         "proc_swaps" => to_value(proc_swaps::parse(text)),
         "sshd_config" if case.ends_with("-T") => to_value(sshd_config::parse_effective(text)),
         "sshd_config" => {
