@@ -123,15 +123,8 @@ impl Preflight<'_> {
         let path = format!("/.well-known/acme-challenge/{PROBE}");
         let Some(first) = self.names.first() else { return };
         let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port);
-        let handed_out = |answer: &Fetched| matches!(answer, Fetched::Answer { status: 200, body } if body.trim() == token);
-        let mut answer = fetch(here, first, &path);
-        let mut waited = Duration::ZERO;
-        while matches!(answer, Fetched::Answer { .. }) && !handed_out(&answer) && waited < RELOADING {
-            host.sleep(PAUSE);
-            waited += PAUSE;
-            answer = fetch(here, first, &path);
-        }
-        if !handed_out(&answer) {
+        let answer = fetch_while_reloading(host, here, first, &path, token);
+        if !answer.hands_out(token) {
             found.push(obstacle(
                 format!(
                     "nginx does not hand out the files for the CA on port {}: {}",
@@ -261,6 +254,10 @@ enum Fetched {
 }
 
 impl Fetched {
+    fn hands_out(&self, token: &str) -> bool {
+        matches!(self, Self::Answer { status: 200, body } if body.trim() == token)
+    }
+
     fn words(&self) -> String {
         match self {
             Self::Answer { status, .. } if (300..400).contains(status) => {
@@ -280,7 +277,7 @@ impl Fetched {
 fn judge(name: &str, address: IpAddr, here: bool, answer: &Fetched, token: &str) -> Option<Obstacle> {
     let record = if address.is_ipv4() { "A" } else { "AAAA" };
     match answer {
-        Fetched::Answer { status: 200, body } if body.trim() == token => None,
+        answer if answer.hands_out(token) => None,
         // From inside, a router answers at its own public address itself; and the CA follows a redirect.
         Fetched::Answer { status, .. } => Some(Obstacle {
             doubtful: !here && address.is_ipv4() || (300..400).contains(status),
@@ -309,6 +306,24 @@ fn judge(name: &str, address: IpAddr, here: bool, answer: &Fetched, token: &str)
         )),
         _ => None,
     }
+}
+
+/// Fetches, and again for a moment while the answer is a wrong one. Silence and a closed port are no old worker's.
+fn fetch_while_reloading(
+    host: &dyn Host,
+    address: SocketAddr,
+    name: &str,
+    path: &str,
+    token: &str,
+) -> Fetched {
+    let mut answer = fetch(address, name, path);
+    let mut waited = Duration::ZERO;
+    while matches!(answer, Fetched::Answer { .. }) && !answer.hands_out(token) && waited < RELOADING {
+        host.sleep(PAUSE);
+        waited += PAUSE;
+        answer = fetch(address, name, path);
+    }
+    answer
 }
 
 /// One plain GET, by HTTP/1.1 and without following anything.
@@ -342,6 +357,8 @@ fn fetch(address: SocketAddr, name: &str, path: &str) -> Fetched {
 
 #[cfg(test)]
 mod tests {
+    use pitool_host::{Inspect, sim::Sim};
+
     use super::*;
 
     fn caa(tag: &str, value: &str, critical: bool) -> Record {
@@ -397,20 +414,48 @@ mod tests {
         assert!(!is_here("192.0.2.1".parse().unwrap()));
     }
 
-    #[test]
-    fn what_does_not_speak_http_is_no_answer() {
+    const WRONG: &str = "HTTP/1.1 404 Not Found\r\n\r\n";
+    const RIGHT: &str = "HTTP/1.1 200 OK\r\n\r\ntoken";
+
+    /// A server that gives these answers, one to each that asks; a closed port after them.
+    fn server(answers: Vec<&'static str>) -> SocketAddr {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
-            for text in ["SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\n\r\ntoken", "HTTP/1.1 301 Moved\r\n\r\n"]
-            {
+            for text in answers {
                 let (mut stream, _) = listener.accept().unwrap();
                 let _ = stream.read(&mut [0; 512]).unwrap();
                 stream.write_all(text.as_bytes()).unwrap();
             }
         });
+        address
+    }
+
+    #[test]
+    fn what_does_not_speak_http_is_no_answer() {
+        let address = server(vec!["SSH-2.0-OpenSSH\r\n", RIGHT, "HTTP/1.1 301 Moved\r\n\r\n"]);
         assert_eq!(fetch(address, "a.test", "/x"), Fetched::Answer { status: 0, body: String::new() });
         assert_eq!(fetch(address, "a.test", "/x"), Fetched::Answer { status: 200, body: "token".into() });
         assert!(fetch(address, "a.test", "/x").words().contains("redirect"));
+    }
+
+    #[test]
+    fn a_wrong_answer_is_asked_again_for_a_moment_and_silence_is_not() {
+        let sim = Sim::debian(13);
+        let ask = |address| {
+            let before = sim.now();
+            let answer = fetch_while_reloading(&sim, address, "a.test", "/x", "token");
+            (answer, sim.now().duration_since(before).unsigned_abs())
+        };
+
+        let (answer, waited) = ask(server(vec![WRONG, WRONG, WRONG, RIGHT]));
+        assert!(answer.hands_out("token") && waited == 3 * PAUSE, "{answer:?} after {waited:?}");
+
+        let (answer, waited) = ask(server(vec![WRONG; 99]));
+        assert_eq!((answer, waited), (Fetched::Answer { status: 404, body: String::new() }, RELOADING));
+
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (answer, waited) = ask(closed);
+        assert!(matches!(answer, Fetched::Refused(_)) && waited.is_zero(), "{answer:?} after {waited:?}");
     }
 }
