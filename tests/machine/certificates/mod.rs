@@ -37,8 +37,8 @@ fn forget(machine: &Machine) -> Result<()> {
 /// Reloads nginx and waits until its workers of before are gone.
 fn reload(machine: &Machine) -> Result<()> {
     machine.check(
-        "old=$(pgrep -P $(cat /run/nginx.pid)); systemctl reload nginx; \
-         for try in $(seq 300); do kill -0 $old 2>/dev/null || exit 0; sleep 0.1; done; exit 1",
+        "old=$(pgrep -P $(cat /run/nginx.pid)) && systemctl reload nginx && \
+         for process in $old; do timeout 30 tail -f -s 0.1 --pid=$process /dev/null || exit 1; done",
     )?;
     Ok(())
 }
@@ -233,6 +233,7 @@ const HELD: &str = r#"
 master=$(cat /run/nginx.pid)
 strace -qq -o /root/held -p $master -e trace=clock_nanosleep -e inject=clock_nanosleep:delay_exit=2000000 &
 tracer=$!
+trap 'kill $tracer $crowd; wait' EXIT
 until grep -q '^TracerPid:.*[1-9]' /proc/$master/status; do sleep 0.05; done
 # A worker goes to the end of the row after some connections, so that all of them come up.
 timeout 60 python3 -c '
@@ -245,8 +246,8 @@ pitool cert renew --force >&2 || exit 1
 for try in $(seq 40); do
     openssl s_client -connect 127.0.0.1:443 -servername pi.test </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256
 done | sort -u
-kill $crowd $tracer
-wait
+kill $tracer
+wait $tracer
 grep -q DELAYED /root/held
 "#;
 
