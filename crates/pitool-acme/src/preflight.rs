@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_answer_is_asked_again_for_a_moment_and_silence_is_not() {
+    fn a_wrong_answer_is_asked_again_for_a_moment_and_a_closed_port_is_not() {
         let sim = Sim::debian(13);
         let ask = |address| {
             let before = sim.now();
