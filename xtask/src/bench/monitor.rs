@@ -72,7 +72,13 @@ pub(super) fn rows(
         format!("node_exporter {theirs:.1} MB"),
         small < 8.0,
     );
-    row("… after 10,000", format!("{large:.1} MB"), "the same", String::new(), large < small + 0.5);
+    row(
+        "… after 10,000",
+        format!("{large:.1} MB"),
+        "less than 0.5 MB more",
+        String::new(),
+        large < small + 0.5,
+    );
     let (cpu, theirs) = (number("cpu")? * 1e3, number("cpu_theirs")? * 1e3);
     row(
         "… processor time of a scrape",
