@@ -19,6 +19,7 @@ pub mod local;
 mod package;
 pub mod parse;
 pub mod sim;
+pub mod trust;
 mod unit;
 mod values;
 
