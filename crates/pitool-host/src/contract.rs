@@ -4,7 +4,7 @@
 //! box. Each part cleans up behind itself, and each answers with what it checked and what went wrong.
 
 use crate::parse::systemctl_show;
-use crate::{Access, ActiveState, Candidate, Command, Content, Error, FileType, Host, UnitStatus};
+use crate::{Access, ActiveState, Candidate, Command, Content, Error, FileType, Host, Looked, UnitStatus};
 
 /// One check's name and what went wrong.
 pub type Outcome = (&'static str, Verdict);
@@ -191,6 +191,57 @@ pub fn files(host: &dyn Host, area: &str) -> Vec<Outcome> {
         same("how much is in it", host.list(&at("way"))?.map(|names| names.len()), Some(5))?;
         host.remove(&at("way"))?;
         same("the directory", kind(host, &at("dir"))?, Some(FileType::Directory))
+    });
+    suite.check("looking at a path reads what was looked at, and follows nothing", |host| {
+        host.link(&at("way"), "dir/b")?;
+        let looked = |name: &str| host.look(&at(name));
+        let Some(Looked { stat, content: Some(content) }) = looked("dir/b")? else {
+            return Err(Wrong("a file has no content".to_owned()));
+        };
+        same("the content", content.text(), Some("through\n"))?;
+        same("the file", Some(stat), host.stat(&at("dir/b"))?)?;
+        for (name, kind) in [("way", FileType::Link("dir/b".to_owned())), ("dir", FileType::Directory)] {
+            let found = looked(name)?.map(|looked| (looked.stat.file_type, looked.content));
+            same("what is there", found, Some((kind, None)))?;
+        }
+        same("what is not there", looked("none/below")?, None)?;
+        host.remove(&at("way")).map_err(Wrong::from)
+    });
+    suite.check("a link in a directory that others can write is not followed", |host| {
+        host.make_dir(&at("open"), mode(0o777))?;
+        host.make_dir(&at("open/below"), mode(0o755))?;
+        for way in ["open/way", "open/below/way"] {
+            host.link(&at(way), &at("dir"))?;
+            let inner = at(&format!("{way}/b"));
+            let results = [
+                host.read(&inner).map(drop),
+                host.look(&inner).map(drop),
+                host.stat(&inner).map(drop),
+                host.list(&at(way)).map(drop),
+                host.write(&inner, b"", mode(0o644)),
+                host.append(&inner, b"", false),
+                host.set_access(&inner, mode(0o600)),
+                host.link(&inner, "file"),
+                host.make_dir(&at(&format!("{way}/new")), mode(0o755)),
+                host.remove(&inner),
+                host.remove_dir(&inner).map(drop),
+            ];
+            for result in results {
+                match result {
+                    Err(Error::Unexpected { found, .. }) if found.contains("`way`") => {}
+                    other => return Err(Wrong(format!("behind {way}: {other:?}"))),
+                }
+            }
+            same("the link", kind(host, &at(way))?, Some(FileType::Link(at("dir"))))?;
+            host.remove(&at(way))?;
+        }
+        same("the file", text(host, &at("dir/b"))?, Some("through\n".to_owned()))?;
+        host.write(&at("open/file"), b"here", mode(0o600))?;
+        same("the text", text(host, &at("open/file"))?, Some("here".to_owned()))?;
+        same("what is in it", host.list(&at("open"))?, Some(vec!["below".to_owned(), "file".to_owned()]))?;
+        host.remove(&at("open/file"))?;
+        same("whether the inner one went", host.remove_dir(&at("open/below"))?, true)?;
+        same("whether it went", host.remove_dir(&at("open"))?, true)
     });
     suite.check("a directory with something in it stays", |host| {
         same("whether it went", host.remove_dir(&at("dir"))?, false)?;

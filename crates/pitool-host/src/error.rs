@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::trust;
+
 /// The result of touching the machine.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -80,6 +82,35 @@ impl Error {
     /// Wraps an I/O error with what was tried on which path.
     pub fn path(operation: &'static str, path: &str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Path { operation, path: path.to_owned(), source }
+    }
+
+    /// Turns an error at the file system into one with what was tried on which path: what was found there instead of
+    /// what is needed is [`Error::Unexpected`].
+    pub fn finding(operation: &'static str, path: &str) -> impl FnOnce(trust::Error) -> Self {
+        move |error| {
+            let path = path.to_owned();
+            match error {
+                trust::Error::Unexpected { found, expected } => {
+                    Self::Unexpected { path, found: found.noun().to_owned(), expected: expected.noun() }
+                }
+                trust::Error::TooLarge { limit } => Self::Unexpected {
+                    path,
+                    found: format!("larger than {} MiB", limit >> 20),
+                    expected: "a configuration file",
+                },
+                trust::Error::ForeignLink { name } => Self::foreign_link(&path, &name),
+                error => Self::Path { operation, path, source: error.into() },
+            }
+        }
+    }
+
+    /// The error for a path on which there is a link that is not followed.
+    pub(crate) fn foreign_link(path: &str, name: &str) -> Self {
+        Self::Unexpected {
+            path: path.to_owned(),
+            found: format!("behind the symbolic link `{name}`, in a directory that not only root can write"),
+            expected: "a path without such a link",
+        }
     }
 
     /// Turns a finished command into an error when its status is not 0.

@@ -8,12 +8,21 @@ use crate::{Access, Command, Content, Output, Packages, Result, Stat, UnitStatus
 
 /// Reading the machine. Nothing here can change it.
 ///
-/// Paths are absolute, UTF-8, as seen on the machine: a host rooted elsewhere (a mounted card) prefixes them.
+/// Paths are absolute, UTF-8, as seen on the machine: a host rooted elsewhere (a mounted card) prefixes them. A
+/// symbolic link in a directory that somebody else than root can write is not followed ([`crate::trust`]): such a path,
+/// like something of the wrong kind, is [`crate::Error::Unexpected`].
 /// Answers about packages and units are read once and kept until the next write through [`Host`].
 pub trait Inspect {
     /// Reads a whole regular file, following links; `None` where nothing is there (or a link dangles).
     /// A directory or a file over 16 MiB is an error: nothing that pitool manages is larger.
     fn read(&self, path: &str) -> Result<Option<Content>>;
+
+    /// Looks at a path without following a link in its last component, and reads what it looked at where that is a
+    /// regular file (over 16 MiB is an error); `None` where nothing is there.
+    ///
+    /// One question: asked as [`stat`](Self::stat) and then [`read`](Self::read), the owner of the directory could put
+    /// a link to somebody else's file in between.
+    fn look(&self, path: &str) -> Result<Option<Looked>>;
 
     /// Looks at a path without following a link in its last component; `None` where nothing is there.
     fn stat(&self, path: &str) -> Result<Option<Stat>>;
@@ -110,6 +119,15 @@ pub trait Host: Inspect {
 
     /// This host as its reading half.
     fn inspect(&self) -> &dyn Inspect;
+}
+
+/// What is at a path, looked at and read in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// What it is.
+    pub stat: Stat,
+    /// What it holds, where it is a regular file.
+    pub content: Option<Content>,
 }
 
 /// A file or link as it would be: part of a [`Inspect::ask_with`] question.

@@ -3,7 +3,8 @@
 //! Two traits: [`Inspect`] reads, [`Host`] reads and writes. Planning is handed an `&dyn Inspect`, so it
 //! cannot change anything. [`local::Local`] is the real machine, [`sim::Sim`] a simulated Pi that can lose
 //! power at any write; both pass the same [`contract`]. [`parse`] holds one pure parser for each text that
-//! Debian, systemd or the kernel hands us, and [`facts`] the slow truths about the machine.
+//! Debian, systemd or the kernel hands us, and [`facts`] the slow truths about the machine. [`trust`] holds the rules by which root works in directories
+//! that belong to others.
 //!
 //! This crate knows nothing of resources, roles or configs. Start reading at [`Inspect`].
 
@@ -28,7 +29,7 @@ pub use docker::DockerSource;
 pub use error::{Error, Result};
 pub use facts::{Facts, Person, SwapMechanism};
 
-pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Progress};
+pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Looked, Progress};
 pub use package::{Package, PackageState, Packages, related};
 pub use unit::{ActiveState, UnitStatus};
 pub use values::{Access, Content, Digest, FileType, Stat};

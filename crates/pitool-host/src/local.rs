@@ -4,19 +4,20 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
 
 use crate::parse::{dpkg_status, extended_states};
 use crate::{
-    Access, Candidate, Command, Content, Error, Host, Inspect, Lock, LockHolder, Output, Packages, Progress,
-    Result, Stat, UnitStatus,
+    Access, Candidate, Command, Content, Error, Host, Inspect, Lock, LockHolder, Looked, Output, Packages,
+    Progress, Result, Stat, UnitStatus,
 };
 
 mod bus;
@@ -137,17 +138,23 @@ impl Local {
             }
         }
         loop {
-            let (directory, name) = self.tree.parent(path)?;
+            let (directory, name) = self.tree.root().parent(Path::new(path))?;
             // For root alone: flock(2) takes a lock on any descriptor, and anybody who can open it could keep us out.
-            let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let mut file = File::from(openat(&directory, name, flags, Mode::from_bits_truncate(0o600))?);
+            let mut file = match directory.create_own(name) {
+                Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
+                    match directory.open_own(name) {
+                        // Removed since.
+                        Err(error) if error.is_missing() => continue,
+                        opened => opened?,
+                    }
+                }
+                created => created?,
+            };
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(mut lock) => {
                     // Somebody may have removed the file between opening and locking: such a lock keeps nobody out.
-                    let there =
-                        openat(&directory, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok();
-                    let there =
-                        there.and_then(|fd| File::from(fd).metadata().ok()).map(|now| (now.dev(), now.ino()));
+                    let there = directory.look(name).ok();
+                    let there = there.map(|now| (now.metadata().dev(), now.metadata().ino()));
                     let ours = lock.metadata()?;
                     if there != Some((ours.dev(), ours.ino())) {
                         continue;
@@ -183,6 +190,10 @@ fn is_template(name: &str) -> bool {
 impl Inspect for Local {
     fn read(&self, path: &str) -> Result<Option<Content>> {
         files::read(&self.tree, path)
+    }
+
+    fn look(&self, path: &str) -> Result<Option<Looked>> {
+        files::look(&self.tree, path)
     }
 
     fn stat(&self, path: &str) -> Result<Option<Stat>> {

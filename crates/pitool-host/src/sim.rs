@@ -31,8 +31,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::{
-    Access, Candidate, Command, Content, Error, FileType, Host, Inspect, Lock, LockHolder, Output, Packages,
-    Progress, Result, Stat, UnitStatus,
+    Access, Candidate, Command, Content, Error, FileType, Host, Inspect, Lock, LockHolder, Looked, Output,
+    Packages, Progress, Result, Stat, UnitStatus,
 };
 
 pub use machine::PiOs;
@@ -320,11 +320,76 @@ impl Sim {
         Error::path(operation, path)(std::io::Error::from_raw_os_error(errno))
     }
 
+    fn stopped(operation: &'static str, path: &str, stop: world::Stop) -> Error {
+        match stop {
+            world::Stop::Errno(errno) => Self::refuse(operation, path, errno),
+            world::Stop::ForeignLink(name) => Error::foreign_link(path, &name),
+        }
+    }
+
+    fn unexpected(path: &str, node: &Node, expected: &'static str) -> Error {
+        let found = match node {
+            Node::File { size: Some(size), .. } if *size > LARGEST => "larger than 16 MiB",
+            Node::File { .. } => "a regular file",
+            Node::Dir { .. } => "a directory",
+            Node::Link { .. } => "a symbolic link",
+            Node::Device => "a character device",
+        };
+        Error::Unexpected { path: path.to_owned(), found: found.to_owned(), expected }
+    }
+
+    /// Gives what is at a path as far as root follows links; `None` where nothing is.
+    fn found(&self, operation: &'static str, path: &str, follow: bool) -> Result<Option<Node>> {
+        self.alive()?;
+        let world = self.world.borrow();
+        match world.trusted(path, follow) {
+            Ok(real) => Ok(world.nodes.get(&real).cloned()),
+            Err(stop @ world::Stop::ForeignLink(_)) => Err(Self::stopped(operation, path, stop)),
+            Err(world::Stop::Errno(_)) => Ok(None),
+        }
+    }
+
+    /// Gives the place of what is to go; `None` where there is no such place.
+    fn there(&self, operation: &'static str, path: &str) -> Result<Option<String>> {
+        match self.world.borrow().trusted(path, false) {
+            Ok(real) => Ok(Some(real)),
+            Err(stop @ world::Stop::ForeignLink(_)) => Err(Self::stopped(operation, path, stop)),
+            Err(world::Stop::Errno(_)) => Ok(None),
+        }
+    }
+
+    fn stat_of(node: &Node) -> Stat {
+        match node {
+            Node::File { content, size, access } => Stat {
+                file_type: FileType::File,
+                access: *access,
+                size: size.unwrap_or(content.bytes().len() as u64),
+            },
+            Node::Dir { access } => Stat { file_type: FileType::Directory, access: *access, size: 4096 },
+            Node::Link { target } => Stat {
+                file_type: FileType::Link(target.clone()),
+                access: Access::root(0o777),
+                size: target.len() as u64,
+            },
+            Node::Device => Stat { file_type: FileType::Other, access: Access::root(0o660), size: 0 },
+        }
+    }
+
+    fn content_of(path: &str, node: Node) -> Result<Content> {
+        match node {
+            Node::File { size: Some(size), .. } if size > LARGEST => {
+                Err(Self::unexpected(path, &node, "a configuration file"))
+            }
+            Node::File { content, .. } => Ok(content),
+            other => Err(Self::unexpected(path, &other, "a regular file")),
+        }
+    }
+
     /// Gives the place where a change to this path lands, which may be empty yet; its directory must be there.
     fn target(&self, operation: &'static str, path: &str, follow: bool) -> Result<String> {
         self.alive()?;
         let world = self.world.borrow();
-        let real = world.real(path, follow).map_err(|errno| Self::refuse(operation, path, errno))?;
+        let real = world.trusted(path, follow).map_err(|stop| Self::stopped(operation, path, stop))?;
         match world.nodes.get(world::split(&real).0) {
             Some(Node::Dir { .. }) => Ok(real),
             Some(_) => Err(Self::refuse(operation, path, errno::ENOTDIR)),
@@ -347,38 +412,25 @@ impl Sim {
 
 impl Inspect for Sim {
     fn read(&self, path: &str) -> Result<Option<Content>> {
-        self.alive()?;
-        match self.world.borrow().node(path, true) {
-            Some(Node::File { size: Some(size), .. }) if *size > LARGEST => {
-                Err(Self::refuse("read", path, errno::EFBIG))
-            }
-            Some(Node::File { content, .. }) => Ok(Some(content.clone())),
-            Some(Node::Dir { .. }) => Err(Self::refuse("read", path, errno::EISDIR)),
-            Some(_) => Err(Self::refuse("read", path, errno::EINVAL)),
-            None => Ok(None),
-        }
+        self.found("read", path, true)?.map(|node| Self::content_of(path, node)).transpose()
+    }
+
+    fn look(&self, path: &str) -> Result<Option<Looked>> {
+        let Some(node) = self.found("look at", path, false)? else { return Ok(None) };
+        let stat = Self::stat_of(&node);
+        let content = match stat.file_type {
+            FileType::File => Some(Self::content_of(path, node)?),
+            _ => None,
+        };
+        Ok(Some(Looked { stat, content }))
     }
 
     fn stat(&self, path: &str) -> Result<Option<Stat>> {
-        self.alive()?;
-        Ok(self.world.borrow().node(path, false).map(|node| match node {
-            Node::File { content, size, access } => Stat {
-                file_type: FileType::File,
-                access: *access,
-                size: size.unwrap_or(content.bytes().len() as u64),
-            },
-            Node::Dir { access } => Stat { file_type: FileType::Directory, access: *access, size: 4096 },
-            Node::Link { target } => Stat {
-                file_type: FileType::Link(target.clone()),
-                access: Access::root(0o777),
-                size: target.len() as u64,
-            },
-            Node::Device => Stat { file_type: FileType::Other, access: Access::root(0o660), size: 0 },
-        }))
+        Ok(self.found("look at", path, false)?.as_ref().map(Self::stat_of))
     }
 
     fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
-        self.alive()?;
+        self.found("list", path, true)?;
         Ok(self.world.borrow().names(path))
     }
 
@@ -516,9 +568,20 @@ impl Host for Sim {
     }
 
     fn set_access(&self, path: &str, wanted: Access) -> Result<()> {
-        let real = self.target("set access of", path, true)?;
-        if !self.world.borrow().nodes.contains_key(&real) {
-            return Err(Self::refuse("set access of", path, errno::ENOENT));
+        let real = self.target("set access of", path, false)?;
+        let now = match self.world.borrow().nodes.get(&real) {
+            Some(Node::File { access, .. }) => Some(*access),
+            Some(Node::Dir { .. }) => None,
+            Some(other) => return Err(Self::unexpected(path, other, "a file or directory")),
+            None => return Err(Self::refuse("set access of", path, errno::ENOENT)),
+        };
+        let gives_away = now.is_some_and(|now| (now.uid, now.gid) != (wanted.uid, wanted.gid));
+        if gives_away && !self.world.borrow().is_for_root_alone(world::split(&real).0) {
+            return Err(Error::Unexpected {
+                path: path.to_owned(),
+                found: "owned by another user".to_owned(),
+                expected: "the file that was looked at; write it to change its owner",
+            });
         }
         self.touch("set access of", path, |world| {
             if let Some(Node::File { access, .. } | Node::Dir { access }) = world.nodes.get_mut(&real) {
@@ -538,14 +601,10 @@ impl Host for Sim {
 
     fn make_dir(&self, path: &str, access: Access) -> Result<()> {
         let real = self.target("create", path, false)?;
-        match self.world.borrow().node(path, true) {
-            None if self.world.borrow().nodes.contains_key(&real) => {
-                return Err(Self::refuse("create", path, errno::EEXIST));
-            }
+        match self.world.borrow().nodes.get(&real) {
             None | Some(Node::Dir { .. }) => {}
-            Some(_) => return Err(Self::refuse("create", path, errno::EEXIST)),
+            Some(other) => return Err(Self::unexpected(path, other, "a directory")),
         }
-        let real = self.target("create", path, true)?;
         self.touch("create", path, |world| {
             world.nodes.insert(real, Node::Dir { access });
         })
@@ -553,7 +612,7 @@ impl Host for Sim {
 
     fn remove(&self, path: &str) -> Result<()> {
         self.alive()?;
-        let Ok(real) = self.world.borrow().real(path, false) else { return Ok(()) };
+        let Some(real) = self.there("remove", path)? else { return Ok(()) };
         match self.world.borrow().nodes.get(&real) {
             None => return Ok(()),
             Some(Node::Dir { .. }) => return Err(Self::refuse("remove", path, errno::EISDIR)),
@@ -567,7 +626,7 @@ impl Host for Sim {
 
     fn remove_dir(&self, path: &str) -> Result<bool> {
         self.alive()?;
-        let Ok(real) = self.world.borrow().real(path, false) else { return Ok(true) };
+        let Some(real) = self.there("remove directory", path)? else { return Ok(true) };
         match self.world.borrow().nodes.get(&real) {
             None => return Ok(true),
             Some(Node::Dir { .. }) => {}

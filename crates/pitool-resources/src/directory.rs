@@ -1,6 +1,7 @@
 //! A directory.
 
 use pitool_engine::{Change, Id, Resource, Reversal, Stage};
+use pitool_host::trust::Kind;
 use pitool_host::{Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +63,10 @@ impl Resource for Directory {
         Node::observe(host, &self.path)
     }
 
-    fn desired(&self, _observed: &Node) -> Node {
+    fn desired(&self, observed: &Node) -> Node {
+        if self.refusal(observed).is_some() {
+            return observed.clone();
+        }
         Node::Directory { mode: self.mode, owner: self.owner.clone(), group: self.group.clone() }
     }
 
@@ -76,6 +80,10 @@ impl Resource for Directory {
 
     fn stage(&self) -> Stage {
         self.stage
+    }
+
+    fn refusal(&self, observed: &Node) -> Option<String> {
+        observed.obstacle(&self.path, &[Kind::Directory])
     }
 
     fn reversal(&self) -> Reversal {

@@ -1,6 +1,7 @@
 //! A whole file that pitool owns.
 
 use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
+use pitool_host::trust::Kind;
 use pitool_host::{Candidate, Content, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,14 @@ impl File {
     }
 }
 
+impl File {
+    /// Why what is in the file's place is left alone.
+    fn obstacle(&self, node: &Node) -> Option<String> {
+        let empty = self.absent && matches!(node, Node::Directory { .. });
+        if empty { None } else { node.obstacle(&self.path, &[Kind::File, Kind::Link]) }
+    }
+}
+
 impl Resource for File {
     type State = FileState;
 
@@ -132,14 +141,16 @@ impl Resource for File {
         let node = Node::observe(host, &self.path)?;
         let held_back = match &self.guard {
             // A file that is in place already cannot lock anybody out any more: asking again would only cost.
-            Some(guard) if node != self.wanted() => guard.objection(host)?,
+            Some(guard) if node != self.wanted() && self.obstacle(&node).is_none() => {
+                guard.objection(host)?
+            }
             _ => None,
         };
         Ok(FileState { node, held_back })
     }
 
     fn desired(&self, observed: &FileState) -> FileState {
-        if observed.held_back.is_some() {
+        if observed.held_back.is_some() || self.obstacle(&observed.node).is_some() {
             return observed.clone();
         }
         FileState { node: self.wanted(), held_back: None }
@@ -179,7 +190,7 @@ impl Resource for File {
     }
 
     fn refusal(&self, observed: &FileState) -> Option<String> {
-        observed.held_back.clone()
+        self.obstacle(&observed.node).or_else(|| observed.held_back.clone())
     }
 
     fn fingerprint(&self, state: &FileState) -> Option<Digest> {

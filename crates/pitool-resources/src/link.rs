@@ -1,6 +1,7 @@
 //! A symbolic link, or its absence.
 
 use pitool_engine::{Change, Id, Resource, Stage, Upcoming};
+use pitool_host::trust::Kind;
 use pitool_host::{Candidate, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,10 @@ impl Resource for Link {
         Node::observe(host, &self.path)
     }
 
-    fn desired(&self, _observed: &Node) -> Node {
+    fn desired(&self, observed: &Node) -> Node {
+        if self.refusal(observed).is_some() {
+            return observed.clone();
+        }
         self.target.clone().map_or(Node::Absent, |target| Node::Link { target })
     }
 
@@ -69,6 +73,11 @@ impl Resource for Link {
 
     fn change(&self, from: &Node, to: &Node) -> Change {
         Node::change(from, to, false)
+    }
+
+    fn refusal(&self, observed: &Node) -> Option<String> {
+        let empty = self.target.is_none() && matches!(observed, Node::Directory { .. });
+        if empty { None } else { observed.obstacle(&self.path, &[Kind::Link, Kind::File]) }
     }
 
     fn stage(&self) -> Stage {

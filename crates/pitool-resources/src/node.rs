@@ -2,7 +2,8 @@
 
 use pitool_engine::Change;
 use pitool_host::parse::accounts::Accounts;
-use pitool_host::{Access, Content, Digest, Error, FileType, Host, Inspect, Result};
+use pitool_host::trust::Kind;
+use pitool_host::{Access, Content, Digest, Error, FileType, Host, Inspect, Looked, Result};
 use serde::{Deserialize, Serialize};
 
 /// What is at a path. Owners are names, because a plan may name a user that the same run creates.
@@ -39,35 +40,63 @@ pub enum Node {
     },
     /// Something that pitool does not touch: a device, a socket, a FIFO.
     Other,
+    /// What pitool cannot or must not use: a path that leads through somebody else's link, a file that is too large.
+    Unusable {
+        /// What was found at which path, and what was expected.
+        why: String,
+    },
 }
 
 /// The fingerprint of what a reader of this path gets: of a file its content, of a link its target.
 pub fn fingerprint_at(host: &(impl Inspect + ?Sized), path: &str) -> Result<Option<Digest>> {
-    Ok(match host.stat(path)?.map(|stat| stat.file_type) {
-        Some(FileType::File) => host.read(path)?.map(|content| content.digest()),
-        Some(FileType::Link(target)) => Some(Digest::of(target.as_bytes())),
-        _ => None,
+    let Some(Looked { stat, content }) = host.look(path)? else { return Ok(None) };
+    Ok(match stat.file_type {
+        FileType::Link(target) => Some(Digest::of(target.as_bytes())),
+        _ => content.map(|content| content.digest()),
     })
 }
 
 impl Node {
-    /// Reads what is at a path.
+    /// Reads what is at a path: what it looked at is what it read. A path or file that cannot be used is a state and not
+    /// an error, so that one user's odd file does not stop the plan.
     pub fn observe(host: &dyn Inspect, path: &str) -> Result<Self> {
-        let Some(stat) = host.stat(path)? else { return Ok(Self::Absent) };
+        let looked = match host.look(path) {
+            Ok(looked) => looked,
+            Err(error @ Error::Unexpected { .. }) => return Ok(Self::Unusable { why: error.to_string() }),
+            Err(error) => return Err(error),
+        };
+        let Some(Looked { stat, content }) = looked else { return Ok(Self::Absent) };
         let Access { mode, uid, gid } = stat.access;
-        Ok(match stat.file_type {
-            FileType::Link(target) => Self::Link { target },
-            FileType::Other => Self::Other,
-            FileType::File => {
+        Ok(match (stat.file_type, content) {
+            (FileType::Link(target), _) => Self::Link { target },
+            (FileType::File, Some(content)) => {
                 let (owner, group) = names(host, uid, gid)?;
-                // Gone between the two questions: as good as absent.
-                host.read(path)?.map_or(Self::Absent, |content| Self::File { content, mode, owner, group })
+                Self::File { content, mode, owner, group }
             }
-            FileType::Directory => {
+            (FileType::Directory, _) => {
                 let (owner, group) = names(host, uid, gid)?;
                 Self::Directory { mode, owner, group }
             }
+            (FileType::Other | FileType::File, _) => Self::Other,
         })
+    }
+
+    /// Tells why what is at a path is left alone, where it is neither of the kinds that a resource works with.
+    pub(crate) fn obstacle(&self, path: &str, kinds: &[Kind]) -> Option<String> {
+        let kind = match self {
+            Self::Absent => return None,
+            Self::Unusable { why } => return Some(format!("{why}; pitool leaves it alone")),
+            Self::File { .. } => Some(Kind::File),
+            Self::Directory { .. } => Some(Kind::Directory),
+            Self::Link { .. } => Some(Kind::Link),
+            Self::Other => None,
+        };
+        if kind.is_some_and(|kind| kinds.contains(&kind)) {
+            return None;
+        }
+        let expected = kinds.first().map_or("nothing", |kind| kind.noun());
+        let noun = self.noun();
+        Some(format!("{path} is {noun}, expected {expected}; pitool leaves it alone until it is moved away"))
     }
 
     /// Puts a state at a path.
@@ -76,13 +105,12 @@ impl Node {
     /// A directory in the way of a file, or the reverse: nothing is removed to make room.
     pub fn put(host: &dyn Host, path: &str, from: &Self, to: &Self) -> Result<()> {
         match (from, to) {
-            (Self::Other, _) | (Self::Directory { .. }, Self::File { .. } | Self::Link { .. }) => {
-                Err(Error::Unexpected {
-                    path: path.to_owned(),
-                    found: from.noun().into(),
-                    expected: to.noun(),
-                })
-            }
+            (Self::Other | Self::Unusable { .. }, _)
+            | (Self::Directory { .. }, Self::File { .. } | Self::Link { .. }) => Err(Error::Unexpected {
+                path: path.to_owned(),
+                found: from.noun().into(),
+                expected: to.noun(),
+            }),
             (Self::File { .. } | Self::Link { .. }, Self::Directory { .. }) => Err(Error::Unexpected {
                 path: path.to_owned(),
                 found: from.noun().into(),
@@ -90,9 +118,11 @@ impl Node {
             }),
             (Self::Directory { .. }, Self::Absent) => host.remove_dir(path).map(drop),
             (_, Self::Absent) => host.remove(path),
-            (Self::File { content: old, .. }, Self::File { content, mode, owner, group })
-                if old == content =>
-            {
+            // Another owner gets a new file with the text that is known: the one in its place may have been exchanged.
+            (
+                Self::File { content: old, owner: was, group: were, .. },
+                Self::File { content, mode, owner, group },
+            ) if old == content && (was, were) == (owner, group) => {
                 host.set_access(path, access(host, *mode, owner, group)?)
             }
             (_, Self::File { content, mode, owner, group }) => {
@@ -102,9 +132,9 @@ impl Node {
                 host.make_dir(path, access(host, *mode, owner, group)?)
             }
             (_, Self::Link { target }) => host.link(path, target),
-            (_, Self::Other) => Err(Error::Unsupported(format!(
-                "{path} was a device, socket or FIFO, which pitool does not make"
-            ))),
+            (_, Self::Other | Self::Unusable { .. }) => {
+                Err(Error::Unsupported(format!("{path} was {}, which pitool does not make", to.noun())))
+            }
         }
     }
 
@@ -113,7 +143,7 @@ impl Node {
         match self {
             Self::File { content, .. } => Some(content.digest()),
             Self::Link { target } => Some(Digest::of(target.as_bytes())),
-            Self::Absent | Self::Directory { .. } | Self::Other => None,
+            Self::Absent | Self::Directory { .. } | Self::Other | Self::Unusable { .. } => None,
         }
     }
 
@@ -132,6 +162,7 @@ impl Node {
             Self::Directory { .. } => "a directory",
             Self::Link { .. } => "a symbolic link",
             Self::Other => "a device, socket or FIFO",
+            Self::Unusable { .. } => "something that cannot be used",
         }
     }
 

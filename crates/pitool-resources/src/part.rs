@@ -1,6 +1,7 @@
 //! A part of a file that others own too: one line, some words, some JSON keys.
 
 use pitool_engine::{Change, Id, Resource, Risk, Stage};
+use pitool_host::trust::Kind;
 use pitool_host::{Candidate, Content, Digest, Error, FileType, Host, Inspect, Result, Stat};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,7 +33,8 @@ pub enum Edit {
 
 /// A part of a file. Printed `line[PATH]`, `words[PATH]` or `json[PATH]`.
 ///
-/// A link at the path is followed one step: Debian links /etc/default/locale to its new place.
+/// A link at the path is followed one step where root alone can write in its directory: Debian links
+/// /etc/default/locale to its new place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     path: String,
@@ -104,18 +106,11 @@ impl Part {
     }
 
     fn resolve(&self, host: &dyn Inspect) -> Result<String> {
-        let Some(Stat { file_type: FileType::Link(target), access, .. }) = host.stat(&self.path)? else {
+        let Some(Stat { file_type: FileType::Link(target), .. }) = host.stat(&self.path)? else {
             return Ok(self.path.clone());
         };
-        // Whoever may make a link in a directory of his own must not choose what root writes to.
-        let owner = host.stat("/")?.map_or(0, |root| root.access.uid);
-        if access.uid != 0 && access.uid != owner {
-            return Err(Error::Unexpected {
-                path: self.path.clone(),
-                found: format!("a link to {target} that is not root's"),
-                expected: "a file, or a link that root made",
-            });
-        }
+        // Whoever can put a link there must not choose what root writes to: the host says whether it follows this one.
+        host.read(&self.path)?;
         let parent = self.path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let mut parts: Vec<&str> = if target.starts_with('/') { vec![] } else { parent.split('/').collect() };
         for piece in target.split('/') {
@@ -315,14 +310,18 @@ impl Resource for Part {
     }
 
     fn observe(&self, host: &dyn Inspect) -> Result<Node> {
-        let node = Node::observe(host, &self.resolve(host)?)?;
+        let node = match self.resolve(host) {
+            Ok(path) => Node::observe(host, &path)?,
+            Err(error @ Error::Unexpected { .. }) => return Ok(Node::Unusable { why: error.to_string() }),
+            Err(error) => return Err(error),
+        };
         if matches!(&node, Node::File { content, .. } if content.text().is_none()) {
-            return Err(Error::Parse {
-                what: self.path.clone(),
-                why: "it is not UTF-8, and pitool could not add its part without harm to the rest; `iconv -f latin1 \
-                      -t utf-8` turns old texts into it"
-                    .to_owned(),
-            });
+            let why = format!(
+                "{} is not UTF-8, and pitool could not add its part without harm to the rest (`iconv -f latin1 -t utf-8` \
+                 turns old texts into it)",
+                self.path
+            );
+            return Ok(Node::Unusable { why });
         }
         if let (Edit::Json(_), Node::File { .. }) = (&self.edit, &node) {
             let text = node.text();
@@ -336,6 +335,10 @@ impl Resource for Part {
             }
         }
         Ok(node)
+    }
+
+    fn refusal(&self, observed: &Node) -> Option<String> {
+        observed.obstacle(&self.path, &[Kind::File])
     }
 
     fn desired(&self, observed: &Node) -> Node {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use pitool_engine::{Change, Id, Resource, Reversal};
+use pitool_host::trust::Kind;
 use pitool_host::{Content, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +110,14 @@ impl Resource for Seed {
             )),
             (SeedState::Made, SeedState::There(to)) => Node::change(&Node::Absent, to, true),
             (SeedState::Made, SeedState::Made) => Change::default(),
+        }
+    }
+
+    fn refusal(&self, observed: &SeedState) -> Option<String> {
+        match observed {
+            // A link or directory in its place is the person's choice.
+            SeedState::There(node) => node.obstacle(&self.path, &[Kind::File, Kind::Link, Kind::Directory]),
+            SeedState::Made => None,
         }
     }
 

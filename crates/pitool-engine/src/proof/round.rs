@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use pitool_host::{Candidate, Command, Content, Inspect, Output, Packages, Result, Stat, UnitStatus};
+use pitool_host::{Candidate, Command, Content, Inspect, Looked, Output, Packages, Result, Stat, UnitStatus};
 
 /// The machine as one round of proofs asks it: several promises rest on the same answer of the same daemon.
 pub(super) struct Round<'h> {
@@ -29,6 +29,10 @@ impl Inspect for Round<'_> {
 
     fn read(&self, path: &str) -> Result<Option<Content>> {
         self.host.read(path)
+    }
+
+    fn look(&self, path: &str) -> Result<Option<Looked>> {
+        self.host.look(path)
     }
 
     fn stat(&self, path: &str) -> Result<Option<Stat>> {

@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::parse::dpkg_status;
-use crate::{Access, Candidate, Command, Content, Output, Stat, UnitStatus};
+use crate::{Access, Candidate, Command, Content, Looked, Output, Stat, UnitStatus};
 
 /// A machine of a few files, which refuses to start anything.
 struct Files {
@@ -44,6 +44,12 @@ impl Inspect for Files {
             None => return Ok(None),
         };
         Ok(Some(Stat { file_type, access: Access::root(0o644), size: 0 }))
+    }
+
+    fn look(&self, path: &str) -> Result<Option<Looked>> {
+        let Some(stat) = self.stat(path)? else { return Ok(None) };
+        let content = if stat.file_type == FileType::File { self.read(path)? } else { None };
+        Ok(Some(Looked { stat, content }))
     }
 
     fn list(&self, path: &str) -> Result<Option<Vec<String>>> {

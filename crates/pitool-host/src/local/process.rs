@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::tree::Tree;
+use crate::trust::{Kind, Last};
 use crate::{Command, Error, Output, Result};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -67,7 +69,7 @@ fn prepare(tree: &Tree, command: &Command) -> io::Result<std::process::Command> 
     // Given a path, the standard library starts it without first copying this process.
     words.push(find(tree, &command.program).ok_or(io::ErrorKind::NotFound)?.into());
     if !tree.live() {
-        words.splice(0..0, ["chroot".into(), tree.root().into()]);
+        words.splice(0..0, ["chroot".into(), tree.path().into()]);
         if !command.online {
             words.splice(0..0, ["unshare", "--net", "--"].map(OsString::from));
         }
@@ -91,9 +93,8 @@ fn prepare(tree: &Tree, command: &Command) -> io::Result<std::process::Command> 
 /// Looks a program up in the tree: a missing one must not be mistaken for a chroot(1) that failed.
 fn find(tree: &Tree, program: &str) -> Option<String> {
     let executable = |path: &str| {
-        let fd = tree.open(path, OFlag::O_PATH, true).ok()?;
-        let found = super::tree::stat(fd.as_fd()).ok()?;
-        (found.file_type == crate::FileType::File && found.access.mode & 0o111 != 0).then(|| path.to_owned())
+        let found = tree.root().look(Path::new(path), Last::Follow).ok()?;
+        (found.kind() == Kind::File && found.access().mode & 0o111 != 0).then(|| path.to_owned())
     };
     if program.contains('/') {
         return executable(program);

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,9 +12,11 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use rustix::fs::OFlags;
 
+use super::process;
 use super::tree::Tree;
-use super::{files, process};
+use crate::trust::{Kind, Last, Root, attributes};
 use crate::{Access, Candidate, Command, Error, Output, Result};
 
 /// Where the copies live: in memory, on this machine even for another root.
@@ -85,11 +86,11 @@ fn places<'c>(tree: &Tree, candidates: &'c [Candidate]) -> Result<Places<'c>> {
             Ok(directory) => directory,
             // Without its directory it is absent already.
             Err(_) if matches!(candidate, Candidate::Absent { .. }) => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.errno() == Some(rustix::io::Errno::NOENT) => {
                 let path = shown.to_owned();
                 return Err(Error::Unexpected { path, found: "missing".to_owned(), expected: "a directory" });
             }
-            Err(error) => return Err(Error::path("rehearse in", shown)(error)),
+            Err(error) => return Err(Error::finding("rehearse in", shown)(error)),
         };
         if directory == Path::new("/") {
             return Err(Error::Unsupported(format!(
@@ -109,43 +110,48 @@ fn copy_directory(
 ) -> Result<Vec<PathBuf>> {
     let shown = directory.to_string_lossy();
     let fail = || Error::path("copy", &shown);
-    let original = fs::metadata(directory).map_err(fail())?;
-    if !original.is_dir() {
-        let path = shown.into_owned();
-        return Err(Error::Unexpected { path, found: "a file".to_owned(), expected: "a directory" });
-    }
+    // The path is this machine's and free of links.
+    let source = Root::open(Path::new("/")).and_then(|root| root.directory(directory, Last::Itself));
+    let source = source.map_err(Error::finding("copy", &shown))?;
+    let original = source.metadata().map_err(Error::finding("copy", &shown))?;
     fs::DirBuilder::new().mode(0o700).create(copy).map_err(fail())?;
     let mut binds = Vec::new();
     let mut copied = 0;
-    for entry in fs::read_dir(directory).map_err(fail())? {
-        let entry = entry.map_err(fail())?;
-        let name = entry.file_name();
+    for name in source.list().map_err(Error::finding("copy", &shown))? {
         if name.to_str().is_some_and(|name| candidates.contains_key(name)) {
             continue;
         }
-        let (from, to) = (entry.path(), copy.join(&name));
-        let Ok(found) = entry.metadata() else { continue };
-        if found.is_symlink() {
-            let target = fs::read_link(&from).map_err(fail())?;
-            symlink(target, &to)
-                .and_then(|()| lchown(&to, Some(found.uid()), Some(found.gid())))
-                .map_err(fail())?;
-        } else if found.is_file() {
-            copied += found.len();
-            if copied > COPY_LIMIT {
-                let found = "a directory with over 64 MiB of files".to_owned();
-                return Err(Error::Unexpected {
-                    path: shown.into_owned(),
-                    found,
-                    expected: "a directory of configuration",
-                });
+        let to = copy.join(&name);
+        // Gone since it was listed.
+        let Ok(found) = source.look(&name) else { continue };
+        match found.kind() {
+            Kind::Link => {
+                let (target, owner) =
+                    (found.target().map_err(Error::finding("copy", &shown))?, found.access());
+                symlink(target, &to)
+                    .and_then(|()| lchown(&to, Some(owner.uid), Some(owner.gid)))
+                    .map_err(fail())?;
             }
-            let access = Access { mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid() };
-            let mut source = File::open(&from).map_err(fail())?;
-            create(&to, access, |file| io::copy(&mut source, file).map(drop)).map_err(fail())?;
-        } else {
-            if found.is_dir() { fs::create_dir(&to) } else { File::create(&to).map(drop) }.map_err(fail())?;
-            binds.push(name.into());
+            Kind::File => {
+                copied += found.metadata().len();
+                if copied > COPY_LIMIT {
+                    let found = "a directory with over 64 MiB of files".to_owned();
+                    return Err(Error::Unexpected {
+                        path: shown.into_owned(),
+                        found,
+                        expected: "a directory of configuration",
+                    });
+                }
+                let file = found.open_file(OFlags::RDONLY).map_err(Error::finding("copy", &shown))?;
+                create(&to, found.access(), |copy| io::copy(&mut file.take(COPY_LIMIT), copy).map(drop))
+                    .map_err(fail())?;
+            }
+            kind => {
+                let made =
+                    if kind == Kind::Directory { fs::create_dir(&to) } else { File::create(&to).map(drop) };
+                made.map_err(fail())?;
+                binds.push(name.into());
+            }
         }
     }
     for (name, candidate) in candidates {
@@ -168,7 +174,7 @@ fn copy_directory(
 fn create(path: &Path, access: Access, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     fill(&mut file)?;
-    files::give_access(file.as_fd(), access)
+    Ok(attributes::set_access(&file, access)?)
 }
 
 /// Moves this thread into a mount namespace of its own and puts the copies over the originals there.

@@ -663,16 +663,92 @@ fn nothing_is_written_through_the_link_of_another_user() {
     scratch.put("secret/keep", "");
     scratch.link("home/.ssh", &scratch.path("secret"));
     let host = live();
-    host.write(&scratch.path("home/.ssh/keys"), b"root's own link", Access::root(0o600)).unwrap();
-    std::os::unix::fs::lchown(scratch.path("home/.ssh"), Some(1234), Some(1234)).unwrap();
+    // /tmp is sticky, and this test's own directory is root's: nobody else can exchange it.
+    host.write(&scratch.path("home/.ssh/keys"), b"root's own", Access::root(0o600)).unwrap();
     let path = scratch.path("home/.ssh/keys");
-    let error = host.write(&path, b"x", Access::root(0o600)).unwrap_err();
-    assert!(format!("{error:?}").contains("user 1234"), "{error:?}");
-    host.set_access(&path, Access::root(0o644)).unwrap_err();
-    host.make_dir(&scratch.path("home/.ssh/dir"), Access::root(0o755)).unwrap_err();
-    host.remove(&path).unwrap_err();
-    assert_eq!(fs::read(scratch.path("secret/keys")).unwrap(), b"root's own link");
+    // Who made the link does not matter: root can be made to make it. Who can move it does.
+    for (owner, mode) in [(1234, 0o755), (0, 0o777), (0, 0o775), (0, 0o1777)] {
+        std::os::unix::fs::chown(scratch.path("home"), Some(owner), None).unwrap();
+        fs::set_permissions(scratch.path("home"), fs::Permissions::from_mode(mode)).unwrap();
+        let errors = [
+            host.write(&path, b"x", Access::root(0o600)).unwrap_err(),
+            host.append(&path, b"x", false).unwrap_err(),
+            host.set_access(&path, Access::root(0o644)).unwrap_err(),
+            host.make_dir(&scratch.path("home/.ssh/dir"), Access::root(0o755)).unwrap_err(),
+            host.link(&path, "x").unwrap_err(),
+            host.remove(&path).unwrap_err(),
+            host.remove_dir(&path).unwrap_err(),
+            host.read(&path).unwrap_err(),
+            host.look(&path).unwrap_err(),
+            host.list(&scratch.path("home/.ssh")).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(
+                matches!(&error, Error::Unexpected { found, .. } if found.contains("`.ssh`")),
+                "{error:?}"
+            );
+        }
+        let looked = host.look(&scratch.path("home/.ssh")).unwrap().unwrap();
+        assert!(matches!(looked.stat.file_type, FileType::Link(_)));
+    }
+    assert_eq!(fs::read(scratch.path("secret/keys")).unwrap(), b"root's own");
     assert_eq!(fs::metadata(scratch.path("secret/keys")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_is_looked_at_is_what_is_read() {
+    let scratch = Scratch::new("look");
+    scratch.put("mine", "mine");
+    scratch.put("secret", "secret");
+    scratch.link("link", "secret");
+    let (host, stop) = (live(), Arc::new(AtomicBool::new(false)));
+    let (file, link) = (scratch.path("mine"), scratch.path("link"));
+    let attacker = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        let (file, link) = (file.clone(), link.clone());
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(rustix::fs::CWD, &file, rustix::fs::CWD, &link, flags).unwrap();
+            }
+        }
+    });
+    let (mut files, mut links) = (0, 0);
+    for _ in 0..20_000 {
+        match host.look(&file).map(|looked| looked.unwrap()) {
+            Ok(Looked { stat: Stat { file_type: FileType::Link(target), .. }, content: None }) => {
+                assert_eq!(target, "secret");
+                links += 1;
+            }
+            Ok(Looked { content: Some(content), .. }) => {
+                assert_eq!(content.text(), Some("mine"));
+                files += 1;
+            }
+            Err(Error::Unexpected { found, .. }) => assert_eq!(found, "exchanged all the time"),
+            other => panic!("{other:?}"),
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    attacker.join().unwrap();
+    assert!(files > 0 && links > 0, "{files} files, {links} links: nothing was exchanged");
+}
+
+#[test]
+fn a_file_that_others_can_exchange_is_not_given_away() {
+    if !is_root("a_file_that_others_can_exchange_is_not_given_away") {
+        return;
+    }
+    let scratch = Scratch::new("give-away");
+    scratch.put("home/file", "");
+    std::os::unix::fs::chown(scratch.path("home"), Some(1234), None).unwrap();
+    let (host, path) = (live(), scratch.path("home/file"));
+    host.set_access(&path, Access::root(0o640)).unwrap();
+    let his = Access { mode: 0o600, uid: 1234, gid: 1234 };
+    assert!(matches!(host.set_access(&path, his), Err(Error::Unexpected { .. })));
+    host.write(&path, b"his", his).unwrap();
+    host.set_access(&path, Access { mode: 0o400, ..his }).unwrap();
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (1234, 0o400));
 }
 
 #[test]

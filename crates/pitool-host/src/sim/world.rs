@@ -386,10 +386,8 @@ pub(super) mod errno {
     pub(in crate::sim) const ENOTDIR: i32 = 20;
     pub(in crate::sim) const EISDIR: i32 = 21;
     pub(in crate::sim) const EINVAL: i32 = 22;
-    pub(in crate::sim) const EFBIG: i32 = 27;
     pub(in crate::sim) const ENOSPC: i32 = 28;
     pub(in crate::sim) const EROFS: i32 = 30;
-    pub(in crate::sim) const EEXIST: i32 = 17;
     pub(in crate::sim) const ELOOP: i32 = 40;
 }
 
@@ -406,9 +404,58 @@ fn join(dir: &str, name: &str) -> String {
     if dir == "/" { format!("/{name}") } else { format!("{dir}/{name}") }
 }
 
+/// Why root gets no further on a path.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// As the kernel says it.
+    Errno(i32),
+    /// A link of this name, which is not followed.
+    ForeignLink(String),
+}
+
 impl World {
     /// Gives the path without links (in the last component too, where `follow`), whether or not something is there.
     pub(super) fn real(&self, path: &str, follow: bool) -> std::result::Result<String, i32> {
+        self.walk(path, follow, &mut |_, _| Ok(()))
+    }
+
+    /// The same, as far as root follows links: [`crate::trust`]. The error is the number or the link's name.
+    pub(super) fn trusted(&self, path: &str, follow: bool) -> std::result::Result<String, Stop> {
+        let mut foreign = None;
+        let walked = self.walk(path, follow, &mut |dir, name| {
+            if self.is_for_root_alone(dir) {
+                return Ok(());
+            }
+            foreign = Some(name.to_owned());
+            Err(errno::ELOOP)
+        });
+        walked.map_err(|errno| foreign.map_or(Stop::Errno(errno), Stop::ForeignLink))
+    }
+
+    /// Whether root alone can change what is in a directory (without links on the way), and exchange it.
+    pub(super) fn is_for_root_alone(&self, dir: &str) -> bool {
+        let access = |dir: &str| match self.nodes.get(dir) {
+            Some(Node::Dir { access }) => *access,
+            _ => Access::root(0o755),
+        };
+        let alone = |access: Access| access.uid == 0 && access.mode & 0o022 == 0;
+        let (mut below, mut fixed) = (dir.to_owned(), alone(access(dir)));
+        while below != "/" && fixed {
+            let above = split(&below).0.to_owned();
+            let (inner, outer) = (access(&below), access(&above));
+            // In a sticky directory others can rename only what is theirs.
+            fixed = alone(outer) || inner.uid == 0 && outer.uid == 0 && outer.mode & 0o1000 != 0;
+            below = above;
+        }
+        fixed
+    }
+
+    fn walk(
+        &self,
+        path: &str,
+        follow: bool,
+        link: &mut dyn FnMut(&str, &str) -> std::result::Result<(), i32>,
+    ) -> std::result::Result<String, i32> {
         if !path.starts_with('/') {
             return Err(errno::EINVAL);
         }
@@ -427,6 +474,7 @@ impl World {
             let here = join(&done, &part);
             match self.nodes.get(&here) {
                 Some(Node::Link { target }) if follow || !todo.is_empty() => {
+                    link(&done, &part)?;
                     links += 1;
                     if links > 40 {
                         return Err(errno::ELOOP);

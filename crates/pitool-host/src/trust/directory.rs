@@ -100,6 +100,18 @@ impl Directory {
         Ok(self.open(name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
+    /// Opens a regular file to append to it.
+    ///
+    /// # Errors
+    /// [`Error::Unexpected`] for everything but a regular file.
+    pub(crate) fn open_to_append(&self, name: &OsStr) -> Result<File> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match self.open(name, flags, Mode::empty()) {
+            Ok(fd) => regular(fd),
+            Err(error) => Err(self.instead(name, error, Kind::File)),
+        }
+    }
+
     /// Opens a directory in this one.
     pub fn enter(&self, name: &OsStr) -> Result<Self> {
         match self.open(name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
@@ -384,6 +396,12 @@ impl Directory {
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+impl From<Directory> for OwnedFd {
+    fn from(directory: Directory) -> Self {
+        directory.file.into()
     }
 }
 
