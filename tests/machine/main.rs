@@ -10,6 +10,7 @@ mod bad_days;
 mod certificates;
 mod contract;
 mod first_boot;
+mod hardening;
 mod life;
 mod monitor;
 mod page;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         page::cases(&mut runner, &lab, suite, &deb);
         repository::cases(&mut runner, &lab, suite, &deb);
         first_boot::cases(&mut runner, &lab, suite, &deb);
+        hardening::cases(&mut runner, &lab, suite, &deb);
         power::cases(&mut runner, &lab, suite, &deb);
     }
     runner.finish()

@@ -221,8 +221,9 @@ fn serve(shared: &Arc<Shared>, listener: &std::net::TcpListener) -> Result<(), E
             Gate::Shut
         }
     };
+    let hostname = crate::kernel::text(&host, "/proc/sys/kernel/hostname").unwrap_or_default();
     server::serve(listener, &shared.stop, |peer, request| {
-        if let Some(refusal) = refused(&shared.setup, &token, peer, request) {
+        if let Some(refusal) = refused(&shared.setup, &token, peer, request, &hostname) {
             return refusal;
         }
         respond(shared, &host, request)
@@ -243,7 +244,37 @@ impl Gate {
     }
 }
 
-fn refused(setup: &Setup, gate: &Gate, peer: IpAddr, request: &Request) -> Option<Answer> {
+/// Whether the name that a client asks for is this machine's: an address, `localhost`, the host name, or one of the config.
+///
+/// A page on the web can let its own name point here (DNS rebinding), and a browser then hands it what it reads: but the
+/// request names the page's host. A client without `Host` is HTTP/1.0 and not a browser.
+fn is_named_here(setup: &Setup, request: &Request, hostname: &str) -> bool {
+    let mut names =
+        request.headers.iter().filter(|(name, _)| name == "host").map(|(_, value)| value.as_str());
+    let Some(host) = names.next() else { return true };
+    if names.next().is_some() {
+        return false;
+    }
+    let name = match host.strip_prefix('[') {
+        // An IPv6 address, RFC 3986 section 3.2.2.
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let hostname = hostname.trim().to_ascii_lowercase();
+    let own = |name: &str| !hostname.is_empty() && name == hostname;
+    name.parse::<IpAddr>().is_ok()
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || own(&name)
+        || name.strip_suffix(".local").is_some_and(own)
+        || setup.service.names.iter().any(|known| known.to_string().eq_ignore_ascii_case(&name))
+}
+
+fn refused(setup: &Setup, gate: &Gate, peer: IpAddr, request: &Request, hostname: &str) -> Option<Answer> {
+    if !is_named_here(setup, request, hostname) {
+        return Some(Answer::status(421));
+    }
     // Who asks at one's own address comes from it.
     if peer.is_loopback() || peer == setup.service.listen.ip() {
         return None;
@@ -343,7 +374,7 @@ mod tests {
         let stranger: IpAddr = "192.168.2.7".parse().unwrap();
         let own: IpAddr = "127.0.0.1".parse().unwrap();
         let status = |gate: &Gate, peer, authorization| {
-            refused(&setup, gate, peer, &request(authorization)).map(|answer| answer.status)
+            refused(&setup, gate, peer, &request(authorization), "pi").map(|answer| answer.status)
         };
         assert_eq!(status(&Gate::Open, friend, None), None);
         assert_eq!(status(&Gate::Open, stranger, None), Some(403));
@@ -354,5 +385,43 @@ mod tests {
         assert_eq!(status(&gate, stranger, Some("Bearer right")), Some(403));
         assert_eq!(status(&gate, own, None), None);
         assert_eq!(status(&Gate::Shut, friend, Some("Bearer right")), Some(403));
+    }
+
+    #[test]
+    fn a_name_of_somebody_elses_is_not_answered() {
+        let setup = setup("[monitoring.service]\nnames = [\"kitchen.home.example\"]\n");
+        let own: IpAddr = "127.0.0.1".parse().unwrap();
+        let status = |hosts: &[&str]| {
+            let headers = hosts.iter().map(|host| ("host".to_owned(), (*host).to_owned())).collect();
+            let request = Request { method: "GET".into(), path: "/status.json".into(), headers };
+            refused(&setup, &Gate::Open, own, &request, "Kitchen\n").map(|answer| answer.status)
+        };
+        for good in [
+            "localhost",
+            "LOCALHOST:9770",
+            "localhost.",
+            "127.0.0.1:9770",
+            "192.168.1.4",
+            "[::1]:9770",
+            "[::1]",
+            "kitchen:9770",
+            "kitchen.local",
+            "Kitchen.home.example:9770",
+        ] {
+            assert_eq!(status(&[good]), None, "{good}");
+        }
+        assert_eq!(status(&[]), None);
+        for bad in [
+            "evil.example",
+            "evil.example:9770",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            "[evil]",
+            "kitchen.evil",
+        ] {
+            assert_eq!(status(&[bad]), Some(421), "{bad}");
+        }
+        assert_eq!(status(&["localhost", "evil.example"]), Some(421));
     }
 }

@@ -104,6 +104,13 @@ struct SshdConf {
     hardening: bool,
 }
 
+/// Sorts behind the drop-ins of others, because sshd takes the first value: what a person chose stays.
+const ALGORITHMS: &str = "/etc/ssh/sshd_config.d/90-pitool-algorithms.conf";
+
+#[derive(Template)]
+#[template(path = "security/algorithms.conf", escape = "none")]
+struct SshdAlgorithms;
+
 /// The drop-ins of sshd; gives their ids.
 fn sshd_files(settings: &Settings, facts: &Facts, wishes: &mut Wishes) -> Vec<Id> {
     let ssh = &settings.security.ssh;
@@ -118,6 +125,9 @@ fn sshd_files(settings: &Settings, facts: &Facts, wishes: &mut Wishes) -> Vec<Id
     let mut files = Vec::new();
 
     files.push(drop_in("", text(&SshdConf { hardening: settings.security.hardening })));
+    if settings.security.hardening {
+        files.push(File::new(ALGORITHMS, text(&SshdAlgorithms)).checked_by(Check::Sshd));
+    }
 
     let keyword = |keyword: &str, value: &str| format!("{MANAGED}\n{keyword} {value}\n");
     if let Some(port) = ssh.port {

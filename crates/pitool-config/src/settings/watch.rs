@@ -22,6 +22,11 @@ pub struct MonitorService {
     /// Who may ask besides this machine itself, where `listen` is an address that others reach.
     #[cfg_attr(test, schemars(example = serde_json::json!(["192.168.1.0/24"])))]
     pub allow: Vec<Cidr>,
+    /// Names under which others ask for it, besides this machine's addresses, `localhost` and its host name. A request for
+    /// any other name is refused: a web page could have let its own name point here.
+    #[cfg_attr(test, schemars(example = serde_json::json!(["kitchen.home.example"])))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<ServerName>,
     /// A file with a token that whoever asks from another machine must send (`Authorization: Bearer …`). None is asked for
     /// where unset.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,6 +47,7 @@ impl Default for MonitorService {
             listen: Address::LOOPBACK,
             port: Port::MONITOR,
             allow: Vec::new(),
+            names: Vec::new(),
             token_file: None,
             textfile: None,
             interval: Duration::from_secs(60),

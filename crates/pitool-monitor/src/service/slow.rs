@@ -151,8 +151,7 @@ fn drift(host: &dyn Inspect, before: Option<Drift>) -> Option<Reading<Option<Dri
         Err(error) => return Some(Err(words(&error))),
     };
     if ![0, 2].contains(&output.status) {
-        let why = output.tail();
-        return Some(Err(why.lines().next().unwrap_or("a plan cannot be made").to_owned()));
+        return Some(Err(refusal(output.status, &output.stderr)));
     }
     Some(match serde_json::from_str::<Plan>(&output.stdout) {
         Err(error) => Err(format!("the plan makes no sense: {error}")),
@@ -161,6 +160,34 @@ fn drift(host: &dyn Inspect, before: Option<Drift>) -> Option<Reading<Option<Dri
             let changes = u32::try_from(plan.steps.len()).unwrap_or(u32::MAX);
             Ok(Some(Drift { changes, since: before.map_or(host.now(), |before| before.since) }))
         }
+    })
+}
+
+/// `pitool plan` ends with this status where the config cannot be used (pitool(1), EXIT STATUS).
+const REFUSED_CONFIG: i32 = 3;
+
+/// Says why no plan could be made, in words that everybody on the machine may read.
+///
+/// A message about a config quotes the line that it is about, and a line may hold a password: only the place is published.
+fn refusal(status: i32, stderr: &str) -> String {
+    let first = stderr.lines().map(str::trim).find(|line| !line.is_empty());
+    if status != REFUSED_CONFIG {
+        return first.unwrap_or("`pitool plan` failed without a message").to_owned();
+    }
+    let place = stderr.lines().find_map(place).map(|place| format!(" at {place}")).unwrap_or_default();
+    format!("the config is not valid{place}; `sudo pitool config check` says why")
+}
+
+/// The `file:line:column` that a message begins with.
+fn place(line: &str) -> Option<&str> {
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let ends = line.match_indices(": ").map(|(at, _)| at);
+    ends.map(|end| &line[..end]).find(|start| {
+        let mut words = start.rsplitn(3, ':');
+        let (column, row, file) = (words.next(), words.next(), words.next());
+        column.is_some_and(is_number)
+            && row.is_some_and(is_number)
+            && file.is_some_and(|file| file.starts_with('/'))
     })
 }
 
@@ -228,6 +255,20 @@ mod tests {
         let text = "NOTE: x\nInst libc6 [2.36-9] (2.36-10 Debian-Security:12/stable-security [arm64])\nInst vim [1] (2 Debian:12.11/stable [arm64])\nConf libc6 (2.36-10 Debian-Security:12/stable-security [arm64])\n";
         assert_eq!(counted(text), Updates { pending: 2, security: 1 });
         assert_eq!(counted(""), Updates::default());
+    }
+
+    #[test]
+    fn a_refused_value_is_not_published() {
+        let stderr = "/etc/pitool/pitool.toml:12:7: `https://me:hunter2@[` is not a URL: it has no host\n    \
+                      url = \"https://me:hunter2@[\"\n          ^^^\n    hint: https://me:hunter2@x\n\nerror: the config cannot be used\n";
+        let why = refusal(REFUSED_CONFIG, stderr);
+        assert_eq!(
+            why,
+            "the config is not valid at /etc/pitool/pitool.toml:12:7; `sudo pitool config check` says why"
+        );
+        let odd = refusal(REFUSED_CONFIG, "error: token hunter2: is none\n");
+        assert_eq!(odd, "the config is not valid; `sudo pitool config check` says why");
+        assert_eq!(refusal(1, "\nerror: no dpkg here\n  because: x\n"), "error: no dpkg here");
     }
 
     #[test]

@@ -57,7 +57,8 @@ fn init(session: &Session<'_, '_>, stdout: bool) -> Result<u8> {
             if session.host.stat("/etc/pitool")?.is_none() {
                 session.host.make_dir("/etc/pitool", Access::root(0o755))?;
             }
-            session.host.write(CONFIG, pitool_config::example().as_bytes(), Access::root(0o644))?;
+            // For root alone: people put addresses with tokens into it.
+            session.host.write(CONFIG, pitool_config::example().as_bytes(), Access::root(0o600))?;
         }
     }
     session.terminal.mention(format!(
