@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
-use crate::{expect, installed};
+use crate::{converged, expect};
 
 /// Files of every sort: hard and symbolic links, holes, owners, setuid, attributes, ACLs, a name that is not UTF-8, a
 /// pipe, nanoseconds, and a database with a write-ahead log.
@@ -40,7 +40,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: backup: {case}");
     let mut made = None;
     runner.case(&name("a box with data, and one beside it"), || {
-        let machine = installed(lab, suite, "saved", deb)?;
+        let machine = converged(lab, suite, "saved", deb)?;
         install(&machine, "acl attr sqlite3 nginx rsync age busybox-static")?;
         let docker = if suite == Suite::Trixie { "docker.io docker-cli" } else { "docker.io" };
         install(&machine, docker)?;
@@ -52,8 +52,10 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let Some((machine, nas)) = made else { return };
 
     runner.case(&name("apply sets the timers, twice is once"), || {
+        machine.check("systemctl disable --now pitool-backup-machine.timer pitool-drill.timer")?;
         expect(&machine, "pitool apply backup", 0)?;
         machine.check("systemctl is-active pitool-backup-machine.timer pitool-drill.timer")?;
+        machine.check("systemctl is-enabled pitool-backup-machine.timer pitool-drill.timer")?;
         let again = machine.measured(["pitool", "apply", "backup"])?;
         ensure!(again.output.status == 0, "{}", again.output);
         ensure!(again.trace.read_only() && again.trace.written_bytes() == 0, "{:#?}", again.trace);

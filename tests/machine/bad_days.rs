@@ -7,18 +7,27 @@ use anyhow::{Result, ensure};
 use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite, ssh_key};
 use pitool_testkit::suite::Runner;
 
-use crate::{expect, installed};
+use crate::{converged, expect, installed};
 
 pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: {case}");
     let mut booted = None;
     runner.case(&name("a box for bad days"), || {
-        booted = Some(installed(lab, suite, "bad", deb)?);
+        booted = Some(installed(lab, suite, &BoxOptions::named("bad"), deb)?);
         Ok(())
     });
     let Some(machine) = booted else { return };
 
     runner.case(&name("bad configs: position, words, exit 3, nothing changed"), || configs(&machine));
+    runner.case(&name("no domain for a certificate: one line, and nothing is done"), || {
+        let output = expect(&machine, "pitool apply ssl", 0)?;
+        let said =
+            format!("{} {}", output.stdout, output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(said.contains("[ssl] in the config names no domain"), "{output}");
+        machine.check("test ! -e /var/lib/pitool-acme && test ! -e /etc/nginx")?;
+        expect(&machine, "pitool cert renew", 0)?;
+        Ok(())
+    });
     runner.case(&name("not root: one sentence"), || {
         let output = machine.sh("sudo -u pi pitool apply all")?;
         ensure!(output.status == 3 && output.stderr.lines().count() <= 3, "{output}");
@@ -62,7 +71,17 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         ensure!(plan.stdout.contains("nginx"), "once the port is free, nginx comes: {plan}");
         Ok(())
     });
+    drop(machine);
+
+    let mut booted = None;
+    runner.case(&name("a configured box for bad days"), || {
+        booted = Some(converged(lab, suite, "worse", deb)?);
+        Ok(())
+    });
+    let Some(machine) = booted else { return };
+
     runner.case(&name("dpkg was interrupted earlier: finished first"), || {
+        machine.check("apt-get -qq purge -y nload")?;
         machine.check(
             "apt-get -qq install -y --download-only tree && dpkg --unpack /var/cache/apt/archives/tree_*.deb",
         )?;
@@ -107,15 +126,23 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         Ok(())
     });
     runner.case(&name("two runs at once: the second says who holds the lock"), || {
-        let holder = "import fcntl,json,os,time\nos.makedirs('/run/pitool',exist_ok=True)\nf=open('/run/pitool/lock','a+')\nfcntl.flock(f,fcntl.LOCK_EX)\nf.truncate(0)\nf.write(json.dumps({'pid':os.getpid(),'since':'2026-01-01T00:00:00Z','command':'pitool apply everything'}))\nf.flush()\ntime.sleep(30)";
-        let held = machine.spawn(["python3", "-c", holder])?;
+        // The first one waits for nginx, whose start waits for the test.
+        let slow = "/run/systemd/system/nginx.service.d/slow.conf";
+        let waits = "[Service]\nExecStartPre=/bin/sh -c 'until test -e /run/go-on; do sleep 0.1; done'\n";
+        machine.write_file(slow, waits, 0o644)?;
+        machine.check("systemctl daemon-reload && systemctl stop nginx")?;
+        let first = machine.spawn(["pitool", "apply", "app"])?;
         machine.check(
-            "for try in $(seq 300); do grep -q everything /run/pitool/lock && exit 0; sleep 0.1; done; exit 1",
+            "for try in $(seq 300); do test $(systemctl is-active nginx) = activating && exit 0; sleep 0.1; done; exit 1",
         )?;
-        machine.check("systemctl stop nginx")?;
-        let output = expect(&machine, "pitool apply all", 6)?;
-        held.kill()?;
-        ensure!(output.stderr.contains("pitool apply everything"), "{output}");
+        let second = machine.sh("pitool apply all")?;
+        machine.check("touch /run/go-on")?;
+        let first = first.wait(Duration::from_secs(60))?;
+        machine.check(&format!("rm {slow} && systemctl daemon-reload"))?;
+        ensure!(first.status == 0, "{first}");
+        ensure!(second.status == 6, "{second}");
+        ensure!(second.stderr.contains("pitool apply app"), "it does not name the holder: {second}");
+        machine.check("systemctl is-active nginx")?;
         expect(&machine, "pitool apply all", 0)?;
         Ok(())
     });
@@ -232,7 +259,7 @@ fn port_moves(lab: &Lab, machine: &Machine, suite: Suite) -> Result<()> {
 }
 
 fn keyless(lab: &Lab, suite: Suite, deb: &Path) -> Result<()> {
-    let machine = installed(lab, suite, "keyless", deb)?;
+    let machine = installed(lab, suite, &BoxOptions::named("keyless"), deb)?;
     machine.check("echo pi:raspberry | chpasswd")?;
     let output = expect(&machine, "pitool apply security", 0)?;
     ensure!(

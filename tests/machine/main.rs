@@ -9,6 +9,7 @@ mod backup;
 mod bad_days;
 mod certificates;
 mod contract;
+mod converged;
 mod first_boot;
 mod hardening;
 mod life;
@@ -17,10 +18,10 @@ mod page;
 mod power;
 mod repository;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use pitool_testkit::machine::{BoxOptions, Lab, Machine, Output, Suite};
 use pitool_testkit::suite::Runner;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let mut runner = Runner::new();
     let Some(lab) = runner.lab() else { return runner.finish() };
     for suite in Suite::ALL {
+        runner.group(&format!("{suite}: contract"));
         contract::cases(&mut runner, &lab, suite);
     }
     let deb = match deb() {
@@ -38,20 +40,32 @@ fn main() -> ExitCode {
         }
     };
     for suite in Suite::ALL {
-        life::cases(&mut runner, &lab, suite, &deb);
-        life::lived_in(&mut runner, &lab, suite, &deb);
-        backup::cases(&mut runner, &lab, suite, &deb);
-        bad_days::cases(&mut runner, &lab, suite, &deb);
-        certificates::cases(&mut runner, &lab, suite, &deb);
-        monitor::cases(&mut runner, &lab, suite, &deb);
-        page::cases(&mut runner, &lab, suite, &deb);
-        repository::cases(&mut runner, &lab, suite, &deb);
-        first_boot::cases(&mut runner, &lab, suite, &deb);
-        hardening::cases(&mut runner, &lab, suite, &deb);
-        power::cases(&mut runner, &lab, suite, &deb);
+        for (name, cases) in GROUPS {
+            runner.group(&format!("{suite}: {name}"));
+            cases(&mut runner, &lab, suite, &deb);
+        }
     }
     runner.finish()
 }
+
+/// Adds the cases of a group for one release.
+type Cases = fn(&mut Runner, &Lab, Suite, &Path);
+
+/// The groups of cases that need the package, in the order of the runs; the times of each are printed at the end.
+const GROUPS: &[(&str, Cases)] = &[
+    ("life", life::cases),
+    ("lived-in", life::lived_in),
+    ("converged", converged::cases),
+    ("backup", backup::cases),
+    ("bad days", bad_days::cases),
+    ("certificates", certificates::cases),
+    ("monitor", monitor::cases),
+    ("page", page::cases),
+    ("repository", repository::cases),
+    ("first boot", first_boot::cases),
+    ("hardening", hardening::cases),
+    ("power", power::cases),
+];
 
 /// The package under test: `PITOOL_DEB`, else the one in dist/ for this machine.
 fn deb() -> Result<PathBuf> {
@@ -65,26 +79,57 @@ fn deb() -> Result<PathBuf> {
         "arm" => "_armhf.deb",
         _ => "_amd64.deb",
     };
-    let mut debs = files.filter_map(|file| file.ok().map(|file| file.path())).filter(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("pitool_") && name.ends_with(own)
-    });
-    debs.next().context("there is no package in dist/: run `cargo xtask deb` first")
+    let debs: Vec<PathBuf> = files
+        .filter_map(|file| file.ok().map(|file| file.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("pitool_") && name.ends_with(own)
+        })
+        .collect();
+    match &debs[..] {
+        [only] => Ok(only.clone()),
+        [] => bail!("there is no package in dist/: run `cargo xtask deb` first"),
+        // An older one would be tested without anybody noticing.
+        _ => bail!("dist/ has more than one package for this machine: name one by PITOOL_DEB, of {debs:?}"),
+    }
 }
 
 /// A fresh box with the package put beside it, not installed.
-fn fresh(lab: &Lab, suite: Suite, name: &str, deb: &std::path::Path) -> Result<Machine> {
-    let machine = Machine::up(lab, suite, &BoxOptions::named(name))?;
+fn fresh(lab: &Lab, suite: Suite, options: &BoxOptions, deb: &Path) -> Result<Machine> {
+    let machine = Machine::up(lab, suite, options)?;
     machine.copy_in(deb, "/root/pitool.deb", 0o644)?;
     Ok(machine)
 }
 
-/// A fresh box with the package installed by apt.
-fn installed(lab: &Lab, suite: Suite, name: &str, deb: &std::path::Path) -> Result<Machine> {
-    let machine = fresh(lab, suite, name, deb)?;
-    // Boxes share their downloads and so the lock on them; another suite may run beside this one.
-    machine.check("apt-get -qq update; for try in $(seq 30); do apt-get -qq install -y /root/pitool.deb && exit 0; sleep 2; done; exit 1")?;
+/// A fresh box with the package installed by apt, on which pitool never ran.
+fn installed(lab: &Lab, suite: Suite, options: &BoxOptions, deb: &Path) -> Result<Machine> {
+    let machine = fresh(lab, suite, options, deb)?;
+    install_package(&machine)?;
     Ok(machine)
+}
+
+/// A box on which `pitool apply all` ran, without any config file: for cases whose subject is not the first run.
+///
+/// It is a copy of one that was made for this package and shut down, with a machine id, host keys and a name of its
+/// own. `pitool plan all` has nothing to do there.
+fn converged(lab: &Lab, suite: Suite, name: &str, deb: &Path) -> Result<Machine> {
+    let package = std::fs::read(deb).with_context(|| format!("reading {}", deb.display()))?;
+    let key = blake3::hash(&package).to_hex();
+    let template = lab.template(suite, "converged", &key, |machine| {
+        machine.copy_in(deb, "/root/pitool.deb", 0o644)?;
+        install_package(machine)?;
+        expect(machine, "pitool apply all", 0)?;
+        expect(machine, "pitool plan all", 0)?;
+        Ok(())
+    })?;
+    Machine::copy_of(lab, &template, &BoxOptions::named(name))
+}
+
+/// Installs the package that was put beside the box.
+fn install_package(machine: &Machine) -> Result<()> {
+    // Boxes share their downloads and so the lock on them; another box may run beside this one.
+    machine.check("apt-get -qq update; for try in $(seq 30); do apt-get -qq install -y /root/pitool.deb && exit 0; sleep 2; done; exit 1")?;
+    Ok(())
 }
 
 /// Installs packages of Debian's that a case needs. Boxes share their downloads and so the lock on them.

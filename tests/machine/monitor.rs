@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use pitool_testkit::machine::{Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
-use crate::{expect, install, installed};
+use crate::{converged, expect, install};
 
 /// Quick, so that a test need not wait; and the load of the machine that the box runs on is not the box's.
 const CONFIG: &str = r#"
@@ -54,7 +54,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: monitor: {case}");
     let mut machine = None;
     runner.case(&name("after apply all, health is ok and nothing is unknown"), || {
-        let fresh = installed(lab, suite, "watched", deb)?;
+        let fresh = converged(lab, suite, "watched", deb)?;
         fresh.write_file("/etc/pitool/pitool.toml", CONFIG, 0o644)?;
         fresh.write_file("/etc/pitool/ping-url", "http://127.0.0.1:9999/ping/secret-id\n", 0o600)?;
         fresh.write_file("/root/receiver.py", RECEIVER, 0o644)?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use pitool_testkit::machine::{Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
-use crate::{install, installed};
+use crate::{converged, install};
 
 /// Machines made up, by `PITOOL_PAGES=tests/machine/pages cargo test -p pitool-monitor pages_for_a_browser`.
 const DAYS: [(&str, &str); 2] =
@@ -79,9 +79,10 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     }
     let mut machine = None;
     runner.case(&format!("{suite}: page: a box with a browser"), || {
-        let fresh = installed(lab, suite, "browser", deb)?;
+        let fresh = converged(lab, suite, "browser", deb)?;
         install(&fresh, "chromium fonts-dejavu-core")?;
-        fresh.check("mkdir -p /run/pitool-monitor")?;
+        // The page of a machine that is made up: the service would write that of the box over it.
+        fresh.check("systemctl stop pitool-monitor.service && mkdir -p /run/pitool-monitor")?;
         fresh.write_file("/root/render.py", RENDER, 0o644)?;
         fresh.write_file("/root/measure.js", MEASURE, 0o644)?;
         for (name, json) in DAYS {

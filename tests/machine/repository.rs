@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
+use pitool_testkit::machine::{Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
-use crate::expect;
+use crate::{converged, expect};
 
 /// Where the box's own web server shows the repository.
 const URL: &str = "http://127.0.0.1:8000";
@@ -124,7 +124,9 @@ impl Shop {
         let home = std::env::temp_dir().join(format!("pitool-shop-{}", std::process::id()));
         let _ = fs::remove_dir_all(&home);
         fs::create_dir_all(&home)?;
-        let machine = Machine::up(lab, suite, &BoxOptions::named("shop"))?;
+        // A machine that was configured, and whose program is to come from the repository.
+        let machine = converged(lab, suite, "shop", deb)?;
+        machine.check("apt-get -qq remove -y pitool")?;
         let said = |command: &mut Command| -> Result<String> {
             let output = command.env("GNUPGHOME", &home).output()?;
             ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -10,7 +10,7 @@ use pitool_testkit::machine::{BoxOptions, Lab, Machine, RaspberryPi, Suite};
 
 const USAGE: &str =
     "box up NAME [SUITE] [--pi MODEL] | sh NAME COMMAND… | cp NAME FILE PATH | ip NAME | dir NAME
-    | kill NAME | start NAME | reboot NAME | down NAME | list | sweep | base SUITE";
+    | kill NAME | start NAME | reboot NAME | down NAME | list | sweep | wipe | base SUITE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +28,7 @@ fn go(words: &[&str]) -> Result<ExitCode> {
     let lab = Lab::open()?;
     let at = |name: &str| Machine::attach(&lab, name);
     match words {
+        ["wipe"] => lab.remove_disk()?,
         ["base", suite] => println!("{}", lab.base(suite.parse()?)?.display()),
         ["up", name, rest @ ..] => {
             let (suite, model) = match rest {

@@ -10,6 +10,8 @@
 mod base;
 mod cgroup;
 mod debian;
+mod disk;
+mod downloads;
 mod files;
 mod guest;
 mod lab;
@@ -18,6 +20,7 @@ mod mirror;
 mod network;
 mod process;
 mod ssh;
+mod template;
 mod tree;
 
 pub use base::Suite;
@@ -26,4 +29,5 @@ pub use guest::{Background, BoxOptions, Machine, Output, Probe, RaspberryPi};
 pub use lab::Lab;
 pub use measure::{Measured, Trace, Usage};
 pub use ssh::{SshKey, ssh_key};
+pub use template::Template;
 pub use tree::{Entry, Kind, Tree, diff, snapshot};

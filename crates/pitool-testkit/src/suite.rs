@@ -21,6 +21,24 @@ pub struct Runner {
     /// Each failed case as it was told.
     failed: Vec<String>,
     skipped: u32,
+    groups: Vec<Group>,
+}
+
+/// Cases that are counted and timed together.
+#[derive(Debug)]
+struct Group {
+    name: String,
+    passed: u32,
+    tried: u32,
+    started: Instant,
+    /// None: it is the one whose cases run.
+    seconds: Option<f64>,
+}
+
+impl Group {
+    fn end(&mut self) {
+        self.seconds.get_or_insert(self.started.elapsed().as_secs_f64());
+    }
 }
 
 /// The error of a case that cannot be tried here.
@@ -59,7 +77,7 @@ impl Runner {
                 let _ = lab.sweep();
             }
         }
-        Self { filters, listing, passed: 0, failed: Vec::new(), skipped: 0 }
+        Self { filters, listing, passed: 0, failed: Vec::new(), skipped: 0, groups: Vec::new() }
     }
 
     /// Opens the lab, or counts one case that says why not.
@@ -86,6 +104,15 @@ impl Runner {
         };
         self.record("lab", Err(skip(why)), 0.0);
         None
+    }
+
+    /// Begins a group: the cases from here on are counted and timed under its name, too.
+    pub fn group(&mut self, name: &str) {
+        if let Some(group) = self.groups.last_mut() {
+            group.end();
+        }
+        let started = Instant::now();
+        self.groups.push(Group { name: name.to_owned(), passed: 0, tried: 0, started, seconds: None });
     }
 
     /// Tells whether any of the names is selected: booting a machine for nobody can be spared.
@@ -116,6 +143,10 @@ impl Runner {
     }
 
     fn record(&mut self, name: &str, outcome: Result<()>, seconds: f64) -> bool {
+        if let Some(group) = self.groups.last_mut() {
+            group.tried += 1;
+            group.passed += u32::from(outcome.is_ok());
+        }
         match outcome {
             Ok(()) => {
                 self.passed += 1;
@@ -145,12 +176,19 @@ impl Runner {
     }
 
     /// Removes what is left of this program's boxes, prints the summary, and gives the exit code.
-    pub fn finish(self) -> ExitCode {
+    pub fn finish(mut self) -> ExitCode {
         if self.listing {
             return ExitCode::SUCCESS;
         }
         if let Ok(lab) = Lab::open() {
             let _ = lab.sweep_own();
+        }
+        if let Some(group) = self.groups.last_mut() {
+            group.end();
+        }
+        // `cargo xtask test` reads these lines.
+        for Group { name, passed, tried, seconds, .. } in self.groups.iter().filter(|group| group.tried > 0) {
+            report(&format!("group {name}: {passed} of {tried} in {:.0} s", seconds.unwrap_or_default()));
         }
         // Hours of output may lie between a failure and the end, and a log may be read by its end alone.
         for told in &self.failed {

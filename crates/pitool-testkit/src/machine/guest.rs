@@ -16,11 +16,13 @@ use nix::sys::signal::SigSet;
 
 use super::base::Suite;
 use super::cgroup;
+use super::disk;
 use super::files::Root;
 use super::lab::{Lab, Record, say, tail};
 use super::mirror::{apt_settings, resolver};
 use super::network::Network;
 use super::process::{self, Process, wait_until};
+use super::template::Template;
 
 /// A boot takes five seconds on the slowest machine seen; a box that needs two minutes is broken.
 const BOOT: Duration = Duration::from_secs(120);
@@ -47,24 +49,30 @@ pub struct BoxOptions {
     /// Shares downloaded packages with other boxes of the suite.
     ///
     /// Puts `/etc/apt/apt.conf.d/00lab` with `APT::Keep-Downloaded-Packages` into the box, an artefact of the
-    /// test bed, and binds a folder of the lab's cache to `/var/cache/apt/archives`.
+    /// test bed, and what other boxes downloaded into `/var/cache/apt/archives`.
     pub shared_apt_cache: bool,
     /// Makes the box look like a Raspberry Pi, as far as files can.
     pub raspberry_pi: Option<RaspberryPi>,
     /// Limits the memory of the whole box; `/proc/meminfo` goes on to show the host's.
     pub memory_mib: Option<u32>,
+    /// Lets what the box syncs reach the disk, as a real machine does.
+    ///
+    /// Otherwise fsync(2) and the like do nothing in the box, which nobody in it can tell: a power cut ends its
+    /// processes and leaves the page cache of this host. For boxes that are measured.
+    pub synced: bool,
     /// Leaves the box running when the value goes out of scope, for a look at it by hand.
     pub keep: bool,
 }
 
 impl BoxOptions {
-    /// Describes a plain box: shared package cache, no Raspberry Pi, no memory limit.
+    /// Describes a plain box: shared package cache, no Raspberry Pi, no memory limit, nothing synced.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             shared_apt_cache: true,
             raspberry_pi: None,
             memory_mib: None,
+            synced: false,
             keep: false,
         }
     }
@@ -164,24 +172,41 @@ impl Machine {
         lab.base(suite)?;
         let mut machine = Self::allocate(lab, suite, options)?;
         // From here on dropping the machine clears up whatever there is of it.
+        lab.copy_base(suite, &machine.dir())?;
+        let root = Root::open(&machine.dir())?;
+        let name = &options.name;
+        root.write("/etc/hostname", format!("{name}\n").as_bytes(), 0o644)?;
+        root.write("/etc/hosts", format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n").as_bytes(), 0o644)?;
         machine.furnish(suite, options)?;
         machine.start()?;
         Ok(machine)
     }
 
+    /// Boots a copy of a template: with a machine id, host keys and a name of its own, and all else as it was.
+    pub fn copy_of(lab: &Lab, template: &Template, options: &BoxOptions) -> Result<Self> {
+        ensure!(valid_name(&options.name), "{:?} is no host name", options.name);
+        let mut machine = Self::allocate(lab, template.suite, options)?;
+        template.copy(lab, &machine.dir(), &options.name, &machine.folder())?;
+        machine.furnish(template.suite, options)?;
+        machine.start()?;
+        Ok(machine)
+    }
+
     fn allocate(lab: &Lab, suite: Suite, options: &BoxOptions) -> Result<Self> {
+        disk::enough_room(&lab.state())?;
         let _lock = lab.lock()?;
         let taken: Vec<u8> = lab.records()?.iter().map(|record| record.network).collect();
         let network = Network::free(&taken)?;
-        let archives = lab.cache().join(format!("apt-archives-{suite}"));
+        let archives = options.shared_apt_cache.then(|| lab.downloads(suite)).transpose()?;
         let keep = options.keep || std::env::var_os("PITOOL_KEEP").is_some();
         let record = Record {
             id: format!("{}-{}", options.name, network.number()),
             name: options.name.clone(),
             network: network.number(),
             owner: Some(Process::own()?),
-            archives: options.shared_apt_cache.then_some(archives),
+            archives,
             memory_mib: options.memory_mib,
+            synced: options.synced,
             suite: suite.to_string(),
         };
         let folder = record.folder(lab);
@@ -212,17 +237,13 @@ impl Machine {
     }
 
     fn furnish(&self, suite: Suite, options: &BoxOptions) -> Result<()> {
-        self.lab.copy_base(suite, &self.dir())?;
         let root = Root::open(&self.dir())?;
-        let name = &options.name;
-        root.write("/etc/hostname", format!("{name}\n").as_bytes(), 0o644)?;
-        root.write("/etc/hosts", format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n").as_bytes(), 0o644)?;
         root.remove("/etc/resolv.conf")?;
         root.write("/etc/resolv.conf", resolver().as_bytes(), 0o644)?;
 
         let mut apt = apt_settings(Some(&self.network().gateway().to_string()));
         if let Some(archives) = &self.record.archives {
-            fs::create_dir_all(archives.join("partial"))?;
+            self.lab.lend(archives, &self.dir())?;
             apt.push("APT::Keep-Downloaded-Packages \"true\";".into());
         }
         if !apt.is_empty() {
@@ -280,6 +301,10 @@ impl Machine {
         &self.lab
     }
 
+    pub(crate) fn archives(&self) -> Option<&Path> {
+        self.record.archives.as_deref()
+    }
+
     fn folder(&self) -> PathBuf {
         self.record.folder(&self.lab)
     }
@@ -331,8 +356,8 @@ impl Machine {
             "--link-journal=no".into(),
             "--quiet".into(),
         ];
-        if let Some(archives) = &self.record.archives {
-            arguments.push(format!("--bind={}:/var/cache/apt/archives", archives.display()).into());
+        if !self.record.synced {
+            arguments.push("--suppress-sync=yes".into());
         }
         let firmware = self.folder().join("firmware");
         if firmware.exists() {

@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, umount2};
 
 use super::cgroup;
+use super::disk;
 use super::network::Network;
 use super::process::{self, Process};
 
@@ -31,7 +32,9 @@ const NOBODY: &str = "kept";
 #[derive(Clone, Debug)]
 pub struct Lab {
     cache: PathBuf,
-    state: PathBuf,
+    home: PathBuf,
+    /// Whether copies on the boxes' disk share their blocks.
+    shares: bool,
 }
 
 impl Lab {
@@ -42,10 +45,15 @@ impl Lab {
             PROGRAMS.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package).collect();
         ensure!(missing.is_empty(), "machine boxes need more packages: apt install {}", missing.join(" "));
         let cache = std::env::var_os("PITOOL_CACHE").unwrap_or_else(|| "/var/cache/pitool-dev".into()).into();
-        let lab = Self { cache, state: "/var/lib/pitool-lab".into() };
-        for folder in [&lab.cache, &lab.state] {
+        let mut lab = Self { cache, home: "/var/lib/pitool-lab".into(), shares: false };
+        for folder in [&lab.cache, &lab.home] {
             fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         }
+        // Without the lock where there is nothing to do: a signal's thread opens the lab while another holds it.
+        lab.shares = disk::mounted(&lab.image(), &lab.state())? || {
+            let _lock = lab.lock()?;
+            disk::prepare(&lab.image(), &lab.state())?
+        };
         Ok(lab)
     }
 
@@ -54,9 +62,31 @@ impl Lab {
         &self.cache
     }
 
-    /// Names the folder that holds one folder per box.
-    pub fn state(&self) -> &Path {
-        &self.state
+    /// Names the folder that holds one folder per box, on the boxes' disk.
+    pub fn state(&self) -> PathBuf {
+        self.home.join("disk")
+    }
+
+    /// Tells whether copies on the boxes' disk share their blocks with the original.
+    pub fn shares(&self) -> bool {
+        self.shares
+    }
+
+    /// Removes the boxes' disk with everything on it, which must not be a box.
+    pub fn remove_disk(self) -> Result<()> {
+        let _lock = self.lock()?;
+        let boxes: Vec<String> = self.records()?.into_iter().map(|record| record.id).collect();
+        ensure!(boxes.is_empty(), "there are boxes: {}", boxes.join(" "));
+        disk::remove(&self.image(), &self.state())
+    }
+
+    fn image(&self) -> PathBuf {
+        self.home.join("disk.xfs")
+    }
+
+    /// Names a file to lock on this host, not on the disk that may come and go.
+    pub(crate) fn lock_file(&self, name: &str) -> PathBuf {
+        self.home.join(format!("{name}.lock"))
     }
 
     /// Removes every box whose owner is dead, and reports their names.
@@ -86,13 +116,13 @@ impl Lab {
 
     /// Takes the lock under which boxes come and go, so that two test processes never share a network.
     pub(crate) fn lock(&self) -> Result<Flock<File>> {
-        lock_exclusive(&self.state.join("lock"))
+        lock_exclusive(&self.home.join("lock"))
     }
 
     /// Lists the boxes there are.
     pub(crate) fn records(&self) -> Result<Vec<Record>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.state)? {
+        for entry in fs::read_dir(self.state())? {
             let path = entry?.path().join("record");
             if path.exists() {
                 found.push(Record::read(&path)?);
@@ -112,15 +142,17 @@ pub(crate) struct Record {
     pub(crate) network: u8,
     /// None: kept, nobody's.
     pub(crate) owner: Option<Process>,
-    /// The package cache of the host that the box shares, if it does.
+    /// The folder of packages that the box begins with and adds to, if it does.
     pub(crate) archives: Option<PathBuf>,
     pub(crate) memory_mib: Option<u32>,
+    /// Whether what the box syncs is written to the disk.
+    pub(crate) synced: bool,
     pub(crate) suite: String,
 }
 
 impl Record {
     pub(crate) fn folder(&self, lab: &Lab) -> PathBuf {
-        lab.state.join(&self.id)
+        lab.state().join(&self.id)
     }
 
     pub(crate) fn write(&self, lab: &Lab) -> Result<()> {
@@ -128,8 +160,8 @@ impl Record {
         let archives = self.archives.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let memory = self.memory_mib.map(|mib| mib.to_string()).unwrap_or_default();
         let text = format!(
-            "id={}\nname={}\nnetwork={}\nowner={owner}\narchives={archives}\nmemory_mib={memory}\nsuite={}\n",
-            self.id, self.name, self.network, self.suite
+            "id={}\nname={}\nnetwork={}\nowner={owner}\narchives={archives}\nmemory_mib={memory}\nsynced={}\nsuite={}\n",
+            self.id, self.name, self.network, self.synced, self.suite
         );
         let path = self.folder(lab).join("record");
         let unfinished = path.with_extension("tmp");
@@ -155,6 +187,7 @@ impl Record {
             },
             archives: Some(field("archives")?).filter(|text| !text.is_empty()).map(PathBuf::from),
             memory_mib: field("memory_mib")?.parse().ok(),
+            synced: field("synced")?.parse()?,
             suite: field("suite")?.to_owned(),
         })
     }
@@ -182,6 +215,9 @@ impl Record {
             let _ = fs::remove_file(lock);
         }
         unmount_below(&folder)?;
+        if let Some(archives) = &self.archives {
+            lab.collect(archives, &self.suite, &folder.join("root"))?;
+        }
         remove_tree(&folder)?;
         for leftover in ["propagate", "unix-export"] {
             let path = Path::new("/run/systemd/nspawn").join(leftover).join(&self.id);
@@ -262,7 +298,7 @@ fn lock(path: &Path, kind: FlockArg) -> Result<Flock<File>> {
     }
 }
 
-fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     folders.into_iter().any(|folder| folder.join(program).is_file())
