@@ -28,7 +28,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         runner.case(&format!("{suite}: power cut {round} of {cuts}"), || cut(lab, suite, deb, share, back));
     }
     runner.case(&format!("{suite}: power cut between unpacking and configuring, and back"), || {
-        let mut machine = installed(lab, suite, &on_a_disk(), deb)?;
+        let mut machine = installed(lab, suite, &BoxOptions::named("cut"), deb)?;
         let before = machine.check(PACKAGES)?.stdout;
         // dpkg waits where it has unpacked a configuration file under a name of its own, and not yet put it in its place.
         machine.write_file(
@@ -48,11 +48,6 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     });
 }
 
-/// A box that waits for its disk as a real machine does: the moments of the cuts spread over the same work.
-fn on_a_disk() -> BoxOptions {
-    BoxOptions { synced: true, ..BoxOptions::named("cut") }
-}
-
 /// A hook of dpkg's, dpkg(1).
 const HELD: &str = "/etc/dpkg/dpkg.cfg.d/held";
 
@@ -70,7 +65,7 @@ fn as_before(before: &str, machine: &Machine) -> Result<()> {
 }
 
 fn cut(lab: &Lab, suite: Suite, deb: &Path, share: f64, back: bool) -> Result<()> {
-    let mut machine = installed(lab, suite, &on_a_disk(), deb)?;
+    let mut machine = installed(lab, suite, &BoxOptions::named("cut"), deb)?;
     let before = machine.check(PACKAGES)?.stdout;
     // A first run takes about this long on the machine that the figures in the notes come from; a run that is over
     // sooner is simply cut after its end.

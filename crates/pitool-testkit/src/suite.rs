@@ -12,7 +12,8 @@ use crate::machine::Lab;
 
 /// Runs named cases at once and in order, and keeps the count.
 ///
-/// Arguments of the program that do not start with a dash select the cases whose names contain one of them.
+/// Arguments of the program that do not start with a dash select the cases whose names, or whose group's name, contain one
+/// of them.
 #[derive(Debug)]
 pub struct Runner {
     filters: Vec<String>,
@@ -121,7 +122,9 @@ impl Runner {
     }
 
     fn selected(&self, name: &str) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
+        let group = self.groups.last().map_or("", |group| &group.name);
+        let named = |filter: &String| name.contains(filter.as_str()) || group.contains(filter.as_str());
+        self.filters.is_empty() || self.filters.iter().any(named)
     }
 
     /// Runs a case if it is selected; a panic is a failure like any other.

@@ -1,7 +1,9 @@
 //! The disk that boxes live on: an XFS image on a loop device, on which a copy of a tree shares its blocks.
 //!
-//! It is a cache and belongs to the lab alone: [`remove`] takes it away, and the next lab makes another. Where XFS or
-//! loop devices are missing, the same folder is used without it and every copy is a full one.
+//! It is a cache and belongs to the lab alone: [`remove`] takes it away, and the next lab makes another. What is synced in
+//! a box reaches this file system, but nothing waits for the disk below: an image of an earlier boot of this host may
+//! have lost anything, and is made again. Where XFS or loop devices are missing, the same folder is used without it and
+//! every copy is a full one.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -47,6 +49,9 @@ pub(crate) fn prepare(image: &Path, folder: &Path) -> Result<bool> {
         }
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.with_context(|| format!("removing {}", path.display()))?;
+    }
+    if image.exists() && fs::read_to_string(boot_file(image)).ok() != Some(boot()?) {
+        fs::remove_file(image).with_context(|| format!("removing {}", image.display()))?;
     }
     if !image.exists() && !make(image)? {
         return Ok(false);
@@ -157,14 +162,30 @@ fn make(image: &Path) -> Result<bool> {
     let path = unfinished.display().to_string();
     // ftype: what the overlay file system needs of the one below, and so Docker in a box.
     tool("mkfs.xfs", ["-q", "-f", "-m", "reflink=1", "-n", "ftype=1", &path])?;
+    fs::write(boot_file(image), boot()?)
+        .with_context(|| format!("writing {}", boot_file(image).display()))?;
     fs::rename(&unfinished, image).with_context(|| format!("renaming {}", unfinished.display()))?;
     Ok(true)
+}
+
+/// The file with the boot of this host that made the image.
+fn boot_file(image: &Path) -> PathBuf {
+    image.with_extension("boot")
+}
+
+/// The id of this boot of the host.
+fn boot() -> Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the id of this boot")
 }
 
 fn mount(image: &Path, folder: &Path) -> Result<()> {
     let (from, to) = (image.display().to_string(), folder.display().to_string());
     // discard: what a removed box frees goes back to this host.
     tool("mount", ["-t", "xfs", "-o", "loop,discard,noatime", &from, &to])?;
+    if let Some(device) = mount_of(folder)? {
+        // A device that says it has no cache is not asked to flush it. Where it cannot say so, boxes are only slower.
+        let _ = fs::write(format!("/sys/dev/block/{device}/queue/write_cache"), "write through");
+    }
     Ok(())
 }
 

@@ -55,24 +55,18 @@ pub struct BoxOptions {
     pub raspberry_pi: Option<RaspberryPi>,
     /// Limits the memory of the whole box; `/proc/meminfo` goes on to show the host's.
     pub memory_mib: Option<u32>,
-    /// Lets what the box syncs reach the disk, as a real machine does.
-    ///
-    /// Otherwise fsync(2) and the like do nothing in the box, which nobody in it can tell: a power cut ends its
-    /// processes and leaves the page cache of this host. For boxes that are measured.
-    pub synced: bool,
     /// Leaves the box running when the value goes out of scope, for a look at it by hand.
     pub keep: bool,
 }
 
 impl BoxOptions {
-    /// Describes a plain box: shared package cache, no Raspberry Pi, no memory limit, nothing synced.
+    /// Describes a plain box: shared package cache, no Raspberry Pi, no memory limit.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             shared_apt_cache: true,
             raspberry_pi: None,
             memory_mib: None,
-            synced: false,
             keep: false,
         }
     }
@@ -206,7 +200,6 @@ impl Machine {
             owner: Some(Process::own()?),
             archives,
             memory_mib: options.memory_mib,
-            synced: options.synced,
             suite: suite.to_string(),
         };
         let folder = record.folder(lab);
@@ -356,9 +349,6 @@ impl Machine {
             "--link-journal=no".into(),
             "--quiet".into(),
         ];
-        if !self.record.synced {
-            arguments.push("--suppress-sync=yes".into());
-        }
         let firmware = self.folder().join("firmware");
         if firmware.exists() {
             arguments.push(format!("--bind-ro={}:/sys/firmware", firmware.display()).into());

@@ -145,8 +145,6 @@ pub(crate) struct Record {
     /// The folder of packages that the box begins with and adds to, if it does.
     pub(crate) archives: Option<PathBuf>,
     pub(crate) memory_mib: Option<u32>,
-    /// Whether what the box syncs is written to the disk.
-    pub(crate) synced: bool,
     pub(crate) suite: String,
 }
 
@@ -160,8 +158,8 @@ impl Record {
         let archives = self.archives.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let memory = self.memory_mib.map(|mib| mib.to_string()).unwrap_or_default();
         let text = format!(
-            "id={}\nname={}\nnetwork={}\nowner={owner}\narchives={archives}\nmemory_mib={memory}\nsynced={}\nsuite={}\n",
-            self.id, self.name, self.network, self.synced, self.suite
+            "id={}\nname={}\nnetwork={}\nowner={owner}\narchives={archives}\nmemory_mib={memory}\nsuite={}\n",
+            self.id, self.name, self.network, self.suite
         );
         let path = self.folder(lab).join("record");
         let unfinished = path.with_extension("tmp");
@@ -187,7 +185,6 @@ impl Record {
             },
             archives: Some(field("archives")?).filter(|text| !text.is_empty()).map(PathBuf::from),
             memory_mib: field("memory_mib")?.parse().ok(),
-            synced: field("synced")?.parse()?,
             suite: field("suite")?.to_owned(),
         })
     }
