@@ -402,7 +402,7 @@ _pitool() {
             return 0
             ;;
         pitool__subcmd__backup__subcmd__restore)
-            opts="-y -q -v -h --to --target --exact --no-copy --yes --config --root --json --color --quiet --verbose --help"
+            opts="-y -q -v -h --to --target --exact --unlisted-paths --no-copy --yes --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

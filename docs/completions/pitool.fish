@@ -220,6 +220,7 @@ complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_su
 always\t'Always'
 never\t'Never'"
 complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l exact -d 'Delete what is in restored directories and not in the archive'
+complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l unlisted-paths -d 'Also restore paths of the archive that its set in the config does not have'
 complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l no-copy -d 'Keep no copy of what is replaced'
 complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -s y -l yes -d 'Do not ask'
 complete -c pitool -n "__fish_pitool_using_subcommand backup; and __fish_seen_subcommand_from restore" -l json -d 'Print JSON for programs'

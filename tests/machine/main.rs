@@ -17,6 +17,7 @@ mod monitor;
 mod page;
 mod power;
 mod repository;
+mod restore;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ const GROUPS: &[(&str, Cases)] = &[
     ("repository", repository::cases),
     ("first boot", first_boot::cases),
     ("hardening", hardening::cases),
+    ("restore", restore::cases),
     ("power", power::cases),
 ];
 

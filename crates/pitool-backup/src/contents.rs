@@ -1,5 +1,6 @@
 //! What is in an archive, entry by entry, with every byte checked against its digest before anybody gets it.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -169,7 +170,7 @@ impl Contents {
                     continue;
                 };
                 if first != last {
-                    self.large(entry, first, &mut reading, sink, &send)?;
+                    self.large(entry, first..=last, &mut reading, sink, &send)?;
                     continue;
                 }
                 if group_frame != first && !group.is_empty() {
@@ -188,28 +189,34 @@ impl Contents {
     fn large<S: Sink>(
         &self,
         entry: Entry,
-        first: usize,
+        frames: RangeInclusive<usize>,
         reading: &mut Reading,
         sink: &S,
         send: &dyn Fn(Task<S::Large>) -> Result<()>,
     ) -> Result<()> {
+        let (first, last) = frames.into_inner();
         let layout = || {
             let Kind::File(file) = &entry.kind else { return None };
             let stored = file.stored();
             let head = entry.length.checked_sub(stored.checked_add(tar::padding(stored) as u64)?)?;
             let frame = self.archive.frames.get(first)?;
-            let fits = frame.offset == entry.offset && u64::from(frame.plain) == head && stored > 0;
-            fits.then_some((stored, frame))
+            let pieces = usize::try_from(stored.div_ceil(PIECE)).ok()?;
+            // A piece has a frame: what a manifest claims beyond that would be looked for one piece after the other.
+            let fits = frame.offset == entry.offset
+                && u64::from(frame.plain) == head
+                && stored > 0
+                && pieces == last - first;
+            fits.then_some((stored, pieces, frame))
         };
-        let Some((stored, frame)) = layout() else {
+        let Some((stored, pieces, frame)) = layout() else {
             sink.problem(&entry, "the manifest says that it is where it cannot be".to_owned());
             return Ok(());
         };
-        if let Err(why) = self.archive.plain(frame, reading) {
-            sink.problem(&entry, why);
-            return Ok(());
-        }
-        let large = match sink.open(&entry, &reading.plain) {
+        let weight = self.archive.weigh(frame);
+        let large = self.archive.plain(frame, reading).and_then(|()| sink.open(&entry, &reading.plain));
+        reading.lighten();
+        drop(weight);
+        let large = match large {
             Ok(Some(large)) => large,
             Ok(None) => return Ok(()),
             Err(why) => {
@@ -217,7 +224,6 @@ impl Contents {
                 return Ok(());
             }
         };
-        let pieces = usize::try_from(stored.div_ceil(PIECE)).unwrap_or(usize::MAX);
         let large = Arc::new(Open {
             entry,
             stored,
@@ -277,7 +283,9 @@ fn work<S: Sink>(
         match next {
             Err(_) => return,
             Ok(Task::Frame(frame, entries)) => {
-                let unpacked = match archive.frames.get(frame) {
+                let frame = archive.frames.get(frame);
+                let weight = frame.and_then(|frame| archive.weigh(frame));
+                let unpacked = match frame {
                     Some(frame) => archive.plain(frame, &mut tool).map(|()| frame.offset),
                     None => Err("it lies behind the end of the archive".to_owned()),
                 };
@@ -290,6 +298,8 @@ fn work<S: Sink>(
                         sink.problem(entry, why);
                     }
                 }
+                tool.lighten();
+                drop(weight);
             }
             Ok(Task::Piece(frame, number, open)) => {
                 if let Err(why) = piece(archive, frame, number, &open, &mut tool, sink) {
@@ -339,6 +349,9 @@ fn piece<S: Sink>(
         return Ok(());
     }
     let frame = archive.frames.get(frame).ok_or("it lies behind the end of the archive")?;
+    if u64::from(frame.plain) > PIECE + tar::BLOCK as u64 {
+        return Err("a piece of it is longer than pieces are".to_owned());
+    }
     archive.plain(frame, tool)?;
     let at = number as u64 * PIECE;
     let length = PIECE.min(open.stored - at);

@@ -3,12 +3,20 @@
 //! What was restored is read back from the disk and compared with the manifest, every database is opened and
 //! checked, and the set's own command may look at it. Then it is deleted again.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads back what was just restored, below a directory of root's alone"
+)]
+
+use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use pitool_host::trust::{self, Last, Root};
 use pitool_host::{Command, Digest, Host};
 
 use crate::archive::seal::Identities;
@@ -16,7 +24,7 @@ use crate::archive::{PIECE, chaining_value, merged};
 use crate::contents::Contents;
 use crate::manifest::{Entry, File, Kind, Time};
 use crate::owners::Owners;
-use crate::restore::{Destination, Problem, Restore, Restored, restore};
+use crate::restore::{Destination, Problem, Restore, Restored};
 use crate::save::Progress;
 use crate::store::{Store, Stored};
 use crate::{Error, Result, StoredPath, database};
@@ -63,19 +71,12 @@ pub struct Drilled {
 pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled> {
     let begun = Instant::now();
     // Always the same name: what a drill that was cut off left behind goes with the next one, whatever it restores.
-    let directory = job.scratch.join("drill");
-    let cleaned = Cleaned::new(directory)?;
-    let mut restored = restore(
-        // Without devices: a node in scratch would be a way to the device for nobody's good.
-        &Restore::new(
-            job.store,
-            job.archive,
-            job.identities,
-            &Destination::Directory(cleaned.0.clone()),
-            job.interrupted,
-        ),
-        listen,
-    )?;
+    let cleaned = Cleaned::new(job.scratch)?;
+    let destination = Destination::Directory(job.scratch.to_owned());
+    // Without devices: a node in scratch would be a way to the device for nobody's good.
+    let trial = Restore::new(job.store, job.archive, job.identities, &destination, job.interrupted);
+    let mut restored = trial.prepare()?.run_in(cleaned.open()?, listen)?;
+    let tree = cleaned.by_descriptor();
     let contents = Contents::open(job.store, job.archive, job.identities)?;
     restored.problems.retain(|problem| !problem.path.as_ref().is_some_and(|path| is_device(&contents, path)));
     let mut drilled = Drilled {
@@ -92,7 +93,7 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
             return Err(Error::Interrupted);
         }
         let entry = entry?;
-        match compare(job, owners.as_ref(), &cleaned.0, &entry) {
+        match compare(job, owners.as_ref(), &tree, &entry) {
             Ok(databases) => {
                 drilled.compared += 1;
                 drilled.databases += databases;
@@ -106,7 +107,7 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
     if let Some((program, args)) = job.check.split_first() {
         let command = Command::new(program)
             .args(args.to_vec())
-            .env("PITOOL_DRILL", cleaned.0.to_string_lossy())
+            .env("PITOOL_DRILL", cleaned.path.to_string_lossy())
             .timeout(job.limit);
         if let Err(error) = job.host.run(&command) {
             drilled.problems.push(Problem { path: None, why: error.to_string() });
@@ -116,23 +117,46 @@ pub fn drill(job: &Drill, listen: &(dyn Fn(Progress) + Sync)) -> Result<Drilled>
     Ok(drilled)
 }
 
-/// A directory that is deleted, whatever happens.
-struct Cleaned(PathBuf);
+/// The directory of a drill, for root alone and deleted whatever happens.
+///
+/// The archives' directory may be on a disk that belongs to somebody else: it is worked in by descriptors.
+struct Cleaned {
+    scratch: trust::Directory,
+    directory: trust::Directory,
+    path: PathBuf,
+}
+
+/// Always the same name: what a drill that was cut off left behind goes with the next one, whatever it restores.
+const NAME: &str = "drill";
 
 impl Cleaned {
-    fn new(path: PathBuf) -> Result<Self> {
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::path("remove", &path)(error))
-            }
-            _ => Ok(Self(path)),
+    fn new(scratch: &Path) -> Result<Self> {
+        let path = scratch.join(NAME);
+        let failed = |error: trust::Error| Error::path("make", &path)(error);
+        let root = Root::open(Path::new("/")).map_err(failed)?;
+        let scratch = root.directory(scratch, Last::Follow).map_err(failed)?;
+        match scratch.remove_tree(OsStr::new(NAME)) {
+            Err(error) if !error.is_missing() => return Err(Error::path("remove", &path)(error)),
+            _ => {}
         }
+        let directory = scratch.private(OsStr::new(NAME)).map_err(failed)?;
+        Ok(Self { scratch, directory, path })
+    }
+
+    fn open(&self) -> Result<trust::Directory> {
+        self.directory.try_clone().map_err(Error::path("open", &self.path))
+    }
+
+    /// A path to the directory that is open, whatever its name is by now (proc_pid_fd(5)). Nobody but root can put
+    /// anything below it.
+    fn by_descriptor(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.directory.as_fd().as_raw_fd()).into()
     }
 }
 
 impl Drop for Cleaned {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = self.scratch.remove_tree(OsStr::new(NAME));
     }
 }
 

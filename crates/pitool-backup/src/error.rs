@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::ArchiveName;
+
 /// The result of saving, reading or restoring.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -80,6 +82,14 @@ pub enum Error {
         /// What is free, in bytes.
         available: u64,
     },
+    /// Paths that were asked for and are not in the archive; nothing was touched.
+    #[error("{archive} has no {}", shown(.paths))]
+    NotSaved {
+        /// The archive.
+        archive: ArchiveName,
+        /// What it does not have, at least one.
+        paths: Vec<PathBuf>,
+    },
     /// A database could not be copied.
     #[error("cannot copy the database {}", .path.display())]
     Database {
@@ -95,6 +105,11 @@ pub enum Error {
     /// The run was asked to stop; nothing of it is visible.
     #[error("the run was stopped")]
     Interrupted,
+}
+
+/// Paths in a sentence.
+fn shown(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and no ")
 }
 
 impl Error {

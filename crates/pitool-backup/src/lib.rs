@@ -14,9 +14,15 @@
 
 mod archive;
 mod contents;
+#[cfg(test)]
+mod corpus;
 mod database;
 mod drill;
 mod error;
+#[cfg(test)]
+mod forge;
+#[cfg(test)]
+mod fuzz;
 pub mod manifest;
 pub mod metrics;
 mod name;

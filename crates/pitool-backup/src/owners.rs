@@ -30,6 +30,11 @@ impl Owners {
         self.groups.names.get(&number).cloned().unwrap_or_default()
     }
 
+    /// A user for a message: the name where there is one.
+    pub(crate) fn shown(&self, number: u32) -> String {
+        self.users.names.get(&number).cloned().unwrap_or_else(|| format!("user {number}"))
+    }
+
     /// The number of a user here, by name where the name is known.
     pub(crate) fn uid(&self, name: &str, number: u32) -> u32 {
         self.users.numbers.get(name).copied().unwrap_or(number)

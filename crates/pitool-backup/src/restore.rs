@@ -1,41 +1,44 @@
 //! Restoring: every entry under its own name, with owner, mode, times and attributes, and only what has its digest.
 //!
-//! A file is written beside its place and renamed into it when it is whole, so that what was there stays until
-//! then. Hard links come after the files, and what is told of directories last, because everything changes them.
+//! [`Restore::prepare`] looks at all of it and touches nothing: an archive that cannot be restored is refused before
+//! anything is stopped for it. A file is made where nobody else can reach it and renamed into its place when it is
+//! whole, so that what was there stays until then. Hard links come after the files, and what is told of directories
+//! last, because everything changes them.
 
 mod beneath;
 mod meta;
 mod others;
 mod room;
+mod survey;
 mod unfinished;
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, renameat, symlinkat, unlinkat,
-};
+use pitool_host::trust::{self, Directory, Kind as Found, Last, Root, Staging};
+use rustix::fs::{AtFlags, FileType, Mode, linkat, makedev, mknodat, symlinkat};
 use rustix::io::Errno;
 
 use crate::archive::seal::Identities;
 use crate::contents::{Contents, Sink};
-use crate::manifest::{Entry, Kind, Note, What};
+use crate::manifest::{Entry, Header, Kind, Note, What};
 use crate::owners::Owners;
 use crate::save::{Job, Progress, save};
 use crate::store::{Store, Stored};
 use crate::{ArchiveName, Error, Result, Set, StoredPath, Unchanged};
-use beneath::Beneath;
+use beneath::{Beneath, Identity, Place};
 use meta::Meta;
 pub use others::{Spared, Why};
+pub use room::fits;
+use survey::Survey;
 pub use unfinished::Unfinished;
 
 /// Where to restore to.
@@ -96,7 +99,8 @@ impl Safety<'_> {
     fn keep(&self, job: &Restore, contents: &Contents, paths: &[StoredPath]) -> Result<Option<ArchiveName>> {
         let mut set = Set::new(Self::SET.parse()?);
         set.paths = paths.iter().map(StoredPath::absolute).collect();
-        set.paths.retain(|path| path.symlink_metadata().is_ok());
+        let root = Root::open(Path::new("/")).map_err(Error::path("open", "/"))?;
+        set.paths.retain(|path| root.look(path, Last::Itself).is_ok());
         if set.paths.is_empty() {
             return Ok(None);
         }
@@ -169,90 +173,133 @@ pub struct Problem {
     pub why: String,
 }
 
+/// A restore that can be done as far as can be known without doing it.
+pub struct Prepared<'a> {
+    job: &'a Restore<'a>,
+    contents: Contents,
+    header: Option<Header>,
+    survey: Survey,
+}
+
 /// Restores an archive or a part of it; `listen` hears how far it is, from other threads.
 pub fn restore(job: &Restore, listen: &(dyn Fn(Progress) + Sync)) -> Result<Restored> {
-    let begun = Instant::now();
-    let contents = Contents::open(job.store, job.archive, job.identities)?;
-    let mut kept = None;
-    let mut journal = None;
-    let mut cut_off = false;
-    let beneath = match job.destination {
-        Destination::Directory(path) => {
-            let beneath = Beneath::directory(path)?;
-            if job.only.is_empty() {
-                room::fits(path, contents.archive.frames.plain_end())?;
-            }
-            beneath
-        }
-        Destination::InPlace => {
-            let header = contents.header()?.ok_or_else(|| {
-                Error::damaged(
-                    contents.archive.path(),
-                    "its manifest is lost: restore it to a directory instead",
-                )
-            })?;
-            room::in_place(job, &contents)?;
-            let paths = if job.only.is_empty() { &header.roots } else { job.only };
-            if let Some(safety) = &job.safety {
-                kept = safety.keep(job, &contents, paths)?;
-            }
-            if let Some(path) = job.journal {
-                let before = Unfinished::read(path)?;
-                cut_off = before.is_some();
-                let unfinished = Unfinished {
-                    archive: job.archive.name.clone(),
-                    target: job.target.map(str::to_owned),
-                    paths: paths.iter().map(StoredPath::absolute).collect(),
-                    since: Timestamp::now(),
-                    // What was there before the first attempt is what a person wants back.
-                    safety: before.as_ref().and_then(|before| before.safety.clone()).or(kept.clone()),
-                };
-                // A part of what was cut off does not make all of it whole.
-                if before.is_none_or(|before| unfinished.covers(&before)) {
-                    unfinished.write(path)?;
-                    journal = Some(path);
-                }
-            }
-            Beneath::in_place(&header.roots)?
-        }
-    };
-    let filling = Filling {
-        job,
-        beneath,
-        owners: Owners::of_this_machine(),
-        root: rustix_is_root(),
-        cut_off,
-        listen,
-        entries: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        later: Mutex::default(),
-        problems: Mutex::default(),
-    };
-    for why in &contents.problems {
-        filling.say(None, why.clone());
+    job.prepare()?.run(listen)
+}
+
+impl Prepared<'_> {
+    /// The paths that something is restored at or beneath: of those that were asked for or the archive was made of.
+    pub fn concerned(&self) -> Vec<PathBuf> {
+        self.survey.concerned.iter().map(StoredPath::absolute).collect()
     }
-    let wanted = |entry: &Result<Entry>| match entry {
-        Ok(entry) => job.wants(&entry.path),
-        Err(_) => true,
-    };
-    contents.read(contents.entries_within(job.only)?.filter(wanted), &filling, job.interrupted)?;
-    filling.links(&contents)?;
-    let (deleted, spared) = if job.exact { filling.delete_others(&contents)? } else { (0, Vec::new()) };
-    filling.directories();
-    // All file systems: what was restored may lie on several, mounted below one another.
-    rustix::fs::sync();
-    if let Some(path) = journal {
-        Unfinished::forget(path)?;
+
+    /// The beginning of the manifest; `None` when it is lost.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
     }
-    Ok(Restored {
-        entries: filling.entries.into_inner(),
-        bytes: filling.bytes.into_inner(),
-        deleted,
-        spared,
-        safety: kept,
-        problems: filling.problems.into_inner().unwrap_or_else(PoisonError::into_inner),
-        duration: begun.elapsed(),
-    })
+
+    /// Restores; `listen` hears how far it is, from other threads.
+    pub fn run(self, listen: &(dyn Fn(Progress) + Sync)) -> Result<Restored> {
+        match self.job.destination {
+            Destination::Directory(path) => self.fill(Beneath::directory(path)?, None, None, listen),
+            Destination::InPlace => self.in_place(listen),
+        }
+    }
+
+    /// Restores into a directory that is open, whatever the destination.
+    pub(crate) fn run_in(self, directory: Directory, listen: &(dyn Fn(Progress) + Sync)) -> Result<Restored> {
+        self.fill(Beneath::held(directory)?, None, None, listen)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a restore is written down with the real time")]
+    fn in_place(self, listen: &(dyn Fn(Progress) + Sync)) -> Result<Restored> {
+        let job = self.job;
+        let roots = self.header.as_ref().map(|header| header.roots.clone()).unwrap_or_default();
+        let paths = if job.only.is_empty() { &roots } else { job.only };
+        let mut kept = None;
+        if let Some(safety) = &job.safety {
+            kept = safety.keep(job, &self.contents, paths)?;
+        }
+        let mut journal = None;
+        let mut cut_off = false;
+        if let Some(path) = job.journal {
+            let before = Unfinished::read(path)?;
+            cut_off = before.is_some();
+            let unfinished = Unfinished {
+                archive: job.archive.name.clone(),
+                target: job.target.map(str::to_owned),
+                paths: paths.iter().map(StoredPath::absolute).collect(),
+                since: Timestamp::now(),
+                // What was there before the first attempt is what a person wants back.
+                safety: before.as_ref().and_then(|before| before.safety.clone()).or(kept.clone()),
+            };
+            // A part of what was cut off does not make all of it whole.
+            if before.is_none_or(|before| unfinished.covers(&before)) {
+                unfinished.write(path)?;
+                journal = Some(path);
+            }
+        }
+        let beneath = Beneath::in_place(&roots)?;
+        if cut_off {
+            for base in beneath.bases() {
+                // Left-overs harm nobody; what is in them is whole or nothing.
+                let _ = beneath::clean(base);
+            }
+        }
+        let restored = self.fill(beneath, kept, cut_off.then_some(()), listen)?;
+        if let Some(path) = journal {
+            Unfinished::forget(path)?;
+        }
+        Ok(restored)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "says how long a real restore took")]
+    fn fill(
+        self,
+        beneath: Beneath,
+        safety: Option<ArchiveName>,
+        cut_off: Option<()>,
+        listen: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Restored> {
+        let begun = Instant::now();
+        let Self { job, contents, survey, .. } = self;
+        let filling = Filling {
+            job,
+            beneath,
+            owners: Owners::of_this_machine(),
+            root: rustix_is_root(),
+            cut_off: cut_off.is_some(),
+            listen,
+            entries: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            linked: Mutex::new(survey.linked.into_iter().map(|path| (path, None)).collect()),
+            later: Mutex::default(),
+            problems: Mutex::default(),
+        };
+        for why in &contents.problems {
+            filling.say(None, why.clone());
+        }
+        let wanted = |entry: &Result<Entry>| match entry {
+            Ok(entry) => job.wants(&entry.path),
+            Err(_) => true,
+        };
+        contents.read(contents.entries_within(job.only)?.filter(wanted), &filling, job.interrupted)?;
+        filling.links(&contents)?;
+        filling.beneath.tidy();
+        let (deleted, spared) = if job.exact { filling.delete_others(&contents)? } else { (0, Vec::new()) };
+        filling.directories();
+        filling.beneath.tidy();
+        // All file systems: what was restored may lie on several, mounted below one another.
+        rustix::fs::sync();
+        Ok(Restored {
+            entries: filling.entries.into_inner(),
+            bytes: filling.bytes.into_inner(),
+            deleted,
+            spared,
+            safety,
+            problems: filling.problems.into_inner().unwrap_or_else(PoisonError::into_inner),
+            duration: begun.elapsed(),
+        })
+    }
 }
 
 impl<'a> Restore<'a> {
@@ -279,6 +326,22 @@ impl<'a> Restore<'a> {
         }
     }
 
+    /// Opens the archive and looks at all that is asked for of it; changes nothing.
+    ///
+    /// # Errors
+    /// An archive that cannot be opened, or holds in its place something else than it says; a path that it does not
+    /// have, [`Error::NotSaved`]; too little room, [`Error::Space`].
+    pub fn prepare(&'a self) -> Result<Prepared<'a>> {
+        let contents = Contents::open(self.store, self.archive, self.identities)?;
+        let header = contents.header()?;
+        if header.is_none() && *self.destination == Destination::InPlace {
+            let why = "its manifest is lost: restore it to a directory instead";
+            return Err(Error::damaged(contents.archive.path(), why));
+        }
+        let survey = Survey::of(self, &contents, header.as_ref())?;
+        Ok(Prepared { job: self, contents, header, survey })
+    }
+
     fn wants(&self, path: &StoredPath) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| path.is_within(only))
     }
@@ -298,6 +361,8 @@ struct Filling<'a> {
     listen: &'a (dyn Fn(Progress) + Sync),
     entries: AtomicU64,
     bytes: AtomicU64,
+    /// Files that get further names, and what they are once they are restored.
+    linked: Mutex<HashMap<StoredPath, Option<Identity>>>,
     later: Mutex<Later>,
     problems: Mutex<Vec<Problem>>,
 }
@@ -306,14 +371,15 @@ struct Filling<'a> {
 #[derive(Default)]
 struct Later {
     links: Vec<(StoredPath, StoredPath)>,
-    directories: Vec<(StoredPath, Meta)>,
+    directories: Vec<(StoredPath, Meta, Identity)>,
 }
 
 /// A large file that is being written.
 struct Writing {
     file: File,
-    directory: Arc<OwnedFd>,
-    temporary: std::ffi::OsString,
+    place: Arc<Place>,
+    staging: Arc<Staging>,
+    temporary: OsString,
 }
 
 impl Filling<'_> {
@@ -330,72 +396,53 @@ impl Filling<'_> {
 
     fn meta(&self, entry: &Entry) -> Meta {
         let (uid, gid) = (self.owners.uid(&entry.user, entry.uid), self.owners.gid(&entry.group, entry.gid));
-        Meta {
-            owner: self.root.then_some((uid, gid)),
-            mode: entry.mode,
-            mtime: entry.mtime,
-            xattrs: entry.xattrs.clone(),
-        }
+        Meta::of(entry, self.root.then_some((uid, gid)))
     }
 
-    /// Puts a file that is whole into its place.
-    fn place(&self, directory: &OwnedFd, temporary: &OsStr, name: &OsStr) -> Result<(), String> {
-        match renameat(directory, temporary, directory, name) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let _ = unlinkat(directory, temporary, AtFlags::empty());
-                Err(match error {
-                    Errno::ISDIR => "a directory is in its place".to_owned(),
-                    error => error.to_string(),
-                })
-            }
-        }
-    }
-
-    fn file(&self, entry: &Entry, directory: &OwnedFd, name: &OsStr, data: &[u8]) -> Result<(), String> {
-        // Where nothing is in its place, it is not written beside it.
-        let (file, temporary) = match create(directory, name) {
-            Ok(file) => (file, None),
-            Err(Errno::EXIST) => {
-                let temporary = self.beneath.temporary();
-                (create(directory, &temporary).map_err(|error| error.to_string())?, Some(temporary))
-            }
-            Err(error) => return Err(error.to_string()),
-        };
-        let written = fill(&file, entry, 0, data).and_then(|()| self.meta(entry).onto(&file));
-        if let Err(why) = written {
-            let _ = unlinkat(directory, temporary.as_deref().unwrap_or(name), AtFlags::empty());
-            return Err(why);
-        }
-        match temporary {
-            Some(temporary) => self.place(directory, &temporary, name),
-            None => Ok(()),
-        }
-    }
-
-    /// Makes something that is no file, under another name first where something is in its place.
-    fn make(
+    /// Makes something where nobody else can reach it and puts it into its place: `make` makes it under a name there,
+    /// and gives a descriptor of it.
+    fn put<F: std::os::fd::AsFd>(
         &self,
         entry: &Entry,
-        directory: &OwnedFd,
-        name: &OsStr,
-        make: impl Fn(&OsStr) -> Result<(), Errno>,
+        make: impl FnOnce(&Staging, &OsStr) -> Result<F, String>,
     ) -> Result<(), String> {
-        let made = match make(name) {
-            Err(Errno::EXIST) => {
-                let temporary = self.beneath.temporary();
-                make(&temporary).map_err(|error| error.to_string())?;
-                self.place(directory, &temporary, name)
+        let (place, name) = self.beneath.parent(&entry.path)?;
+        let staging = self.beneath.staging(&place)?;
+        let temporary = self.beneath.temporary();
+        let made = make(&staging, &temporary).and_then(|made| self.meta(entry).onto(&made).map(|()| made));
+        match made {
+            Ok(made) => {
+                self.place(&place, &staging, &temporary, name)?;
+                self.remember(entry, &made)
             }
-            made => made.map_err(|error| error.to_string()),
-        };
-        made?;
-        let meta = self.meta(entry);
-        if matches!(entry.kind, Kind::HardLink(_)) {
-            Ok(())
-        } else {
-            meta.onto_name(directory, name, &entry.kind)
+            Err(why) => {
+                let _ = staging.remove(&temporary);
+                Err(why)
+            }
         }
+    }
+
+    /// Renames what is whole into its place.
+    fn place(&self, place: &Place, staging: &Staging, temporary: &OsStr, name: &OsStr) -> Result<(), String> {
+        staging.rename(temporary, &place.directory, name).map_err(|error| {
+            let _ = staging.remove(temporary);
+            match error.errno() {
+                Some(Errno::ISDIR) => "a directory is in its place".to_owned(),
+                _ => error.to_string(),
+            }
+        })
+    }
+
+    /// Keeps in mind which file it is where it gets further names.
+    fn remember(&self, entry: &Entry, made: impl std::os::fd::AsFd) -> Result<(), String> {
+        if !matches!(entry.kind, Kind::File(_)) {
+            return Ok(());
+        }
+        let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(identity) = linked.get_mut(&entry.path) {
+            *identity = Some(Identity::of_open(made).map_err(|error| error.to_string())?);
+        }
+        Ok(())
     }
 
     /// The further names of files, and what was only wanted under such a name.
@@ -409,6 +456,9 @@ impl Filling<'_> {
             }
         }
         if !stand_ins.is_empty() {
+            let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+            linked.extend(stand_ins.values().map(|path| (path.clone(), None)));
+            drop(linked);
             let entries = contents.entries()?.filter_map(|entry| match entry {
                 Ok(entry) => {
                     let path = stand_ins.get(&entry.path)?.clone();
@@ -435,65 +485,113 @@ impl Filling<'_> {
     fn link(&self, path: &StoredPath, target: &StoredPath) -> Result<(), String> {
         let (from, from_name) = self.beneath.parent(target)?;
         let (to, to_name) = self.beneath.parent(path)?;
-        if beneath::there(&from, from_name) != Some(FileType::RegularFile) {
+        let linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = linked.get(target).copied().flatten();
+        drop(linked);
+        let Some(wanted) = wanted else {
             return Err(format!("it is another name of /{target}, which is no file here"));
+        };
+        let staging = self.beneath.staging(&to)?;
+        let temporary = self.beneath.temporary();
+        linkat(&from.directory, from_name, &**staging, &*temporary, AtFlags::empty())
+            .map_err(|error| error.to_string())?;
+        // Whoever may write in the directory of the other name may have put another file there.
+        let got = staging.look(&temporary).map(|object| Identity::of(object.metadata()));
+        if !got.is_ok_and(|got| got == wanted) {
+            let _ = staging.remove(&temporary);
+            return Err(format!("another file took the place of /{target}, its other name, meanwhile"));
         }
-        match linkat(&*from, from_name, &*to, to_name, AtFlags::empty()) {
-            Err(Errno::EXIST) => {
-                let temporary = self.beneath.temporary();
-                linkat(&*from, from_name, &*to, &temporary, AtFlags::empty())
-                    .map_err(|error| error.to_string())?;
-                self.place(&to, &temporary, to_name)?;
-                // Renaming one name of a file over another does nothing (rename(2)).
-                let _ = unlinkat(&*to, &temporary, AtFlags::empty());
-                Ok(())
-            }
-            linked => linked.map_err(|error| error.to_string()),
-        }
+        self.place(&to, &staging, &temporary, to_name)?;
+        // Renaming one name of a file over another does nothing (rename(2)).
+        let _ = staging.remove(&temporary);
+        Ok(())
     }
 
     fn lock_later(&self) -> std::sync::MutexGuard<'_, Later> {
         self.later.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a directory of the archive, which is there or is made.
+    fn directory(&self, entry: &Entry) -> Result<(), String> {
+        let (place, name) = self.beneath.parent(&entry.path)?;
+        let (directory, made) = self.beneath.enter(&place, name).map_err(|why| {
+            match place.directory.look(name).map(|there| there.kind()) {
+                Ok(Found::Directory) | Err(_) => why,
+                Ok(_) => "something that is no directory is in its place".to_owned(),
+            }
+        })?;
+        let metadata = directory.metadata().map_err(|error| error.to_string())?;
+        let meta = self.meta(entry);
+        if !made && !self.may_change(&place, &metadata, &meta).map_err(|error| error.to_string())? {
+            return Err(format!(
+                "it was there, belongs to {} and keeps its owner and mode: whoever may write to the directory that it \
+                 is in can have put it there in the place of another one",
+                self.owners.shown(metadata.uid())
+            ));
+        }
+        self.lock_later().directories.push((entry.path.clone(), meta, Identity::of(&metadata)));
+        Ok(())
+    }
+
+    /// Whether a directory that was there may become what the archive says.
+    ///
+    /// Where somebody else may rename what is in the directory around it, it can be any directory that was in there,
+    /// one that is root's alone and becomes everybody's. What its owner could do with it himself is no harm.
+    fn may_change(
+        &self,
+        place: &Place,
+        there: &std::fs::Metadata,
+        meta: &Meta,
+    ) -> Result<bool, trust::Error> {
+        if place.directory.is_exclusive()? {
+            return Ok(true);
+        }
+        let around = place.directory.metadata()?;
+        // In a sticky directory of root's nobody renames what is not his own.
+        let sticky = around.mode() & 0o1000 != 0 && around.uid() == 0;
+        let own = around.mode() & 0o022 == 0 && around.uid() == there.uid();
+        let same = meta.owner.is_none_or(|owner| owner == (there.uid(), there.gid()))
+            && meta.mode.is_none_or(|mode| mode == there.mode() & 0o7777);
+        Ok(sticky || own || same)
+    }
+
     fn directories(&self) {
         let mut directories = std::mem::take(&mut self.lock_later().directories);
         let mut others = self.beneath.take_created();
-        for (path, _) in &directories {
+        for (path, ..) in &directories {
             others.remove(path);
         }
         directories.sort_by(|a, b| b.0.cmp(&a.0));
-        for (path, meta) in directories {
-            let told = self.beneath.parent(&path).and_then(|(parent, name)| {
-                let directory =
-                    beneath::enter(&parent, name).map_err(|error| beneath::in_the_way(name, error))?;
-                if self.cut_off {
-                    beneath::clean(&directory).map_err(|error| error.to_string())?;
-                }
-                meta.onto(&directory)
-            });
+        for (path, meta, identity) in directories {
+            let told = self.again(&path, identity).and_then(|directory| meta.onto(&directory));
             if let Err(why) = told {
                 self.say(Some(&path), why);
             }
         }
         // Those that lead to what was saved are not in the archive themselves: as mkdir(1) makes them.
-        for path in others {
-            let opened = self.beneath.parent(&path);
-            let opened = opened
-                .and_then(|(parent, name)| beneath::enter(&parent, name).map_err(|error| error.to_string()));
-            let told = opened.and_then(|directory| {
-                rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o755)).map_err(|error| error.to_string())
+        for (path, identity) in others {
+            let told = self.again(&path, identity).and_then(|directory| {
+                trust::attributes::set_mode(&directory, 0o755).map_err(|error| error.to_string())
             });
             if let Err(why) = told {
                 self.say(Some(&path), why);
             }
         }
     }
-}
 
-fn create(directory: &OwnedFd, name: &OsStr) -> Result<File, Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+    /// Opens a directory that was restored, and no other one.
+    fn again(&self, path: &StoredPath, identity: Identity) -> Result<Directory, String> {
+        let (place, name) = self.beneath.parent(path)?;
+        let directory = place.directory.enter(name).map_err(|error| beneath::in_the_way(name, &error))?;
+        let metadata = directory.metadata().map_err(|error| error.to_string())?;
+        if Identity::of(&metadata) != identity {
+            return Err("another directory took its place while it was restored".to_owned());
+        }
+        if self.cut_off {
+            beneath::clean(&directory).map_err(|error| error.to_string())?;
+        }
+        Ok(directory)
+    }
 }
 
 /// Writes what is stored of a file from this place on to where it belongs between the holes.
@@ -503,17 +601,18 @@ fn fill(file: &File, entry: &Entry, at: u64, mut data: &[u8]) -> Result<(), Stri
     let Some(extents) = &kind.extents else {
         return write(data, at);
     };
-    let mut stored = 0;
+    let mut stored: u64 = 0;
     let mut at = at;
     for (offset, length) in extents {
         let skip = at - stored.min(at);
         if skip < *length && !data.is_empty() {
             let take = usize::try_from(length - skip).unwrap_or(usize::MAX).min(data.len());
-            write(&data[..take], offset + skip)?;
+            let begin = offset.checked_add(skip).ok_or("its holes are where no file can have any")?;
+            write(&data[..take], begin)?;
             data = &data[take..];
             at += take as u64;
         }
-        stored += length;
+        stored = stored.saturating_add(*length);
     }
     file.set_len(kind.size).map_err(|error| error.to_string())
 }
@@ -526,53 +625,47 @@ impl Sink for Filling<'_> {
             self.lock_later().links.push((entry.path.clone(), target.clone()));
             return Ok(());
         }
-        let (directory, name) = self.beneath.parent(&entry.path)?;
         let owner_only = Mode::RUSR | Mode::WUSR;
+        // What cannot be opened without doing something is opened to be looked at.
+        let looked = |staging: &Staging, name: &OsStr, made: Result<(), Errno>| {
+            made.map_err(|error| error.to_string())?;
+            staging.look(name).map_err(|error| error.to_string())
+        };
+        let node = |kind: FileType, device| {
+            self.put(entry, |staging, name| {
+                looked(staging, name, mknodat(&**staging, name, kind, owner_only, device))
+            })
+        };
         match &entry.kind {
             Kind::HardLink(_) => {}
-            Kind::Directory => {
-                match mkdirat(&*directory, name, Mode::RWXU) {
-                    Ok(()) => {}
-                    Err(Errno::EXIST) if beneath::there(&directory, name) == Some(FileType::Directory) => {}
-                    Err(Errno::EXIST) => {
-                        return Err("something that is no directory is in its place".to_owned());
-                    }
-                    Err(error) => return Err(error.to_string()),
-                }
-                let meta = self.meta(entry);
-                self.lock_later().directories.push((entry.path.clone(), meta));
+            Kind::Directory => self.directory(entry)?,
+            Kind::File(_) => {
+                self.put(entry, |staging, name| {
+                    let file = staging.create_own(name).map_err(|error| error.to_string())?;
+                    fill(&file, entry, 0, data).map(|()| file)
+                })?;
+                self.remove_logs(entry);
             }
-            Kind::File(file) => {
-                self.file(entry, &directory, name, data)?;
-                if file.database.is_some() {
-                    remove_logs(&directory, name);
-                }
-            }
-            Kind::Symlink(target) => {
-                self.make(entry, &directory, name, |name| symlinkat(target.as_slice(), &*directory, name))?;
-            }
-            Kind::Fifo => self.make(entry, &directory, name, |name| {
-                mknodat(&*directory, name, FileType::Fifo, owner_only, 0)
+            Kind::Symlink(target) => self.put(entry, |staging, name| {
+                looked(staging, name, symlinkat(target.as_slice(), &**staging, name))
             })?,
+            Kind::Fifo => node(FileType::Fifo, 0)?,
             Kind::CharDevice(..) | Kind::BlockDevice(..) if !self.job.devices => {
                 return Err("a device node is created only when it is asked for".to_owned());
             }
-            Kind::CharDevice(major, minor) => self.make(entry, &directory, name, |name| {
-                mknodat(&*directory, name, FileType::CharacterDevice, owner_only, makedev(*major, *minor))
-            })?,
-            Kind::BlockDevice(major, minor) => self.make(entry, &directory, name, |name| {
-                mknodat(&*directory, name, FileType::BlockDevice, owner_only, makedev(*major, *minor))
-            })?,
+            Kind::CharDevice(major, minor) => node(FileType::CharacterDevice, makedev(*major, *minor))?,
+            Kind::BlockDevice(major, minor) => node(FileType::BlockDevice, makedev(*major, *minor))?,
         }
         self.done(data.len() as u64);
         Ok(())
     }
 
     fn open(&self, entry: &Entry, _head: &[u8]) -> Result<Option<Writing>, String> {
-        let (directory, _) = self.beneath.parent(&entry.path)?;
+        let (place, _) = self.beneath.parent(&entry.path)?;
+        let staging = self.beneath.staging(&place)?;
         let temporary = self.beneath.temporary();
-        let file = create(&directory, &temporary).map_err(|error| error.to_string())?;
-        Ok(Some(Writing { file, directory, temporary }))
+        let file = staging.create_own(&temporary).map_err(|error| error.to_string())?;
+        Ok(Some(Writing { file, place, staging, temporary }))
     }
 
     fn piece(&self, large: &Writing, entry: &Entry, at: u64, data: &[u8]) -> Result<(), String> {
@@ -583,15 +676,14 @@ impl Sink for Filling<'_> {
         let (_, name) = entry.path.split();
         let told = if whole { self.meta(entry).onto(&large.file) } else { Err(String::new()) };
         if let Err(why) = told {
-            let _ = unlinkat(&*large.directory, &large.temporary, AtFlags::empty());
+            let _ = large.staging.remove(&large.temporary);
             // What is not whole has been told already.
             return if whole { Err(why) } else { Ok(()) };
         }
-        self.place(&large.directory, &large.temporary, name)?;
+        self.place(&large.place, &large.staging, &large.temporary, name)?;
+        self.remember(entry, &large.file)?;
         if let Kind::File(file) = &entry.kind {
-            if file.database.is_some() {
-                remove_logs(&large.directory, name);
-            }
+            self.remove_logs(entry);
             self.done(file.stored());
         }
         Ok(())
@@ -602,11 +694,15 @@ impl Sink for Filling<'_> {
     }
 }
 
-/// Deletes what lies beside a database that was just put there: a log of another one would be played into it.
-fn remove_logs(directory: &OwnedFd, name: &OsStr) {
-    for end in [&b"-wal"[..], b"-shm", b"-journal"] {
-        let log = [name.as_bytes(), end].concat();
-        let _ = unlinkat(directory, OsStr::from_bytes(&log), AtFlags::empty());
+impl Filling<'_> {
+    /// Deletes what lies beside a database that was just put there: a log of another one would be played into it.
+    fn remove_logs(&self, entry: &Entry) {
+        let Kind::File(crate::manifest::File { database: Some(_), .. }) = &entry.kind else { return };
+        let Ok((place, name)) = self.beneath.parent(&entry.path) else { return };
+        for end in [&b"-wal"[..], b"-shm", b"-journal"] {
+            let log = [name.as_bytes(), end].concat();
+            let _ = place.directory.remove(OsStr::from_bytes(&log));
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use pitool_host::Digest;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::archive::lines::Lines;
@@ -225,14 +224,6 @@ impl Store {
     pub(crate) fn sync(&self) -> Result<()> {
         let directory = File::open(&self.directory).map_err(Error::path("open", &self.directory))?;
         directory.sync_all().map_err(Error::path("sync", &self.directory))
-    }
-
-    /// The size and the digest of a file.
-    pub(crate) fn digest_of(file: &Path) -> Result<(u64, Digest)> {
-        let mut hasher = blake3::Hasher::new();
-        let mut opened = File::open(file).map_err(Error::path("open", file))?;
-        let size = std::io::copy(&mut opened, &mut hasher).map_err(Error::path("read", file))?;
-        Ok((size, Digest::from_bytes(*hasher.finalize().as_bytes())))
     }
 }
 

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use pitool_host::Digest;
+
+use crate::archive::file::open_regular;
 use crate::archive::seal::Identities;
 use crate::archive::tar::{self, Head};
 use crate::contents::{Contents, Sink};
@@ -80,8 +83,7 @@ fn against_seal(store: &Store, stored: &Stored, identities: &Identities) -> Resu
         return Ok(Some(format!("{} has no data of its own either", data.name)));
     };
     let path = store.path(&data.name, Part::Archive { encrypted: data.encrypted });
-    forget_cached(&path)?;
-    let (size_now, blake3_now) = Store::digest_of(&path)?;
+    let (size_now, blake3_now) = digest(&path)?;
     Ok((size != size_now || blake3 != blake3_now).then(|| {
         let path = path.display();
         if size == size_now {
@@ -92,10 +94,13 @@ fn against_seal(store: &Store, stored: &Stored, identities: &Identities) -> Resu
     }))
 }
 
-/// Has the next reading come from the disk: what was just written is in memory, and right there.
-fn forget_cached(path: &Path) -> Result<()> {
-    let file = std::fs::File::open(path).map_err(Error::path("open", path))?;
-    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).map_err(Error::path("read", path))
+/// The size and the digest of an archive as the disk has it: what was just written is in memory, and right there.
+fn digest(path: &Path) -> Result<(u64, Digest)> {
+    let mut file = open_regular(path)?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).map_err(Error::path("read", path))?;
+    let mut hasher = blake3::Hasher::new();
+    let size = std::io::copy(&mut file, &mut hasher).map_err(Error::path("read", path))?;
+    Ok((size, Digest::from_bytes(*hasher.finalize().as_bytes())))
 }
 
 /// Every frame against its digest; a bad one is named with what is in it.

@@ -347,6 +347,10 @@ pub struct BackupRestore {
     #[arg(long)]
     pub exact: bool,
 
+    /// Also restore paths of the archive that its set in the config does not have
+    #[arg(long, conflicts_with = "to")]
+    pub unlisted_paths: bool,
+
     /// Keep no copy of what is replaced
     #[arg(long, conflicts_with = "to")]
     pub no_copy: bool,

@@ -2,17 +2,51 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use age::stream::StreamReader;
 use pitool_host::Digest;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::frame::{self, Start, Unpacker};
 use super::index::{self, Frame, Frames, Manifest};
 use super::seal::Identities;
 use crate::{Error, Result};
+
+/// An age header is a few hundred bytes for each recipient; a longer one is refused before age reads it.
+const AGE_HEADER: usize = 64 << 10;
+
+/// What the last line of an age header begins with (age-encryption.org/v1).
+const AGE_HEADER_END: &[u8] = b"\n---";
+
+/// How much of the index and the seek table is in memory at once.
+const CHUNK: usize = 64 << 10;
+
+/// Frames that are larger than this are unpacked one at a time. Only the list of holes of a large file has such frames.
+const HEAVY: u32 = 8 << 20;
+
+/// Opens a file of an archive for reading: a regular file and nothing else.
+///
+/// A disk that somebody prepared may have a link, a named pipe or a device under an archive's name. A link is not
+/// followed, and opening a pipe does not wait for its writer (open(2), `O_NONBLOCK`).
+pub(crate) fn open_regular(path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) => return Err(Error::damaged(path, "it is a symbolic link, which is not followed")),
+        // A socket, or a device without a driver.
+        Err(Errno::NXIO | Errno::NODEV) => return Err(Error::damaged(path, "it is not a regular file")),
+        Err(error) => return Err(Error::path("open", path)(error)),
+    };
+    if !file.metadata().map_err(Error::path("read", path))?.is_file() {
+        return Err(Error::damaged(path, "it is not a regular file"));
+    }
+    Ok(file)
+}
 
 /// The bytes of a file, decrypted where it is encrypted, from any place.
 pub(crate) struct Bytes {
@@ -27,7 +61,7 @@ enum Kind {
 
 impl Bytes {
     pub(crate) fn open(path: &Path, encrypted: bool, identities: &Identities) -> Result<Self> {
-        let file = File::open(path).map_err(Error::path("open", path))?;
+        let file = open_regular(path)?;
         let kind = if encrypted { Self::unseal(path, file, identities)? } else { Kind::Plain(file) };
         Ok(Self { path: path.to_owned(), kind })
     }
@@ -36,6 +70,11 @@ impl Bytes {
         let sealed = |why: String| Error::Sealed { archive: path.to_owned(), why };
         if identities.is_empty() {
             return Err(sealed("no identity was given".to_owned()));
+        }
+        let mut start = vec![0; AGE_HEADER];
+        let length = file.read_at(&mut start, 0).map_err(Error::path("read", path))?;
+        if !start[..length].windows(AGE_HEADER_END.len()).any(|bytes| bytes == AGE_HEADER_END) {
+            return Err(Error::damaged(path, "it does not begin with an age header"));
         }
         let identities = identities.load()?;
         let decryptor = age::Decryptor::new_buffered(BufReader::new(file)).map_err(|error| match error {
@@ -96,14 +135,35 @@ impl Bytes {
         }
     }
 
-    fn exactly(&self, at: u64, length: u64) -> Result<Vec<u8>> {
-        let short = || Error::damaged(&self.path, "it ends too early");
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| short())?];
-        let read = self.read(at, &mut bytes).map_err(Error::path("read", &self.path))?;
-        if read < bytes.len() {
-            return Err(short());
+    /// Fills a buffer from this place; less is damage.
+    fn exactly(&self, at: u64, buffer: &mut [u8]) -> Result<()> {
+        let read = self.read(at, buffer).map_err(Error::path("read", &self.path))?;
+        if read < buffer.len() {
+            return Err(Error::damaged(&self.path, "it ends too early"));
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// Hands on a part of the file in pieces, so that no length that a file claims sizes an allocation.
+    fn in_chunks(&self, range: Range<u64>, mut take: impl FnMut(&[u8])) -> Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        let mut at = range.start;
+        while at < range.end {
+            let length = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
+            self.exactly(at, &mut buffer[..length])?;
+            take(&buffer[..length]);
+            at += length as u64;
+        }
+        Ok(())
+    }
+
+    /// BLAKE3 of a part of the file.
+    fn digest(&self, range: Range<u64>) -> Result<blake3::Hash> {
+        let mut hasher = blake3::Hasher::new();
+        self.in_chunks(range, |bytes| {
+            hasher.update(bytes);
+        })?;
+        Ok(hasher.finalize())
     }
 }
 
@@ -113,30 +173,67 @@ pub(crate) struct ArchiveFile {
     pub(crate) frames: Frames,
     /// Where the manifest is; `None` when the archive's end is lost.
     pub(crate) manifest: Option<Manifest>,
+    heavy: Mutex<()>,
 }
 
 impl ArchiveFile {
     /// Opens an archive by its index.
+    ///
+    /// Everything in it may be a lie: each length is compared with the others and with the length of the file, and
+    /// both digests hold, before a frame is put down.
     pub(crate) fn open(path: &Path, encrypted: bool, identities: &Identities) -> Result<Self> {
         let bytes = Bytes::open(path, encrypted, identities)?;
         let damaged = |what: &str| Error::damaged(path, what);
+        let lost = || damaged("its end is missing: it was cut off, or is no archive of pitool's");
         // A sealed stream that was cut has no valid end to seek to.
         let length = bytes.length().map_err(|_| damaged("it ends too early"))?;
         let footer_at =
             length.checked_sub(index::FOOTER as u64).ok_or_else(|| damaged("it ends too early"))?;
-        let footer = bytes.exactly(footer_at, index::FOOTER as u64)?;
-        let lost = || damaged("its end is missing: it was cut off, or is no archive of pitool's");
-        let table_length = index::table_length(&footer).filter(|table| *table <= length).ok_or_else(lost)?;
-        let table = bytes.exactly(length - table_length, table_length)?;
-        let index_length =
-            index::index_length(&table).filter(|index| *index <= length - table_length).ok_or_else(lost)?;
-        let index_at = length - table_length - index_length;
-        let index = bytes.exactly(index_at, index_length)?;
-        let (frames, manifest) = index::read(&index, &table).map_err(damaged)?;
+        let mut footer = [0; index::FOOTER];
+        bytes.exactly(footer_at, &mut footer)?;
+        let count = index::frames(&footer).ok_or_else(lost)?;
+        if count > index::LIMIT {
+            return Err(damaged("its end claims more frames than an archive can have"));
+        }
+        let table_at = length.checked_sub(index::table_length(count)).ok_or_else(lost)?;
+        let index_at = table_at.checked_sub(index::index_length(count)).ok_or_else(lost)?;
+
+        let mut head = [0; index::HEAD];
+        let mut digests = [0; 64];
+        bytes.exactly(index_at, &mut head)?;
+        bytes.exactly(table_at - 64, &mut digests)?;
+        let (of_table, of_index) = digests.split_at(32);
+        if bytes.digest(index_at..table_at - 32)?.as_bytes() != of_index {
+            return Err(damaged("its index is not as it was written"));
+        }
+        if bytes.digest(table_at..length)?.as_bytes() != of_table {
+            return Err(damaged("its seek table is not as it was written"));
+        }
+        let manifest = index::manifest(&head, count).map_err(damaged)?;
+
+        let mut frames = Frames::default();
+        let mut entries = vec![0; CHUNK / index::DIGEST * index::ENTRY];
+        let (mut entry_at, mut done) = (index::first_entry(table_at), 0);
+        let (start, end) = (index_at + index::HEAD as u64, table_at - 64);
+        let mut failed = None;
+        // A chunk holds whole digests.
+        bytes.in_chunks(start..end, |digests| {
+            let entries = &mut entries[..digests.len() / index::DIGEST * index::ENTRY];
+            if let (None, Err(error)) = (&failed, bytes.exactly(entry_at, entries)) {
+                failed = Some(error);
+            }
+            entry_at += entries.len() as u64;
+            done += index::read(entries, digests, &mut frames);
+        })?;
+        match failed {
+            Some(error) => return Err(error),
+            None if done != count => return Err(lost()),
+            None => {}
+        }
         if frames.packed_end() != index_at {
             return Err(damaged("its frames do not add up to its length"));
         }
-        Ok(Self { bytes, frames, manifest: Some(manifest) })
+        Ok(Self { bytes, frames, manifest: Some(manifest), heavy: Mutex::new(()) })
     }
 
     /// Opens an archive whose end is lost, by going from frame to frame until one is not whole.
@@ -146,9 +243,12 @@ impl ArchiveFile {
         let mut walk = FrameWalk::default();
         while let Ok(Some(Walked::Data { packed, plain })) = walk.next(&bytes) {
             let (Ok(packed), Ok(plain)) = (u32::try_from(packed.len()), u32::try_from(plain)) else { break };
+            if frames.len() >= index::LIMIT {
+                break;
+            }
             frames.push(packed, plain, None);
         }
-        Ok(Self { bytes, frames, manifest: None })
+        Ok(Self { bytes, frames, manifest: None, heavy: Mutex::new(()) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -175,6 +275,13 @@ impl ArchiveFile {
         }
     }
 
+    /// To be held while the content of a frame is in memory by the threads that unpack frames beside each other: a few
+    /// bytes can unpack to [`frame::LIMIT`], which a small machine has once and not once for each thread.
+    pub(crate) fn weigh(&self, frame: &Frame) -> Option<MutexGuard<'_, ()>> {
+        let heavy = frame.plain > HEAVY || frame.packed > HEAVY;
+        heavy.then(|| self.heavy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Reads and unpacks a frame.
     pub(crate) fn plain(&self, frame: &Frame, reading: &mut Reading) -> Result<(), String> {
         self.packed(frame, &mut reading.packed)?;
@@ -194,13 +301,24 @@ impl Reading {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { unpacker: Unpacker::new()?, packed: Vec::new(), plain: Vec::new() })
     }
+
+    /// Gives back the memory of a frame that was larger than frames are.
+    pub(crate) fn lighten(&mut self) {
+        for buffer in [&mut self.packed, &mut self.plain] {
+            if buffer.capacity() > HEAVY as usize {
+                *buffer = Vec::new();
+            }
+        }
+    }
 }
 
 /// Goes from frame to frame of the same bytes without an index.
 #[derive(Default)]
 pub(crate) struct FrameWalk {
+    /// What of the file is read.
     at: u64,
     buffer: Vec<u8>,
+    /// What of the buffer the frames before took.
     used: usize,
 }
 
@@ -218,27 +336,31 @@ impl FrameWalk {
 
     /// The next frame; `None` at the end of the file, an error where it is cut off or something else.
     pub(crate) fn next(&mut self, bytes: &Bytes) -> Result<Option<Walked<'_>>, String> {
-        self.buffer.drain(..self.used);
-        self.used = 0;
         loop {
-            let (length, plain) = match frame::start(&self.buffer) {
+            let rest = &self.buffer[self.used..];
+            let (length, plain) = match frame::start(rest) {
                 Start::Data(packed, plain) => (packed, Some(plain)),
                 Start::Skippable(packed) => (packed, None),
                 Start::Nothing => return Err("something that is no frame".to_owned()),
                 Start::Short => (usize::MAX, None),
             };
-            if length <= self.buffer.len() {
-                self.used = length;
-                let packed = &self.buffer[..length];
+            if length <= rest.len() {
+                let start = self.used;
+                self.used += length;
+                let packed = &self.buffer[start..self.used];
                 return Ok(Some(
                     plain.map_or(Walked::Skippable(packed), |plain| Walked::Data { packed, plain }),
                 ));
             }
-            if self.buffer.len() > frame::LIMIT {
+            if rest.len() >= frame::LIMIT {
                 return Err("a frame larger than any that pitool writes".to_owned());
             }
+            self.buffer.drain(..self.used);
+            self.used = 0;
             let before = self.buffer.len();
-            self.buffer.resize(before + Self::STEP, 0);
+            // Doubled: what is there of a frame is looked at again each time.
+            let step = before.clamp(Self::STEP, frame::LIMIT);
+            self.buffer.resize(before + step.min(frame::LIMIT + Self::STEP - before), 0);
             let read = bytes.read(self.at, &mut self.buffer[before..]).map_err(|error| error.to_string())?;
             self.buffer.truncate(before + read);
             self.at += read as u64;

@@ -17,7 +17,15 @@ use super::frame;
 
 const MAGIC: &[u8; 8] = b"pitoolix";
 const VERSION: u32 = 1;
-const HEAD: usize = 8 + 4 + 4 + 8 + 8 + 4 + 4;
+/// The index up to its digests: the header of its frame, and the numbers.
+pub(crate) const HEAD: usize = 8 + 8 + 4 + 4 + 8 + 8 + 4 + 4;
+/// A frame's digest in the index.
+pub(crate) const DIGEST: usize = 32;
+/// A frame's lengths in the seek table.
+pub(crate) const ENTRY: usize = 8;
+/// More frames than this no archive has: 16 TiB in large files, 512 GiB in small ones. Each takes 64 bytes of memory
+/// when an archive is opened.
+pub(crate) const LIMIT: usize = 1 << 22;
 const SEEKABLE: u32 = 0x8F92_EAB1;
 /// The footer of the seek table: number of frames, descriptor, magic number.
 pub(crate) const FOOTER: usize = 9;
@@ -88,7 +96,7 @@ pub(crate) struct Manifest {
 
 /// What follows the last frame of data: the index and the seek table.
 pub(crate) fn write(frames: &Frames, manifest: Manifest) -> Vec<u8> {
-    let mut body = Vec::with_capacity(HEAD + 32 * (frames.len() + 2));
+    let mut body = Vec::with_capacity(HEAD - 8 + DIGEST * (frames.len() + 2));
     body.extend_from_slice(MAGIC);
     body.extend_from_slice(&VERSION.to_le_bytes());
     body.extend_from_slice(&short(frames.len()).to_le_bytes());
@@ -124,54 +132,41 @@ pub(crate) fn write(frames: &Frames, manifest: Manifest) -> Vec<u8> {
     index
 }
 
-/// How many bytes at the end of an archive the seek table takes, from its [`FOOTER`].
-pub(crate) fn table_length(footer: &[u8]) -> Option<u64> {
-    let frames = u32_at(footer, 0)?;
-    (footer.len() == FOOTER && footer[4] == 0 && u32_at(footer, 5)? == SEEKABLE)
-        .then(|| 8 + u64::from(frames) * 8 + FOOTER as u64)
+/// How many frames of data an archive has, from the [`FOOTER`] of its seek table.
+pub(crate) fn frames(footer: &[u8; FOOTER]) -> Option<usize> {
+    let entries = u32_at(footer, 0)?;
+    let table = footer[4] == 0 && u32_at(footer, 5)? == SEEKABLE;
+    // The last one is the index itself.
+    table.then_some(entries)?.checked_sub(1).map(|count| count as usize)
+}
+
+/// How many bytes at the end of an archive the seek table takes.
+pub(crate) fn table_length(count: usize) -> u64 {
+    (8 + FOOTER) as u64 + (count as u64 + 1) * ENTRY as u64
 }
 
 /// How many bytes in front of the seek table the index takes.
-pub(crate) fn index_length(table: &[u8]) -> Option<u64> {
-    let last = table.len().checked_sub(FOOTER + 8)?;
-    u32_at(table, last).map(u64::from)
+pub(crate) fn index_length(count: usize) -> u64 {
+    HEAD as u64 + (count as u64 + 2) * DIGEST as u64
 }
 
-/// Reads the index and the seek table; on failure says what is wrong with them.
-pub(crate) fn read(index: &[u8], table: &[u8]) -> Result<(Frames, Manifest), &'static str> {
+/// Where the first entry of a seek table is.
+pub(crate) fn first_entry(table: u64) -> u64 {
+    table + 8
+}
+
+/// Reads the beginning of an index, up to [`HEAD`]; on failure says what is wrong with it.
+pub(crate) fn manifest(head: &[u8; HEAD], count: usize) -> Result<Manifest, &'static str> {
     const SHORT: &str = "its index is too short";
-    let covered = index.len().checked_sub(32).filter(|covered| *covered >= 8 + HEAD + 32).ok_or(SHORT)?;
-    if blake3::hash(&index[..covered]).as_bytes() != &index[covered..] {
-        return Err("its index is not as it was written");
-    }
-    if blake3::hash(table).as_bytes() != &index[covered - 32..covered] {
-        return Err("its seek table is not as it was written");
-    }
-    let body = &index[8..];
+    let body = &head[8..];
     if &body[..8] != MAGIC {
         return Err("it has no index of pitool's");
     }
     if u32_at(body, 8) != Some(VERSION) {
         return Err("its index was written by a newer pitool");
     }
-    let count = u32_at(body, 12).map_or(0, |count| count as usize);
-    // Divided, not multiplied: on 32 bits a hostile count could wrap around to the right length.
-    let (digests, entries) = (body.len() - HEAD - 64, table.len().saturating_sub(8 + FOOTER));
-    if digests % 32 != 0
-        || digests / 32 != count
-        || entries % 8 != 0
-        || entries / 8 != count.saturating_add(1)
-    {
+    if u32_at(body, 12).map(|frames| frames as usize) != Some(count) {
         return Err("its index and its seek table disagree");
-    }
-    let mut frames = Frames::default();
-    for number in 0..count {
-        let (Some(packed), Some(plain)) = (u32_at(table, 8 + number * 8), u32_at(table, 12 + number * 8))
-        else {
-            return Err(SHORT);
-        };
-        let digest = body[HEAD + number * 32..].first_chunk::<32>().ok_or(SHORT)?;
-        frames.push(packed, plain, Some(Digest::from_bytes(*digest)));
     }
     let manifest = Manifest {
         offset: u64_at(body, 16).ok_or(SHORT)?,
@@ -182,7 +177,20 @@ pub(crate) fn read(index: &[u8], table: &[u8]) -> Result<(Frames, Manifest), &'s
     if manifest.first.checked_add(manifest.frames).is_none_or(|end| end > count) {
         return Err("its index points past its end");
     }
-    Ok((frames, manifest))
+    Ok(manifest)
+}
+
+/// Adds the frames of which these are lengths and digests; says how many that are.
+pub(crate) fn read(entries: &[u8], digests: &[u8], frames: &mut Frames) -> usize {
+    let before = frames.len();
+    for (entry, digest) in entries.chunks_exact(ENTRY).zip(digests.chunks_exact(DIGEST)) {
+        if let (Some(packed), Some(plain), Some(digest)) =
+            (u32_at(entry, 0), u32_at(entry, 4), digest.first_chunk::<DIGEST>())
+        {
+            frames.push(packed, plain, Some(Digest::from_bytes(*digest)));
+        }
+    }
+    frames.len() - before
 }
 
 /// Four billion frames would be sixteen petabytes.
@@ -200,34 +208,71 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::file::ArchiveFile;
+    use super::super::seal::Identities;
     use super::*;
 
+    /// A file of five frames of nothing, an index and a seek table, and where the index begins.
     fn sample() -> (Frames, Manifest, Vec<u8>, usize) {
         let mut frames = Frames::default();
         for number in 1..=5u32 {
             frames.push(number * 10, number * 100, Some(Digest::of(&[number as u8])));
         }
         let manifest = Manifest { offset: 1000, length: 400, first: 3, frames: 1 };
-        let end = write(&frames, manifest);
-        let table = usize::try_from(table_length(&end[end.len() - FOOTER..]).unwrap()).unwrap();
-        let split = end.len() - table;
-        (frames, manifest, end, split)
+        let data = 150;
+        let mut bytes = vec![0; data];
+        bytes.extend_from_slice(&write(&frames, manifest));
+        (frames, manifest, bytes, data)
+    }
+
+    fn opened(bytes: &[u8]) -> Result<ArchiveFile, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        ArchiveFile::open(file.path(), false, &Identities::default()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let (frames, manifest, end, split) = sample();
-        assert_eq!(index_length(&end[split..]), Some(split as u64));
-        assert_eq!(read(&end[..split], &end[split..]), Ok((frames, manifest)));
+        let (frames, manifest, bytes, _) = sample();
+        let archive = opened(&bytes).unwrap();
+        assert_eq!((archive.frames, archive.manifest), (frames, Some(manifest)));
     }
 
     #[test]
     fn any_flipped_bit_is_seen() {
-        let (_, _, end, split) = sample();
-        for bit in 0..end.len() * 8 {
-            let mut flipped = end.clone();
+        let (_, _, bytes, start) = sample();
+        for bit in start * 8..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&flipped[..split], &flipped[split..]).is_err(), "bit {bit}");
+            assert!(opened(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    /// K1.8: what a footer claims costs no memory.
+    #[test]
+    fn a_footer_that_claims_all_frames_there_can_be_is_refused() {
+        let (_, _, bytes, _) = sample();
+        let footer = bytes.len() - FOOTER;
+        for (claim, said) in [
+            (u32::MAX, "more frames than"),
+            (5_000_000, "more frames than"),
+            (4_000_000, "its end is missing"),
+            (0, "its end is missing"),
+        ] {
+            let mut lying = bytes.clone();
+            lying[footer..footer + 4].copy_from_slice(&claim.to_le_bytes());
+            let error = opened(&lying).map(drop).unwrap_err();
+            assert!(error.contains(said), "{claim}: {error}");
+            // In a file that claims to be long enough, too: it has a hole.
+            let file = tempfile::NamedTempFile::new().unwrap();
+            file.as_file().set_len(1 << 40).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(
+                file.as_file(),
+                &lying[footer..],
+                (1 << 40) - FOOTER as u64,
+            )
+            .unwrap();
+            assert!(ArchiveFile::open(file.path(), false, &Identities::default()).is_err());
         }
     }
 

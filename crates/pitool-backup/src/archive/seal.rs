@@ -10,8 +10,12 @@ use std::str::FromStr;
 use age::stream::StreamWriter;
 use age::x25519;
 use pitool_host::Digest;
+use pitool_host::trust::{self, Last, Root, read_bounded};
 
 use crate::{Error, Result};
+
+/// A file of identities is small; more is another file.
+const LIMIT: u64 = 1 << 20;
 
 /// Files with age identities (`AGE-SECRET-KEY-1…`), as `age-keygen` writes them, that open encrypted archives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +39,11 @@ impl Identities {
                 what: format!("identity file {}", path.display()),
                 why: why.to_owned(),
             };
-            let text = std::fs::read_to_string(path).map_err(Error::path("read", path))?;
+            let failed = |error: trust::Error| Error::path("read", path)(error);
+            let root = Root::open(Path::new("/")).map_err(failed)?;
+            let file = root.open_file(path, Last::Follow).map_err(failed)?;
+            let text = read_bounded(&file, LIMIT).map_err(failed)?;
+            let text = String::from_utf8(text).map_err(|_| bad("it is no text"))?;
             let keys = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
             for key in keys {
                 identities.push(x25519::Identity::from_str(key).map_err(bad)?);

@@ -197,7 +197,7 @@ fn extent_list(field: &mut [u8], extents: &[(u64, u64)]) {
 }
 
 /// The sum of all bytes, with its own field as blanks.
-fn checksum(block: &mut [u8; BLOCK]) {
+pub(crate) fn checksum(block: &mut [u8; BLOCK]) {
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use pitool_host::trust::{Last, Root};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -111,7 +112,11 @@ impl Filling<'_> {
         let safety = self.job.safety.iter().flat_map(|safety| [safety.store.directory(), safety.scratch]);
         let journal = self.job.journal.and_then(Path::parent);
         let directories: Vec<&Path> = safety.chain([self.job.store.directory()]).chain(journal).collect();
-        let identity = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+        let Ok(root) = Root::open(Path::new("/")) else { return HashSet::new() };
+        let identity = |path: &Path| {
+            let there = root.look(path, Last::Follow).ok()?;
+            Some((there.metadata().dev(), there.metadata().ino()))
+        };
         directories.into_iter().filter_map(identity).collect()
     }
 }
@@ -168,9 +173,12 @@ impl Others<'_> {
     fn open(&mut self, path: &StoredPath) -> Result<Option<OwnedFd>, String> {
         let root = self.roots.iter().filter(|root| path.is_within(root));
         let Some(root) = root.max_by_key(|root| root.as_bytes().len()) else { return Ok(None) };
-        let (parent, name) = self.filling.beneath.parent(root)?;
-        let root_directory =
-            beneath::enter(&parent, name).map_err(|error| beneath::in_the_way(name, error))?;
+        let (place, name) = self.filling.beneath.parent(root)?;
+        let root_directory = match place.directory.enter(name) {
+            Ok(directory) => OwnedFd::from(directory),
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) => return Err(beneath::in_the_way(name, &error)),
+        };
         let rest = &path.as_bytes()[root.as_bytes().len()..];
         let rest = rest.strip_prefix(b"/").unwrap_or(rest);
         if rest.is_empty() {

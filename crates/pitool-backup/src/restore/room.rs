@@ -1,13 +1,18 @@
 //! What cannot fit is refused before anything is touched.
+//!
+//! Paths are only measured here: whatever they name, nothing is opened and nothing changed.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "asks for sizes and devices by name, and does nothing with the answer"
+)]
 
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::Restore;
-use crate::contents::Contents;
-use crate::manifest::Kind;
+use crate::manifest::{Entry, Kind};
 use crate::{Error, Result, StoredPath};
 
 /// What one file system has to hold more than now.
@@ -30,38 +35,43 @@ impl Volume {
     }
 }
 
-/// Checks what is wanted of an archive against the file systems that it came from.
+/// What the file systems need that a restore goes to, file by file in the order of their paths.
 ///
 /// One after another, because what a file takes the place of goes only when the file is whole.
-pub(super) fn in_place(job: &Restore, contents: &Contents) -> Result<()> {
-    let mut volumes: HashMap<u64, Volume> = HashMap::new();
-    let mut at: Option<(Option<StoredPath>, u64)> = None;
-    for entry in contents.entries_within(job.only)? {
-        let Ok(entry) = entry else { continue };
-        let Kind::File(file) = &entry.kind else { continue };
-        if !job.wants(&entry.path) {
-            continue;
-        }
+#[derive(Default)]
+pub(super) struct Room {
+    volumes: HashMap<u64, Volume>,
+    at: Option<(Option<StoredPath>, u64)>,
+}
+
+impl Room {
+    /// Counts an entry that goes where it came from.
+    pub(super) fn in_place(&mut self, entry: &Entry) {
+        let Kind::File(file) = &entry.kind else { return };
         let path = entry.path.absolute();
         let (parent, _) = entry.path.split();
         // The manifest is sorted: most files lie beside the one before.
-        let device = match &at {
+        let device = match &self.at {
             Some((before, device)) if *before == parent => *device,
             _ => {
-                let Some((directory, device)) = standing(&path) else { continue };
-                volumes.entry(device).or_insert(Volume { directory, ..Volume::default() });
-                at = Some((parent, device));
+                let Some((directory, device)) = standing(&path) else { return };
+                self.volumes.entry(device).or_insert(Volume { directory, ..Volume::default() });
+                self.at = Some((parent, device));
                 device
             }
         };
-        let Some(volume) = volumes.get_mut(&device) else { continue };
+        let Some(volume) = self.volumes.get_mut(&device) else { return };
         let there = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file);
         // st_blocks counts 512 bytes whatever the file system's own blocks are (stat(2)).
         volume.take(file.stored(), there.map_or(0, |there| there.blocks() * 512));
     }
-    volumes
-        .values()
-        .try_for_each(|volume| fits(&volume.directory, u64::try_from(volume.peak).unwrap_or(u64::MAX)))
+
+    /// Checks that everything fits.
+    pub(super) fn check(&self) -> Result<()> {
+        self.volumes
+            .values()
+            .try_for_each(|volume| fits(&volume.directory, u64::try_from(volume.peak).unwrap_or(u64::MAX)))
+    }
 }
 
 /// The nearest directory above a path that is there, and the device that it is on.
@@ -72,8 +82,16 @@ fn standing(path: &Path) -> Option<(PathBuf, u64)> {
     })
 }
 
+/// Checks that so many bytes fit into a directory, which need not be there yet.
+pub(super) fn beneath(directory: &Path, needed: u64) -> Result<()> {
+    match standing(&directory.join("in it")) {
+        Some((there, _)) => fits(&there, needed),
+        None => Ok(()),
+    }
+}
+
 /// Checks that so many bytes fit beneath a directory: a megabyte of an archive can unpack to terabytes.
-pub(super) fn fits(directory: &Path, needed: u64) -> Result<()> {
+pub fn fits(directory: &Path, needed: u64) -> Result<()> {
     let there = rustix::fs::statvfs(directory).map_err(Error::path("read", directory))?;
     let available = there.f_bavail.saturating_mul(there.f_frsize);
     if needed > available {

@@ -11,37 +11,10 @@ use super::*;
 use crate::Part;
 use crate::archive::frame::Packer;
 use crate::archive::index::{self, Frames, Manifest};
-use crate::archive::lines::{LineWriter, closing};
+use crate::archive::lines::LineWriter;
 use crate::archive::tar;
-use crate::manifest::{End, File as Content, Header, Line, Seal, Time};
-
-/// An entry that says what it likes.
-fn entry(path: &str, kind: Kind) -> Entry {
-    Entry {
-        path: StoredPath::new(path.as_bytes()).unwrap(),
-        kind,
-        mode: 0o644,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        user: String::new(),
-        group: String::new(),
-        mtime: Time { seconds: 1, nanoseconds: 0 },
-        ctime: Time::default(),
-        inode: 0,
-        xattrs: Vec::new(),
-        offset: 0,
-        length: 0,
-        unsettled: false,
-    }
-}
-
-fn file(path: &str, data: &[u8]) -> (Entry, Vec<u8>) {
-    (entry(path, Kind::File(Content::plain(data.len() as u64, Digest::of(data)))), data.to_vec())
-}
-
-fn link(path: &str, target: &str) -> (Entry, Vec<u8>) {
-    (entry(path, Kind::Symlink(target.as_bytes().to_vec())), Vec::new())
-}
+use crate::forge::{self, Forgery, Piece, directory, entry, file, hard_link, link};
+use crate::manifest::{File as Content, Line};
 
 /// Somewhere with an outside.
 struct Playground {
@@ -71,57 +44,19 @@ impl Playground {
     }
 
     /// An archive of one frame that is right in every digest, and whose manifest says what it is told.
-    fn forge(&self, entries: Vec<(Entry, Vec<u8>)>, change: impl Fn(&mut Entry), manifest: bool) -> Stored {
-        let name: ArchiveName = "evil-20261121T000000Z-000001".parse().unwrap();
-        let mut plain = Vec::new();
-        let mut lines = LineWriter::new(Vec::new()).unwrap();
-        let header = Header {
-            format: 1,
-            tool: "evil".into(),
-            name: name.clone(),
-            set: name.set().clone(),
-            host: "there".into(),
-            started: name.time(),
-            roots: vec![StoredPath::new(&b"a"[..]).unwrap(), self.stored("there")],
-            exclude: Vec::new(),
-            encrypted: false,
-            previous: None,
-            last_full_read: name.time(),
-        };
-        lines.write(&Line::Manifest(header)).unwrap();
-        for (mut entry, data) in entries {
-            entry.offset = plain.len() as u64;
-            plain.extend_from_slice(&tar::head(&entry));
-            plain.extend_from_slice(&data);
-            plain.resize(plain.len() + tar::padding(data.len() as u64), 0);
-            entry.length = plain.len() as u64 - entry.offset;
-            change(&mut entry);
-            lines.write(&Line::Entry(entry)).unwrap();
-        }
-        plain.extend_from_slice(&tar::END);
-        lines.write(&Line::End(End::default())).unwrap();
-        self.put(&name, &plain, lines, manifest)
+    fn forge(&self, entries: Vec<Piece>, change: impl Fn(&mut Entry), manifest: bool) -> Stored {
+        let roots = [forge::stored("a"), self.stored("there")];
+        self.put(&forge::forge(&forge::name(), &roots, entries, &change), manifest)
     }
 
-    fn put(&self, name: &ArchiveName, plain: &[u8], lines: LineWriter<Vec<u8>>, manifest: bool) -> Stored {
-        let mut packer = Packer::new(3).unwrap();
-        let mut frames = Frames::default();
-        let mut archive = packer.pack(plain).unwrap();
-        frames.push(archive.len() as u32, plain.len() as u32, Some(Digest::of(&archive)));
-        let at = Manifest { offset: 0, length: 0, first: 1, frames: 0 };
-        archive.extend_from_slice(&index::write(&frames, at));
-        fs::write(self.store.path(name, Part::Archive { encrypted: false }), &archive).unwrap();
-        let (mut beside, ..) = lines.finish().unwrap();
-        let seal =
-            Seal::Archive { size: archive.len() as u64, blake3: Digest::of(&archive), milliseconds: 0 };
-        let seal = serde_json::to_vec(&Line::Seal(seal)).unwrap();
-        beside.extend_from_slice(&packer.pack(&seal).unwrap());
-        let digest = Digest::of(&beside);
-        beside.extend_from_slice(&closing(&digest));
+    fn put(&self, forgery: &Forgery, manifest: bool) -> Stored {
+        let name = forge::name();
+        fs::write(self.store.path(&name, Part::Archive { encrypted: false }), &forgery.archive).unwrap();
         // A broken manifest leaves the headers in the archive to go by.
-        beside.truncate(if manifest { beside.len() } else { 50 });
-        fs::write(self.store.path(name, Part::Manifest { encrypted: false }), beside).unwrap();
-        self.store.find(name).unwrap()
+        let length = if manifest { forgery.manifest.len() } else { 50 };
+        fs::write(self.store.path(&name, Part::Manifest { encrypted: false }), &forgery.manifest[..length])
+            .unwrap();
+        self.store.find(&name).unwrap()
     }
 
     /// A path beneath the target as an archive names it.
@@ -135,6 +70,12 @@ impl Playground {
 
     fn restore(&self, archive: &Stored) -> Result<Restored> {
         let restored = restore(&self.job(archive, &Destination::Directory(self.target())), &|_| {});
+        self.untouched();
+        restored
+    }
+
+    /// Nothing came out of where it should be.
+    fn untouched(&self) {
         let outside: Vec<_> =
             fs::read_dir(self.outside()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(outside, ["secret"]);
@@ -142,7 +83,6 @@ impl Playground {
         let around: BTreeSet<_> =
             fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(around, ["outside", "store", "target"].map(Into::into).into());
-        restored
     }
 
     /// Restores with the manifest, and by the headers alone; hands back the problems of both.
@@ -160,7 +100,7 @@ impl Playground {
 #[test]
 fn a_forged_archive_that_means_well_comes_back() {
     let place = Playground::new();
-    for problems in place.both(&|| vec![(entry("d", Kind::Directory), Vec::new()), file("d/f", b"hello")]) {
+    for problems in place.both(&|| vec![directory("d"), file("d/f", b"hello")]) {
         assert_eq!(problems, [""; 0]);
         assert_eq!(fs::read_to_string(place.target().join("d/f")).unwrap(), "hello");
     }
@@ -191,15 +131,12 @@ fn a_link_is_not_written_through() {
 fn a_hard_link_does_not_lead_out() {
     let place = Playground::new();
     let outside = place.outside();
-    let hard = |path: &str, target: &str| {
-        (entry(path, Kind::HardLink(StoredPath::new(target.as_bytes()).unwrap())), Vec::new())
-    };
     let out = outside.to_str().unwrap().to_owned();
-    let problems = place.both(&|| vec![link("way", &out), hard("got", "way/secret"), file("got", b"x")]);
+    let problems = place.both(&|| vec![link("way", &out), hard_link("got", "way/secret"), file("got", b"x")]);
     for problems in problems {
         assert_eq!(problems.len(), 1, "{problems:?}");
     }
-    let problems = place.both(&|| vec![link("name", &format!("{out}/secret")), hard("got", "name")]);
+    let problems = place.both(&|| vec![link("name", &format!("{out}/secret")), hard_link("got", "name")]);
     for problems in problems {
         assert!(problems[0].contains("no file here"), "{problems:?}");
     }
@@ -208,7 +145,6 @@ fn a_hard_link_does_not_lead_out() {
 #[test]
 fn paths_that_lead_out_are_refused_by_header_and_by_manifest() {
     let place = Playground::new();
-    let name: ArchiveName = "evil-20261121T000000Z-000001".parse().unwrap();
     for evil in ["../outside/planted", "/tmp/pitool-planted", "a/../../outside/planted", ".."] {
         // In a header: its path is set by hand, since ours cannot say it.
         let (good, data) = file("g", b"x");
@@ -221,7 +157,7 @@ fn paths_that_lead_out_are_refused_by_header_and_by_manifest() {
         plain.extend_from_slice(&data);
         plain.resize(1024, 0);
         plain.extend_from_slice(&tar::END);
-        let archive = place.put(&name, &plain, LineWriter::new(Vec::new()).unwrap(), false);
+        let archive = place.put(&forge::of(&plain, LineWriter::new(Vec::new()).unwrap()), false);
         let restored = place.restore(&archive).unwrap();
         assert_eq!(restored.entries, 0);
         // In a manifest.
@@ -295,4 +231,125 @@ fn devices_are_made_only_when_asked_for() {
         assert!(problems[0].contains("device node"), "{problems:?}");
         assert!(!place.target().join("null").exists());
     }
+}
+
+/// K1.7: what is asked about before it is replaced is all that is replaced.
+#[test]
+fn an_archive_does_not_write_beside_what_it_says_it_was_made_of() {
+    let place = Playground::new();
+    let outside = place.outside();
+    let of_outside = |name: &str| outside.join(name).to_str().unwrap()[1..].to_owned();
+    let there = |name: &str| place.stored(name).to_string();
+    fs::create_dir(place.target().join("there")).unwrap();
+    fs::write(place.target().join("there/kept"), "as it was").unwrap();
+    let evil: [Vec<Piece>; 4] = [
+        vec![file(&there("there/kept"), b"new"), file(&there("beside"), b"x")],
+        vec![file(&there("there/kept"), b"new"), file(&of_outside("planted"), b"x")],
+        vec![file(&there("there/kept"), b"new"), hard_link(&there("there/got"), &of_outside("secret"))],
+        vec![file(&there("there/kept"), b"new"), file(&there("thereabouts"), b"x")],
+    ];
+    for entries in evil {
+        let archive = place.forge(entries, |_| {}, true);
+        let error = restore(&place.job(&archive, &Destination::InPlace), &|_| {}).unwrap_err();
+        assert!(error.to_string().contains("none of the paths that it says"), "{error}");
+        place.untouched();
+        assert_eq!(fs::read(place.target().join("there/kept")).unwrap(), b"as it was");
+        assert!(!place.target().join("beside").exists());
+    }
+    // The same with what it may have.
+    let good = vec![file(&there("there/kept"), b"new"), hard_link(&there("there/too"), &there("there/kept"))];
+    let archive = place.forge(good, |_| {}, true);
+    let restored = restore(&place.job(&archive, &Destination::InPlace), &|_| {}).unwrap();
+    assert_eq!(restored.problems, []);
+    assert_eq!(fs::read(place.target().join("there/too")).unwrap(), b"new");
+}
+
+/// K6.7: a path that the archive does not have is an error, and nothing is touched.
+#[test]
+fn a_path_that_was_not_saved_is_an_error() {
+    let place = Playground::new();
+    fs::create_dir(place.target().join("there")).unwrap();
+    let kept = place.stored("there/kept");
+    let archive = place.forge(vec![file(&kept.to_string(), b"x")], |_| {}, true);
+    for destination in [Destination::InPlace, Destination::Directory(place.target())] {
+        let only = [kept.clone(), place.stored("there/kep"), place.stored("nowhere")];
+        let job = Restore { only: &only, ..place.job(&archive, &destination) };
+        let Err(Error::NotSaved { paths, .. }) = restore(&job, &|_| {}) else { panic!("it was restored") };
+        assert_eq!(paths, [place.target().join("there/kep"), place.target().join("nowhere")]);
+        assert!(!place.target().join("there/kept").exists());
+        let job = Restore { only: &only[..1], ..place.job(&archive, &destination) };
+        assert_eq!(job.prepare().unwrap().concerned(), [place.target().join("there/kept")]);
+    }
+}
+
+/// K1.2 without a race: what a name has become a link to meanwhile keeps its mode.
+#[test]
+fn things_that_are_not_files_are_replaced_and_not_changed() {
+    let place = Playground::new();
+    fs::create_dir(place.target().join("there")).unwrap();
+    let secret = place.outside().join("secret");
+    let before = fs::metadata(&secret).unwrap().mode();
+    let pipe = place.stored("there/pipe");
+    let fifo = || {
+        let (mut pipe, data) = (entry(&pipe.to_string(), Kind::Fifo), Vec::new());
+        pipe.mode = 0o4777;
+        vec![(pipe, data)]
+    };
+    std::os::unix::fs::symlink(&secret, place.target().join("there/pipe")).unwrap();
+    let archive = place.forge(fifo(), |_| {}, true);
+    let restored = restore(&place.job(&archive, &Destination::InPlace), &|_| {}).unwrap();
+    assert_eq!(restored.problems, []);
+    place.untouched();
+    assert_eq!(fs::metadata(&secret).unwrap().mode(), before);
+    let made = fs::symlink_metadata(place.target().join("there/pipe")).unwrap();
+    assert_eq!(made.mode(), 0o010_000 | 0o4777);
+    // Nothing of ours stays behind.
+    assert_eq!(fs::read_dir(place.target().join("there")).unwrap().count(), 1);
+}
+
+/// A directory that somebody may have put in the place of another keeps its owner and mode.
+#[test]
+fn a_directory_that_may_have_been_exchanged_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix_is_root() {
+        println!("skipped: only root can give a directory to somebody else");
+        return;
+    }
+    let place = Playground::new();
+    let there = place.target().join("there");
+    fs::create_dir_all(there.join("secrets")).unwrap();
+    fs::set_permissions(there.join("secrets"), fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::chown(&there, Some(1000), Some(1000)).unwrap();
+    let name = |name: &str| place.stored(name).to_string();
+    let mut open = directory(&name("there/secrets"));
+    open.0.mode = 0o777;
+    let archive = place.forge(vec![open.clone(), file(&name("there/secrets/f"), b"x")], |_| {}, true);
+    let restored = restore(&place.job(&archive, &Destination::InPlace), &|_| {}).unwrap();
+    assert_eq!(restored.problems.len(), 1, "{restored:?}");
+    assert!(restored.problems[0].why.contains("keeps its owner and mode"), "{restored:?}");
+    let mode = fs::metadata(there.join("secrets")).unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+    // What its owner could do himself is done.
+    std::os::unix::fs::chown(there.join("secrets"), Some(1000), Some(1000)).unwrap();
+    let restored = restore(&place.job(&archive, &Destination::InPlace), &|_| {}).unwrap();
+    assert_eq!(restored.problems, []);
+    assert_eq!(fs::metadata(there.join("secrets")).unwrap().mode() & 0o7777, 0o777);
+}
+
+/// K1.7 with another archive put there after the look: what is written is checked, too.
+#[test]
+fn an_archive_that_is_exchanged_after_the_look_writes_nowhere_else() {
+    let place = Playground::new();
+    fs::create_dir(place.target().join("there")).unwrap();
+    let there = |name: &str| place.stored(name).to_string();
+    let archive = place.forge(vec![file(&there("there/f"), b"good")], |_| {}, true);
+    let destination = Destination::InPlace;
+    let job = place.job(&archive, &destination);
+    let prepared = job.prepare().unwrap();
+    let planted = place.outside().join("planted").to_str().unwrap()[1..].to_owned();
+    place.forge(vec![file(&there("there/f"), b"good")], |entry| entry.path = forge::stored(&planted), true);
+    let restored = prepared.run(&|_| {}).unwrap();
+    assert_eq!((restored.entries, restored.problems.len()), (0, 1), "{restored:?}");
+    assert!(restored.problems[0].why.contains("none of the paths"), "{restored:?}");
+    place.untouched();
 }

@@ -3,15 +3,16 @@
 //! Each file is replaced as a whole, so that a power cut leaves no half file; but some are the archive's then, and
 //! others are older. That is written down before the first one is touched and forgotten when the last one is there.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use pitool_host::trust::{self, Last, Root, read_bounded};
 use serde::{Deserialize, Serialize};
 
 use crate::{ArchiveName, Error, Result};
+
+/// What is written down is a name and a few paths.
+const LIMIT: u64 = 1 << 20;
 
 /// A restore that has begun and not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +37,9 @@ impl Unfinished {
 
     /// Reads what is written down there; `None` where no restore was cut off.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let text = match fs::read(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        let root = Root::open(Path::new("/")).map_err(Error::path("open", "/"))?;
+        let text = match root.open_file(path, Last::Itself).and_then(|file| read_bounded(&file, LIMIT)) {
+            Err(error) if error.is_missing() => return Ok(None),
             text => text.map_err(Error::path("read", path))?,
         };
         match serde_json::from_slice(&text) {
@@ -53,29 +55,24 @@ impl Unfinished {
 
     /// Writes it down, durably.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let partial = path.with_extension("partial");
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial);
-        let mut file = file.map_err(Error::path("create", &partial))?;
-        let text = serde_json::to_vec(self).map_err(std::io::Error::from);
-        text.and_then(|text| file.write_all(&text)).map_err(Error::path("write", &partial))?;
-        file.sync_all().map_err(Error::path("sync", &partial))?;
-        fs::rename(&partial, path).map_err(Error::path("rename", &partial))?;
-        sync_parent(path)
+        let (directory, name) = parent(path)?;
+        let written = directory.write(name, |file| {
+            serde_json::to_writer(file, self).map_err(|error| trust::Error::from(std::io::Error::from(error)))
+        });
+        written.map_err(Error::path("write", path))
     }
 
     /// Forgets it: all is there.
     pub(super) fn forget(path: &Path) -> Result<()> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::path("remove", path)(error))
-            }
-            _ => sync_parent(path),
-        }
+        let (directory, name) = parent(path)?;
+        let gone = match directory.remove(name) {
+            Err(error) if !error.is_missing() => Err(error),
+            _ => directory.sync(),
+        };
+        gone.map_err(Error::path("remove", path))
     }
 }
 
-fn sync_parent(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    File::open(parent).and_then(|directory| directory.sync_all()).map_err(Error::path("sync", parent))
+fn parent(path: &Path) -> Result<(trust::Directory, &std::ffi::OsStr)> {
+    Root::open(Path::new("/")).and_then(|root| root.parent(path)).map_err(Error::path("open", path))
 }

@@ -6,10 +6,13 @@
 //! where it stopped.
 
 mod directory;
+mod mounts;
 mod s3;
 mod ssh;
 
 use std::path::{Path, PathBuf};
+
+use pitool_host::trust::{self, Last, Root};
 
 pub use directory::Directory;
 pub use s3::{Bucket, Credentials};
@@ -17,6 +20,12 @@ pub use ssh::Ssh;
 
 /// The name of the file that makes a place a target.
 pub const MARKER: &str = ".pitool-target";
+
+/// A marker is a line with an id; no more of one is read.
+const MARKER_LIMIT: u64 = 4096;
+
+/// As many files a target may have: 16,000 sets with a year of archives each. A server can claim any number.
+const LONGEST: usize = 1 << 20;
 
 /// A place that archives are copied to.
 pub trait Target {
@@ -39,8 +48,9 @@ pub trait Target {
     /// hears how many bytes are there.
     fn put(&self, file: &Path, name: &str, progress: &mut dyn FnMut(u64)) -> Result<()>;
 
-    /// Copies a file from there to a path on this machine, going on where an earlier copy was cut off.
-    fn get(&self, name: &str, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<()>;
+    /// Copies a file from there to a path on this machine, going on where an earlier copy was cut off. No more comes than
+    /// the target said that there is.
+    fn get(&self, file: &Stored, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<()>;
 
     /// Deletes files there; one that is not there is fine.
     fn remove(&self, names: &[&str]) -> Result<()>;
@@ -49,6 +59,38 @@ pub trait Target {
     fn directory(&self) -> Option<&Path> {
         None
     }
+
+    /// What others can do with the archives there, as far as this machine can see.
+    fn weaknesses(&self) -> Result<Vec<Weakness>> {
+        Ok(Vec::new())
+    }
+}
+
+/// What others can do with archives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weakness {
+    /// Whether they can read one that is not encrypted; else they can delete and replace archives.
+    pub readable: bool,
+    /// Whose fault it is and what to do, a sentence.
+    pub why: String,
+}
+
+/// The id in a marker.
+fn marker_id(place: &str, bytes: &[u8]) -> Result<String> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
+    match text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        false => Ok(text.to_owned()),
+        true => {
+            let why = format!("its marker {MARKER} is not one of pitool's");
+            Err(Error::Stranger { place: place.to_owned(), why })
+        }
+    }
+}
+
+/// Opens an archive of this machine's to copy it.
+fn open_source(file: &Path) -> Result<std::fs::File> {
+    let failed = |error: trust::Error| Error::path("open", file)(error.into());
+    Root::open(Path::new("/")).and_then(|root| root.open_file(file, Last::Follow)).map_err(failed)
 }
 
 /// A file at a target.

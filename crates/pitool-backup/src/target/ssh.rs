@@ -4,13 +4,16 @@
 //! is done by rsync, deleting too, so that the key may be one that can do nothing else: `command="rrsync DIR"` in the
 //! other machine's `authorized_keys` (rrsync(1)), with `-no-del` where nothing should ever be deleted.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pitool_host::trust::{self, read_bounded};
 use pitool_host::{Command, Host, Output};
 
-use super::{Error, MARKER, Result, Stored, Target};
+use super::directory::own;
+use super::{Error, LONGEST, MARKER, MARKER_LIMIT, Result, Stored, Target, marker_id};
 
 /// Where rsync keeps what it could not finish.
 const PARTIAL: &str = ".pitool-partial";
@@ -108,6 +111,12 @@ impl<'h> Ssh<'h> {
         format!("{host}:{}/{name}", self.path)
     }
 
+    /// An rsync that takes a file from there, if it is no larger than this. Without being asked to, rsync takes nothing
+    /// but regular files.
+    fn fetch(&self, file: &Stored) -> Command {
+        self.rsync().arg(format!("--max-size={}", file.size))
+    }
+
     fn rsync(&self) -> Command {
         Command::new("rsync").args(["--timeout=300".to_owned(), format!("--rsh={}", self.shell())])
     }
@@ -185,12 +194,17 @@ impl<'h> Ssh<'h> {
             }
             return Err(self.failed(&output, "list its files"));
         }
-        Ok(Some(parse_list(&output.stdout)))
+        let files = parse_list(&output.stdout);
+        if files.len() > LONGEST {
+            let said = "it lists more files than a target can have".to_owned();
+            return Err(Error::Refused { place: self.place(), operation: "list its files".to_owned(), said });
+        }
+        Ok(Some(files))
     }
 
     fn scratch(&self, name: &str) -> Result<PathBuf> {
         let path = self.scratch.join(name);
-        fs::create_dir_all(&path).map_err(Error::path("make", &path))?;
+        own(&path)?;
         Ok(path)
     }
 }
@@ -230,15 +244,20 @@ impl Target for Ssh<'_> {
         }
         let to = self.scratch("marker")?.join(MARKER);
         let to = to.display().to_string();
-        let command = self.rsync().args(["--", &self.remote(MARKER), &to]).timeout(QUESTION);
+        let marker = Stored { name: MARKER.to_owned(), size: MARKER_LIMIT };
+        let command = self.fetch(&marker).args(["--", &self.remote(MARKER), &to]).timeout(QUESTION);
         self.change(&command, "hand out its marker", &mut |_| {})?;
-        let text = fs::read_to_string(&to).map_err(Error::path("read", &to))?;
-        Ok(Some(text.trim().to_owned()))
+        let read = super::open_source(Path::new(&to)).and_then(|file| {
+            read_bounded(&file, MARKER_LIMIT).map_err(|error| Error::path("read", &to)(error.into()))
+        });
+        marker_id(&self.place(), &read?).map(Some)
     }
 
     fn mark(&self, id: &str) -> Result<()> {
-        let from = self.scratch("marker")?.join(MARKER);
-        fs::write(&from, format!("{id}\n")).map_err(Error::path("write", &from))?;
+        let from = self.scratch.join("marker").join(MARKER);
+        let written = own(&self.scratch.join("marker"))?
+            .write(OsStr::new(MARKER), |file| writeln!(file, "{id}").map_err(trust::Error::from));
+        written.map_err(|error| Error::path("write", &from)(error.into()))?;
         // A directory that is missing is made, its parents are not.
         let from = from.display().to_string();
         let command = self.rsync().args(["--chmod=F600", "--", &from, &self.remote("")]).timeout(QUESTION);
@@ -254,7 +273,7 @@ impl Target for Ssh<'_> {
     }
 
     fn put(&self, file: &Path, name: &str, progress: &mut dyn FnMut(u64)) -> Result<()> {
-        let size = fs::metadata(file).map_err(Error::path("look at", file))?.len();
+        let size = super::open_source(file)?.metadata().map_err(Error::path("look at", file))?.len();
         let mut command = self.rsync().args([
             "--times".to_owned(),
             // Archives hold what only root may read here.
@@ -285,18 +304,18 @@ impl Target for Ssh<'_> {
         }
     }
 
-    fn get(&self, name: &str, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<()> {
+    fn get(&self, file: &Stored, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<()> {
         let to_text = to.display().to_string();
         let partial = format!("--partial-dir={PARTIAL}");
         let command = self
-            .rsync()
+            .fetch(file)
             .args(["--chmod=F600", partial.as_str(), "--info=progress2", "--no-human-readable"])
-            .args(["--", &self.remote(name), &to_text])
+            .args(["--", &self.remote(&file.name), &to_text])
             .timeout(LIMIT);
-        self.change(&command, &format!("hand out {name}"), progress)?;
-        let file = fs::File::open(to).map_err(Error::path("open", to))?;
-        file.sync_all().map_err(Error::path("write", to))?;
-        progress(file.metadata().map_err(Error::path("look at", to))?.len());
+        self.change(&command, &format!("hand out {}", file.name), progress)?;
+        let copy = super::open_source(to)?;
+        copy.sync_all().map_err(Error::path("write", to))?;
+        progress(copy.metadata().map_err(Error::path("look at", to))?.len());
         Ok(())
     }
 

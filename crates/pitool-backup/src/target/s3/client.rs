@@ -233,6 +233,7 @@ impl Client {
     }
 
     /// Makes a request until there is an answer that says more than "later".
+    #[expect(clippy::disallowed_methods, reason = "waits for a server of the real world")]
     fn call(&self, call: &Call<'_>, mut payload: Payload<'_, '_>) -> Result<Response> {
         let digest = match &mut payload {
             Payload::Bytes(bytes) => sign::sha256(bytes),
@@ -258,6 +259,7 @@ impl Client {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a signature has the real time in it")]
     fn once(
         &self,
         call: &Call<'_>,
@@ -346,6 +348,7 @@ impl<R: Read> Read for Counted<'_, R> {
 
 /// The machine's own list of authorities.
 /// What the machine trusts, so that a NAS with its owner's own authority works.
+#[expect(clippy::disallowed_methods, reason = "a file of the system's own, below nobody's directory")]
 fn trusted() -> Result<RootCerts> {
     let pem = std::fs::read(AUTHORITIES).map_err(|source| Error::Path {
         operation: "read the certificates that this machine trusts (package ca-certificates) from",

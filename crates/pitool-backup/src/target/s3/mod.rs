@@ -9,15 +9,16 @@ mod sign;
 mod xml;
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use client::{Answer, Body, Client};
+use pitool_host::trust::{self, Last, Root, read_bounded};
 
-use super::directory::{finish, open_fetched, partial_beside};
-use super::{Error, MARKER, Result, Stored, Target};
+use super::directory::Partial;
+use super::{Error, LONGEST, MARKER, MARKER_LIMIT, Result, Stored, Target, marker_id, open_source};
 
 /// Files up to this size go in one piece.
 const SINGLE: u64 = 16 << 20;
@@ -27,6 +28,9 @@ const PART: u64 = 16 << 20;
 
 /// S3 takes at most this many parts.
 const PARTS: u64 = 10_000;
+
+/// A key file has two lines.
+const KEY_LIMIT: u64 = 64 << 10;
 
 /// A key of an account.
 #[derive(Clone)]
@@ -50,11 +54,15 @@ impl Credentials {
     /// A file that others may read, or that has not two lines.
     pub fn read(file: &Path) -> Result<Self> {
         let bad = |why: &str| Error::Key { file: file.to_owned(), why: why.to_owned() };
-        let metadata = fs::metadata(file).map_err(|error| bad(&format!("it cannot be read ({error})")))?;
+        let unread = |error: trust::Error| bad(&format!("it cannot be read ({error})"));
+        let opened =
+            Root::open(Path::new("/")).and_then(|root| root.open_file(file, Last::Follow)).map_err(unread)?;
+        let metadata = opened.metadata().map_err(|error| unread(error.into()))?;
         if metadata.mode() & 0o077 != 0 {
             return Err(bad("others may read it; `chmod 600` it"));
         }
-        let text = fs::read_to_string(file).map_err(|error| bad(&format!("it cannot be read ({error})")))?;
+        let text = read_bounded(&opened, KEY_LIMIT).map_err(unread)?;
+        let text = String::from_utf8(text).map_err(|_| bad("it is no text"))?;
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         match lines.as_slice() {
             [id, secret] => Ok(Self { id: (*id).to_owned(), secret: (*secret).to_owned() }),
@@ -122,12 +130,28 @@ impl Bucket {
                     files.push(Stored { name: name.to_owned(), size });
                 }
             }
+            let before = token.take();
+            if files.len() > LONGEST {
+                return Err(self.lies("more files than a target can have"));
+            }
             token = xml::text(&list, "NextContinuationToken")
                 .filter(|_| xml::text(&list, "IsTruncated").is_some_and(|truncated| truncated == "true"));
             if token.is_none() {
                 files.sort();
                 return Ok(files);
             }
+            // Each page brings files and leads on, or the list would have no end.
+            if token == before || (before.is_some() && xml::elements(&list, "Contents").is_empty()) {
+                return Err(self.lies("a list without an end"));
+            }
+        }
+    }
+
+    fn lies(&self, what: &str) -> Error {
+        Error::Refused {
+            place: self.place(),
+            operation: "list its files".to_owned(),
+            said: format!("it answers with {what}"),
         }
     }
 
@@ -151,6 +175,9 @@ impl Bucket {
         let mut marker = "0".to_owned();
         loop {
             let query = [("part-number-marker", marker.as_str()), ("uploadId", id.as_str())];
+            if parts.len() as u64 > PARTS {
+                return Err(self.lies("more parts than an upload can have"));
+            }
             let list = self.client.text("GET", key, &query, "list the parts of an upload")?;
             for part in xml::elements(&list, "Part") {
                 let number = xml::text(part, "PartNumber").and_then(|number| number.parse().ok());
@@ -235,13 +262,13 @@ impl Target for Bucket {
         match self.client.get(&self.key(MARKER), None, "hand out its marker")? {
             Answer::Missing => Ok(None),
             Answer::Found { mut reader, .. } => {
-                let mut text = String::new();
+                let mut bytes = Vec::new();
                 reader
                     .by_ref()
-                    .take(4096)
-                    .read_to_string(&mut text)
+                    .take(MARKER_LIMIT)
+                    .read_to_end(&mut bytes)
                     .map_err(|error| Error::Unreachable { place: self.place(), why: error.to_string() })?;
-                Ok(Some(text.trim().to_owned()))
+                marker_id(&self.place(), &bytes).map(Some)
             }
         }
     }
@@ -255,7 +282,7 @@ impl Target for Bucket {
     }
 
     fn put(&self, file: &Path, name: &str, progress: &mut dyn FnMut(u64)) -> Result<()> {
-        let mut from = File::open(file).map_err(Error::path("open", file))?;
+        let mut from = open_source(file)?;
         let size = from.metadata().map_err(Error::path("look at", file))?.len();
         if size <= SINGLE {
             self.put_whole(&mut from, size, name, progress)?;
@@ -274,34 +301,37 @@ impl Target for Bucket {
         }
     }
 
-    fn get(&self, name: &str, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<()> {
+    fn get(&self, file: &Stored, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<()> {
+        let Stored { name, size } = file;
         let operation = format!("hand out {name}");
-        let (directory, partial) = partial_beside(to, name);
-        let mut file = open_fetched(&partial)?;
-        let missing = || Error::Refused {
-            place: self.place(),
-            operation: operation.clone(),
-            said: "it is not there".to_owned(),
-        };
-        let size = self.client.size(&self.key(name), &operation)?.ok_or_else(missing)?;
-        let mut done = file.metadata().map_err(Error::path("look at", &partial))?.len();
-        if done > size {
-            file.set_len(0).map_err(Error::path("write", &partial))?;
+        let mut partial = Partial::beside(to)?;
+        let copy = &mut partial.file;
+        let refused =
+            |said: String| Error::Refused { place: self.place(), operation: operation.clone(), said };
+        let missing = || refused("it is not there".to_owned());
+        let claimed = self.client.size(&self.key(name), &operation)?.ok_or_else(missing)?;
+        if claimed != *size {
+            return Err(refused(format!("it has {claimed} bytes, and the list said {size}")));
+        }
+        let mut done = copy.metadata().map_err(Error::path("look at", to))?.len();
+        if done > *size {
+            copy.set_len(0).map_err(Error::path("write", to))?;
             done = 0;
         }
-        while done < size {
-            file.seek(SeekFrom::Start(done)).map_err(Error::path("write", &partial))?;
+        while done < *size {
+            copy.seek(SeekFrom::Start(done)).map_err(Error::path("write", to))?;
             let before = done;
             match self.client.get(&self.key(name), Some(done), &operation)? {
                 Answer::Missing => return Err(missing()),
-                Answer::Found { mut reader, whole } => {
+                Answer::Found { reader, whole } => {
                     if whole && done > 0 {
                         // A server that knows no ranges begins anew.
-                        file.set_len(0).map_err(Error::path("write", &partial))?;
-                        file.seek(SeekFrom::Start(0)).map_err(Error::path("write", &partial))?;
+                        copy.set_len(0).map_err(Error::path("write", to))?;
+                        copy.seek(SeekFrom::Start(0)).map_err(Error::path("write", to))?;
                         done = 0;
                     }
-                    done += receive(&mut reader, &mut file, &partial, &mut |more| progress(done + more))?;
+                    let mut reader = reader.take(size - done);
+                    done += receive(&mut reader, copy, to, &mut |more| progress(done + more))?;
                 }
             }
             if done <= before {
@@ -309,7 +339,7 @@ impl Target for Bucket {
                 return Err(Error::Unreachable { place: self.place(), why });
             }
         }
-        finish(&file, &partial, to, &directory)
+        partial.publish()
     }
 
     fn remove(&self, names: &[&str]) -> Result<()> {
@@ -321,7 +351,7 @@ impl Target for Bucket {
 }
 
 /// Writes down what comes until the line breaks or the end is there; gives how much came.
-fn receive(reader: &mut dyn Read, file: &mut File, path: &PathBuf, hear: &mut dyn FnMut(u64)) -> Result<u64> {
+fn receive(reader: &mut dyn Read, file: &mut File, path: &Path, hear: &mut dyn FnMut(u64)) -> Result<u64> {
     let mut buffer = vec![0; 256 << 10];
     let mut done = 0;
     loop {
@@ -338,6 +368,8 @@ fn receive(reader: &mut dyn Read, file: &mut File, path: &PathBuf, hear: &mut dy
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

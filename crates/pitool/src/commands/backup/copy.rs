@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::{Timestamp, Zoned};
 use pitool_backup::record::{ArchiveRecord, Record};
 use pitool_backup::retention::{Circumstances, Decision, decide};
-use pitool_backup::target::{self, Target, admit};
+use pitool_backup::target::{self, Target, Weakness, admit};
 use pitool_backup::{ArchiveName, Identities};
 use pitool_host::Host;
 
@@ -21,6 +21,8 @@ pub(super) struct Reached<'b, 'h> {
     pub(super) target: Box<dyn Target + 'h>,
     /// What is there.
     pub(super) inventory: Inventory,
+    /// What others can do with the archives there.
+    pub(super) weaknesses: Vec<Weakness>,
 }
 
 /// Reaches a target and looks at what is there; what keeps it away is written down.
@@ -37,13 +39,14 @@ pub(super) fn reach<'b, 'h>(
         let target = place.open(host)?;
         let id = admit(&*target, marker.as_deref(), adopt, &fresh)?;
         let files = target.list()?;
-        Ok((target, id, inventory(&files)))
+        let weaknesses = target.weaknesses()?;
+        Ok((target, id, inventory(&files), weaknesses))
     });
     match reached {
-        Ok((target, id, inventory)) => {
+        Ok((target, id, inventory, weaknesses)) => {
             known.marker = Some(id);
             learn(&*target, &inventory, known, identities, host.now());
-            Ok(Reached { place, target, inventory })
+            Ok(Reached { place, target, inventory, weaknesses })
         }
         Err(error) => {
             let why = words(&error);
@@ -60,9 +63,15 @@ fn fresh_id(host: &dyn Host) -> target::Result<String> {
 }
 
 impl Reached<'_, '_> {
+    /// Who can read archives there that should not, if anybody can: a problem of the target.
+    pub(super) fn exposed(&self) -> Option<String> {
+        self.weaknesses.iter().find(|weakness| weakness.readable).map(|weakness| weakness.why.clone())
+    }
+
     /// Looks again at what is there.
     pub(super) fn look(&mut self) -> target::Result<()> {
         self.inventory = inventory(&self.target.list()?);
+        self.weaknesses = self.target.weaknesses()?;
         Ok(())
     }
 

@@ -84,7 +84,7 @@ pub(super) fn learn(
     known.archives.retain(|name, _| inventory.keys().any(|there| there.to_string() == *name));
     for (name, files) in inventory {
         let text = name.to_string();
-        let Some((manifest, _)) = files.manifest else { continue };
+        let Some(manifest) = files.manifest else { continue };
         if known.archives.contains_key(&text) {
             continue;
         }
@@ -108,7 +108,7 @@ pub(super) fn learn(
 fn summary(
     target: &dyn Target,
     name: &ArchiveName,
-    manifest: Part,
+    (manifest, size): (Part, u64),
     identities: &Identities,
 ) -> Option<pitool_backup::Summary> {
     let read = |directory: &Path| {
@@ -121,8 +121,11 @@ fn summary(
     }
     let directory = Path::new(DIRECTORY).join("fetched");
     std::fs::create_dir_all(&directory).ok()?;
-    let file = directory.join(name.file(manifest));
-    target.get(&name.file(manifest), &file, &mut |_| {}).ok()?;
+    let wanted = Stored { name: name.file(manifest), size };
+    let file = directory.join(&wanted.name);
+    // A server can claim any size.
+    pitool_backup::restore::fits(&directory, size).ok()?;
+    target.get(&wanted, &file, &mut |_| {}).ok()?;
     let found = read(&directory);
     let _left = std::fs::remove_file(&file);
     found

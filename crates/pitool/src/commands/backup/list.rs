@@ -84,13 +84,21 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupList) -> Resul
     let listed: Vec<Listed> =
         backups.sets.keys().map(|set| one(&backups, set.as_str(), &names, &asked)).collect();
     let others = others(&backups, &asked, command);
-    let problems: Vec<(String, String)> = names
+    let mut problems: Vec<(String, String)> = names
         .iter()
         .filter_map(|name| {
             let problem = backups.record.targets.get(name)?.problem.clone()?;
             Some((name.clone(), problem))
         })
         .collect();
+    for place in &places {
+        for why in place.weaknesses(session.host) {
+            let known = (place.name.clone(), why);
+            if !problems.contains(&known) {
+                problems.push(known);
+            }
+        }
+    }
     if session.terminal.json {
         let sets: Vec<_> = listed.iter().map(document).collect();
         let document = json!({ "command": "backup list", "clock_synchronized": backups.synchronized, "sets": sets,

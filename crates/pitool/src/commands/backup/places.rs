@@ -66,6 +66,18 @@ impl Place<'_> {
     }
 }
 
+impl Place<'_> {
+    /// What others can do with the archives in a directory of this machine. Where that cannot be told, because the disk
+    /// is away, the next run says so.
+    pub(super) fn weaknesses(&self, host: &dyn Host) -> Vec<String> {
+        let found = match &self.kind {
+            Kind::Directory { .. } => self.open(host).and_then(|target| target.weaknesses()),
+            Kind::Ssh(_) | Kind::S3(..) => Ok(Vec::new()),
+        };
+        found.unwrap_or_default().into_iter().map(|weakness| weakness.why).collect()
+    }
+}
+
 /// The targets that are enabled, the archives' own directory first.
 pub(super) fn places(backup: &Backup) -> Vec<Place<'_>> {
     let policy = |own: Option<Retention>| policy(own.unwrap_or(backup.retention));

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use pitool_backup::quiet::{self, Quiet, Rest};
 use pitool_backup::record::{self, Record};
-use pitool_backup::restore::{Destination, Restore, Restored, Safety, Unfinished, restore};
+use pitool_backup::restore::{Destination, Prepared, Restore, Restored, Safety, Unfinished};
 use pitool_backup::save::Progress;
-use pitool_backup::target::Target;
+use pitool_backup::target::{self, Target};
 use pitool_backup::{ArchiveName, Error, Store, Stored, StoredPath, manifest};
-use pitool_config::settings::Set;
-use pitool_config::values::UnitName;
+use pitool_config::settings::{MACHINE, Set};
+use pitool_config::values::{BackupName, UnitName};
+use pitool_host::{Command, Host};
 use serde_json::json;
 
 use super::copy::reach;
@@ -91,7 +92,10 @@ fn fetch(
         let live = &session.terminal.live;
         live.start(0, &format!("Fetching {file}"));
         let ticker = live.ticker();
-        let got = target.get(&file, &directory.join(&file), &mut |done| {
+        // A server can claim any size; what it sends is bounded by it.
+        pitool_backup::restore::fits(directory, size)?;
+        let wanted = target::Stored { name: file.clone(), size };
+        let got = target.get(&wanted, &directory.join(&file), &mut |done| {
             ticker.say(format!("Fetching {file}: {} of {}", bytes(done), bytes(size)));
         });
         live.finish();
@@ -145,28 +149,14 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRestore) -> Re
     let place = named(&places, command.target.as_deref())?;
     let source = source(&mut backups, place, std::slice::from_ref(&command.what), false)?;
     let Some(stored) = source.archives.first() else { return Err(Failure::bug("no archive was picked")) };
-    let summary = source.store.summary(stored, &backups.identities())?;
-    let roots: Vec<StoredPath> = match only.is_empty() {
-        true => summary.header.roots.clone(),
-        false => only.clone(),
-    };
     let destination = match &command.to {
         Some(directory) => Destination::Directory(absolute(directory)?),
         None => Destination::InPlace,
     };
     let name = stored.name.to_string();
-    if destination == Destination::InPlace {
-        let made = session.clock().show(&stored.name.time().to_string());
-        let what: Vec<String> = roots.iter().map(|root| root.absolute().display().to_string()).collect();
-        let question = format!("Replace {} with {name}, made {made}?", what.join(", "));
-        confirm(session, &question, command.yes)?;
-    }
     let target = Some(place.name.as_str());
     let job = Work { backups: &backups, source: &source, stored, target, only: &only, command };
-    let restored = match &destination {
-        Destination::Directory(_) => job.restore(&destination)?,
-        Destination::InPlace => job.in_place(&roots)?,
-    };
+    let restored = job.carry_out(&destination)?;
     backups.remember()?;
     let replaced = restored.safety.as_ref().map(ToString::to_string);
     let code = if restored.problems.is_empty() { exit::DONE } else { exit::FAILED };
@@ -198,7 +188,8 @@ struct Work<'a, 's, 'h, 't> {
 }
 
 impl Work<'_, '_, '_, '_> {
-    fn restore(&self, destination: &Destination) -> Result<Restored> {
+    /// Looks at everything first, so that what cannot be restored stops nothing; then asks, and restores.
+    fn carry_out(&self, destination: &Destination) -> Result<Restored> {
         let session = self.backups.session;
         let identities = self.backups.identities();
         let directory = self.backups.settings.backup.directory.as_path();
@@ -221,39 +212,39 @@ impl Work<'_, '_, '_, '_> {
             target: self.target,
             interrupted: &session.caller.stop,
         };
+        let prepared = job.prepare().map_err(explained)?;
+        match destination {
+            Destination::Directory(_) => self.restore(prepared),
+            Destination::InPlace => self.in_place(prepared),
+        }
+    }
+
+    fn restore(&self, prepared: Prepared<'_>) -> Result<Restored> {
+        let session = self.backups.session;
         let live = &session.terminal.live;
         live.start(0, &format!("Restoring {}", self.stored.name));
         let ticker = live.ticker();
-        let restored = restore(&job, &move |progress: Progress| {
+        let restored = prepared.run(&move |progress: Progress| {
             ticker.say(format!("Restoring: {} files, {}", progress.files, bytes(progress.bytes)));
         });
         live.finish();
-        restored.map_err(|error| match &error {
-            Error::Space { .. } => {
-                let failure = Failure::from(error);
-                let message = format!("{}; nothing was restored", failure.message);
-                Failure { message, ..failure }.hint(
-                    "make room there, name a PATH to restore only that, or restore to another disk with `--to DIR`",
-                )
-            }
-            _ => error.into(),
-        })
+        restored.map_err(explained)
     }
 
     /// Restores where it came from: whoever uses the files rests meanwhile, and what is replaced is kept.
-    fn in_place(&self, roots: &[StoredPath]) -> Result<Restored> {
+    fn in_place(&self, prepared: Prepared<'_>) -> Result<Restored> {
         let session = self.backups.session;
-        let paths: Vec<PathBuf> = roots.iter().map(StoredPath::absolute).collect();
-        // Of every set that has them: an archive of what a restore replaced is of none of them.
-        let concerned = |set: &&Set| {
-            let mut own = set.paths.iter().chain(&set.optional).map(|path| path.as_path());
-            own.any(|own| paths.iter().any(|path| path.starts_with(own) || own.starts_with(path)))
-        };
-        let known = self.backups.settings.backup_sets();
-        let disabled = self.backups.settings.backup.sets.values();
-        let sets = known.values().chain(disabled).filter(concerned);
-        let units: BTreeSet<String> = sets.flat_map(|set| &set.services).map(UnitName::to_string).collect();
-        let units: Vec<String> = units.into_iter().collect();
+        if let (true, false, Some(header)) =
+            (self.only.is_empty(), self.command.unlisted_paths, prepared.header())
+        {
+            listed(self.backups, header)?;
+        }
+        let paths = prepared.concerned();
+        let made = session.clock().show(&self.stored.name.time().to_string());
+        let what: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let question = format!("Replace {} with {}, made {made}?", what.join(", "), self.stored.name);
+        confirm(session, &question, self.command.yes)?;
+        let units = units(&self.backups.settings, &paths);
         let quiet = Quiet::begin(session.host, Some(Rest::Stopped), &paths, &units).map_err(|error| {
             Failure::machine("what uses these files cannot be stopped; nothing was restored").because(&error)
         })?;
@@ -261,11 +252,13 @@ impl Work<'_, '_, '_, '_> {
         if !resting.is_empty() {
             session.terminal.mention(format!("Stopped meanwhile: {resting}."));
         }
-        let done = self.restore(&Destination::InPlace).and_then(|restored| {
+        let watch = (!resting.is_empty()).then(|| Watch::begin(session.host));
+        let done = self.restore(prepared).and_then(|restored| {
             self.forget_old()?;
             Ok(restored)
         });
         let woken = quiet.end();
+        drop(watch);
         let done = done?;
         if let Err(error) = woken {
             return Err(Failure::machine(
@@ -287,6 +280,111 @@ impl Work<'_, '_, '_, '_> {
             store.remove(&stored.name).map_err(|error| Failure::machine(words(&error)))?;
         }
         Ok(())
+    }
+}
+
+/// Says what to do about an error.
+fn explained(error: Error) -> Failure {
+    match &error {
+        Error::Space { .. } => {
+            let failure = Failure::from(error);
+            let message = format!("{}; nothing was restored", failure.message);
+            Failure { message, ..failure }.hint(
+                "make room there, name a PATH to restore only that, or restore to another disk with `--to DIR`",
+            )
+        }
+        Error::NotSaved { .. } => Failure::input(format!("{error}; nothing was restored")).hint(
+            "name a path as it was on the machine; `zstd -dc ARCHIVE | tar t` lists what an archive has",
+        ),
+        _ => error.into(),
+    }
+}
+
+/// Requires that the set in the config has the paths that an archive was made of.
+///
+/// Encryption does not say who wrote an archive: whoever can write to a target can put one there that was made of
+/// other paths, /etc or /root.
+fn listed(backups: &Backups<'_, '_, '_>, header: &manifest::Header) -> Result<()> {
+    let settings = &backups.settings;
+    let known = settings.backup_sets();
+    let disabled = settings.backup.sets.iter().filter(|(name, _)| !known.contains_key(*name));
+    // What a restore replaced was of any set.
+    let is_safety = header.set.as_str() == Safety::SET;
+    let own = |(name, _): &(&BackupName, &Set)| is_safety || name.as_str() == header.set.as_str();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut volumes: Vec<String> = Vec::new();
+    for (_, set) in known.iter().chain(disabled).filter(own) {
+        let all = set.paths.iter().chain(&set.optional).chain(&set.databases);
+        paths.extend(all.map(|path| path.as_path().to_owned()));
+        volumes.extend(set.volumes.iter().map(ToString::to_string));
+    }
+    // Where Docker does not know a volume, its directory is one that the set does not have.
+    paths.extend(quiet::volumes(backups.session.host.inspect(), &volumes).unwrap_or_default());
+    let other = header.roots.iter().map(StoredPath::absolute);
+    let other: Vec<PathBuf> = other.filter(|root| !paths.iter().any(|path| root.starts_with(path))).collect();
+    if other.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = other.iter().map(|path| path.display().to_string()).collect();
+    Err(Failure::input(format!(
+        "the archive was made of paths that the set {} in the config does not have: {}; nothing was restored",
+        header.set,
+        names.join(", ")
+    ))
+    .hint("add them to the set, name the paths to restore, or, if you trust who wrote the archive, add `--unlisted-paths`"))
+}
+
+/// The units that are stopped while these paths are replaced: those of every set that has any of them. An archive of
+/// what a restore replaced is of none of them.
+fn units(settings: &pitool_config::Settings, paths: &[PathBuf]) -> Vec<String> {
+    let meet = |own: &Path| paths.iter().any(|path| path.starts_with(own) || own.starts_with(path));
+    let known = settings.backup_sets();
+    let disabled = settings.backup.sets.iter().filter(|(name, _)| !known.contains_key(*name));
+    let mut units: BTreeSet<String> = BTreeSet::new();
+    for (name, set) in known.iter().chain(disabled) {
+        // The set that is there without being named has nginx, which reads nothing else of it.
+        let built_in = name.as_str() == MACHINE && !settings.backup.sets.contains_key(name);
+        let concerned = match built_in {
+            true => NGINX.iter().any(|path| meet(Path::new(path))),
+            false => set.paths.iter().chain(&set.optional).any(|path| meet(path.as_path())),
+        };
+        if concerned {
+            units.extend(set.services.iter().map(UnitName::to_string));
+        }
+    }
+    units.into_iter().collect()
+}
+
+/// What nginx reads of the built-in set.
+const NGINX: [&str; 2] = ["/etc/nginx", "/etc/letsencrypt"];
+
+/// Starts what was stopped should this process end without doing so, killed or out of memory.
+///
+/// `pitool backup recover` as a unit of its own waits for the lock of backups, which this process holds while it is
+/// alive. Where there is no systemd-run, the next backup or boot does it.
+struct Watch<'h> {
+    host: &'h dyn Host,
+    unit: String,
+}
+
+impl<'h> Watch<'h> {
+    fn begin(host: &'h dyn Host) -> Self {
+        let unit = format!("pitool-restore-{}.service", std::process::id());
+        let command = Command::new("systemd-run").args(["--quiet", "--collect", "--unit", &unit]).args([
+            "--description=Start what a restore has stopped, should it be killed",
+            "pitool",
+            "backup",
+            "recover",
+        ]);
+        let _without = host.run(&command);
+        Self { host, unit }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        // It waits and has done nothing yet.
+        let _gone = self.host.run(&Command::new("systemctl").args(["kill", "--signal=KILL", &self.unit]));
     }
 }
 

@@ -55,7 +55,12 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRun) -> Result
     let mut away: Vec<(String, String)> = Vec::new();
     for place in &places {
         match reach(session.host, place, &mut backups.record, &identities, command.adopt) {
-            Ok(there) => reached.push(there),
+            Ok(there) => {
+                for weakness in &there.weaknesses {
+                    session.terminal.say(format!("{}: {}.", place.name, weakness.why));
+                }
+                reached.push(there);
+            }
             Err(why) => away.push((place.name.clone(), why)),
         }
     }
@@ -319,7 +324,7 @@ impl One<'_, '_, '_, '_> {
                 self.backups.record.target(LOCAL).archives.insert(saved.name.to_string(), known);
                 let target = self.backups.record.target(LOCAL);
                 target.success = Some(now);
-                target.problem = None;
+                target.problem = local.exposed();
             }
             Err(why) => {
                 self.backups.record.target(LOCAL).problem = Some(why.clone());
@@ -341,7 +346,7 @@ impl One<'_, '_, '_, '_> {
             match copied {
                 Ok((archives, size)) => {
                     record.success = Some(now);
-                    record.problem = None;
+                    record.problem = there.exposed();
                     self.targets.push(format!(
                         "{}: {} copied, {}",
                         there.place.name,
