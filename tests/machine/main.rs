@@ -11,6 +11,7 @@ mod certificates;
 mod contract;
 mod converged;
 mod first_boot;
+mod going_back;
 mod hardening;
 mod life;
 mod monitor;
@@ -66,6 +67,7 @@ const GROUPS: &[(&str, Cases)] = &[
     ("first boot", first_boot::cases),
     ("hardening", hardening::cases),
     ("restore", restore::cases),
+    ("going back", going_back::cases),
     ("power", power::cases),
 ];
 

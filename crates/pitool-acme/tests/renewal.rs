@@ -544,6 +544,9 @@ macro_rules! changes_handed_on {
         fn interrupted(&self) -> bool {
             self.sim.interrupted()
         }
+        fn set_interrupt_aside(&self) {
+            self.sim.set_interrupt_aside();
+        }
         fn inspect(&self) -> &dyn Inspect {
             self
         }

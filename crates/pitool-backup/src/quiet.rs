@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pitool_host::{Access, ActiveState, Command, Error, Host, Inspect, Output, Result};
+use pitool_host::{Access, ActiveState, Command, Error, Host, Inspect, Output, Result, job};
 use serde::{Deserialize, Serialize};
 
 /// Where what rests is written down.
@@ -55,14 +55,14 @@ impl Resting {
         }
     }
 
-    fn rest(&self) -> Command {
-        match self {
+    fn rest(&self, host: &dyn Inspect) -> Result<Command> {
+        Ok(match self {
             Self::Container { id, how: Rest::Paused, .. } => Command::new("docker").args(["pause", id]),
             Self::Container { id, how: Rest::Stopped, .. } => Command::new("docker")
                 .args(["stop", "--time", &GRACE_SECONDS.to_string(), id])
                 .timeout(Duration::from_secs(GRACE_SECONDS + 60)),
-            Self::Unit { name } => Command::new("systemctl").args(["stop", name]),
-        }
+            Self::Unit { name } => job(host, "stop", name)?,
+        })
     }
 
     fn wake(&self, host: &dyn Inspect) -> Result<Command> {
@@ -72,7 +72,7 @@ impl Resting {
                 true => Command::new("docker").args(["unpause", id]),
                 false => Command::new("docker").args(["start", id]),
             },
-            Self::Unit { name } => Command::new("systemctl").args(["start", name]),
+            Self::Unit { name } => job(host, "start", name)?,
         })
     }
 
@@ -230,7 +230,7 @@ impl<'h> Quiet<'h> {
         all.extend(quiet.resting.iter().cloned());
         write(host, &all)?;
         for one in &quiet.resting {
-            if let Err(error) = host.run(&one.rest()) {
+            if let Err(error) = one.rest(host.inspect()).and_then(|command| host.run(&command)) {
                 // What keeps it from waking is told by the record that stays.
                 let _woken = quiet.end();
                 return Err(error);

@@ -192,6 +192,32 @@ fn an_unknown_host_and_broken_yaml_are_errors() {
 }
 
 #[test]
+fn what_would_use_up_stack_or_memory_is_an_error_with_its_place() {
+    let deep = format!("a: 1\nb: {}\n", "[".repeat(200_000));
+    let nine = |name: &str, of: &str| format!("{name}: &{name} [{}]\n", vec![of; 9].join(", "));
+    let mut bomb = "a: &a [lol, lol]\n".to_owned();
+    for (of, name) in
+        ["a", "b", "c", "d", "e", "f", "g", "h"].iter().zip(["b", "c", "d", "e", "f", "g", "h", "i"])
+    {
+        bomb += &nine(name, &format!("*{of}"));
+    }
+    let many = format!("a:\n{}", "- x\n".repeat(150_000));
+    for (text, line, words) in [
+        (deep, 2, "more than 60 deep"),
+        (bomb, 6, "100000 values"),
+        (many, 100_000, "100000 values"),
+        ("a: x\n".repeat(300_000), 1, "more than 1024 KiB"),
+    ] {
+        let problems = import(&[Fragment::new("vars.yml", text)], None).unwrap_err();
+        assert!(problems[0].message.contains(words), "{}", problems[0].message);
+        assert_eq!(problems[0].line, line, "{words}");
+    }
+    // As Ansible's files use them.
+    let usual = "base: &base\n  port: 22\nssh_port: 2222\nother: *base\n";
+    assert!(import(&[Fragment::new("vars.yml", usual)], None).unwrap().toml.contains("2222"));
+}
+
+#[test]
 fn a_second_yaml_document_is_an_error_at_its_first_line() {
     let files = [Fragment::new("vars.yml", "---\nssh_port: 2222\n---\n# more\nssh_port: 22\n")];
     let problems = import(&files, None).unwrap_err();

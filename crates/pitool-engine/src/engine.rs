@@ -3,6 +3,7 @@
 use pitool_host::{Host, Inspect, LockHolder};
 
 use crate::goal::backwards;
+use crate::plan::{Held, plan_holding};
 use crate::proof::chain;
 use crate::{
     Aim, By, Desired, Ending, Event, Goal, Header, Id, Journal, JournalError, Managed, Move, Plan, PlanError,
@@ -61,6 +62,9 @@ pub struct Settled {
     pub changed: Vec<Id>,
     /// Ids that failed, with the error.
     pub failures: Vec<(Id, String)>,
+    /// Of a rollback: ids that are not what they were before the run that was taken back, as a comparison showed, with
+    /// what differs or why it was left. What failed is not among them.
+    pub left: Vec<(Id, String)>,
 }
 
 /// What came of an apply.
@@ -136,9 +140,35 @@ impl<'h> Engine<'h> {
             Some(run) => run,
             None => journal.undoable(host)?.ok_or(Error::NothingToUndo)?,
         };
-        let goals = backwards(journal.before::<R>(host, run)?);
+        let (goals, held) = Self::going_back(run, journal, host)?;
         // Whoever goes back undoes everything alike, whoever did it.
-        Ok((run, plan(&goals, host, &Managed::default())?))
+        Ok((run, plan_holding(&goals, host, &Managed::default(), held)?))
+    }
+
+    /// The goals of going back to before a run, in order, and what of them is held.
+    ///
+    /// Whoever goes on with a rollback that did not reach its end finishes that one: what it had brought back and
+    /// somebody changed since is not brought back once more. A unit is: what it reads may come back only now.
+    fn going_back<R: Resource>(
+        run: RunId,
+        journal: &Journal,
+        host: &dyn Inspect,
+    ) -> Result<(Vec<Goal<R>>, Held)> {
+        let goals = backwards(journal.before::<R>(host, run)?);
+        let attempts = journal.unfinished_rollbacks::<R>(host, run)?;
+        let mut held = Held::new();
+        for goal in goals.iter().filter(|goal| goal.resource.watches().is_empty()) {
+            let id = goal.resource.id();
+            let back = attempts.iter().find(|attempt| {
+                attempt.ended.contains(&id)
+                    || attempt.before.get(&id).is_some_and(|state| goal.target(state) == *state)
+            });
+            if let Some(attempt) = back {
+                let why = format!("it was changed after run {} had brought it back, and stays", attempt.run);
+                held.insert(id, why);
+            }
+        }
+        Ok((goals, held))
     }
 
     /// Makes the machine what is wanted. A failed run is taken back.
@@ -203,7 +233,11 @@ impl<'h> Engine<'h> {
         let settled =
             self.settle(&goals, plan, managed, Purpose::Apply, &desired.roles, continues, false, tell)?;
         let rolled_back = match (settled.ending, settled.run) {
-            (Ending::Failed, Some(run)) => Some(self.settle_back::<R>(run, true, tell)?),
+            (Ending::Failed, Some(run)) => {
+                // Who asked the run to stop asked for no machine that is half changed.
+                self.host.set_interrupt_aside();
+                Some(self.settle_back::<R>(run, true, tell)?)
+            }
             _ => None,
         };
         Ok(Outcome { settled, rolled_back })
@@ -235,9 +269,9 @@ impl<'h> Engine<'h> {
         tell: &mut dyn FnMut(Event),
     ) -> Result<Settled> {
         let inspect = self.host.inspect();
-        let goals = backwards(self.journal.before::<R>(inspect, run)?);
+        let (goals, held) = Self::going_back::<R>(run, &self.journal, inspect)?;
         let managed = Managed::read(&self.journal, inspect)?;
-        let plan = plan(&goals, inspect, &managed)?;
+        let plan = plan_holding(&goals, inspect, &managed, held)?;
         let roles = self.journal.run(inspect, run)?.map(|run| run.header.roles).unwrap_or_default();
         // Recorded even when nothing is left to do: the journal must say that the run does not stand any more.
         self.settle(&goals, plan, managed, Purpose::Rollback { of: run }, &roles, None, taken, tell)
@@ -254,6 +288,14 @@ impl<'h> Engine<'h> {
             command: self.command.clone(),
         };
         self.host.lock(LOCK, &holder).map_err(Error::Lock)?.map_err(Error::Locked)
+    }
+
+    /// Who changes the machine at this moment, without getting in the way.
+    ///
+    /// # Errors
+    /// The lock cannot be looked at.
+    pub fn at_work(host: &dyn Inspect) -> Result<Option<LockHolder>> {
+        host.lock_holder(LOCK).map_err(Error::Lock)
     }
 
     /// Settles goals in order: the one function that changes the machine.
@@ -294,7 +336,7 @@ impl<'h> Engine<'h> {
         };
         tell(Event::Started { run, purpose: purpose.clone(), steps: plan.steps.len() });
 
-        let mut settled = Settled { run: Some(run), ending: Ending::Done, changed: vec![], failures: vec![] };
+        let mut settled = Settled { run: Some(run), ..Settled::nothing() };
         let mut work = Work { engine: self, run, plan: &plan, settled: &mut settled, tell };
         let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
         // The preflight may have run a command, after which nothing that was read before counts.
@@ -308,7 +350,17 @@ impl<'h> Engine<'h> {
         }
 
         // What the run left is what the next one starts from.
+        let rollback = matches!(purpose, Purpose::Rollback { .. });
         Work::adopt(goals, host, true, |goal, now| {
+            if rollback && settled.ending != Ending::Interrupted {
+                let id = goal.resource.id();
+                let known = settled.failures.iter().chain(&settled.left).any(|(other, _)| *other == id);
+                if let Some(why) = Some(()).filter(|()| !known).and_then(|()| difference(goal, now)) {
+                    tell(Event::Left { id: id.clone(), why: why.clone() });
+                    settled.left.push((id, why));
+                }
+            }
+            let Some(now) = now else { return Ok(()) };
             Ok(managed.settle(goal, now, &self.journal, host.inspect())?)
         })?;
         let changed = settled.changed.len();
@@ -328,7 +380,7 @@ impl<'h> Engine<'h> {
 
 impl Settled {
     fn nothing() -> Self {
-        Self { run: None, ending: Ending::Done, changed: vec![], failures: vec![] }
+        Self { run: None, ending: Ending::Done, changed: vec![], failures: vec![], left: vec![] }
     }
 }
 
@@ -369,16 +421,19 @@ impl<R: Resource> Work<'_, '_, R> {
         goals: &[Goal<R>],
         host: &dyn Host,
         settled: bool,
-        mut seen: impl FnMut(&Goal<R>, &R::State) -> Result<()>,
+        mut seen: impl FnMut(&Goal<R>, Option<&R::State>) -> Result<()>,
     ) -> Result<()> {
         let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
         R::expect(&resources, host.inspect());
         for goal in goals {
-            let Ok(now) = goal.resource.observe(host.inspect()) else { continue };
+            let Ok(now) = goal.resource.observe(host.inspect()) else {
+                seen(goal, None)?;
+                continue;
+            };
             if let Err(error @ pitool_host::Error::PowerCut) = goal.resource.adopt(host, &now, settled) {
                 return Err(Error::PowerCut(error));
             }
-            seen(goal, &now)?;
+            seen(goal, Some(&now))?;
         }
         Ok(())
     }
@@ -398,7 +453,11 @@ impl<R: Resource> Work<'_, '_, R> {
                 }
             };
             let to = goal.target(&from);
-            if from != to {
+            if let Some(why) = self.plan.held.get(&id) {
+                if from != to {
+                    self.left(&id, why.clone());
+                }
+            } else if from != to {
                 moves.push((goal, Move { resource: goal.resource.clone(), from, to }));
             } else if self.plan.observed.get(offset + index).is_some_and(|before| *before != from)
                 && self.plan.steps.iter().any(|step| step.id == id)
@@ -443,11 +502,11 @@ impl<R: Resource> Work<'_, '_, R> {
                     (self.tell)(Event::Done { id: id.clone(), by: By::Step });
                 }
                 (Ok((false, now)), Reversal::Partial(why) | Reversal::None(why), true) => {
-                    (self.tell)(Event::Left { id: id.clone(), why });
-                    if now == step.from {
-                        ended.push(id);
-                        continue;
+                    self.left(&id, why);
+                    if now != step.from {
+                        self.settled.changed.push(id);
                     }
+                    continue;
                 }
                 (Ok((false, now)), ..) => {
                     let gap = step.resource.change(&now, &goal.target(&now)).summary;
@@ -488,6 +547,11 @@ impl<R: Resource> Work<'_, '_, R> {
         }
     }
 
+    fn left(&mut self, id: &Id, why: String) {
+        (self.tell)(Event::Left { id: id.clone(), why: why.clone() });
+        self.settled.left.push((id.clone(), why));
+    }
+
     fn failed(&mut self, id: &Id, error: pitool_host::Error, rest: &[Goal<R>]) -> Result<()> {
         if matches!(error, pitool_host::Error::PowerCut) {
             return Err(Error::PowerCut(error));
@@ -501,6 +565,15 @@ impl<R: Resource> Work<'_, '_, R> {
         self.noted(noted)?;
         (self.tell)(Event::Failed { id: id.clone(), error, not_started });
         Ok(())
+    }
+}
+
+/// What differs from what was there before; also where nobody can tell, because it cannot be read.
+fn difference<R: Resource>(goal: &Goal<R>, now: Option<&R::State>) -> Option<String> {
+    let Aim::Restored(before) = &goal.aim else { return None };
+    match now {
+        Some(now) => goal.resource.remains(before, now),
+        None => Some("its state cannot be read, so nobody compared it".to_owned()),
     }
 }
 

@@ -5,14 +5,14 @@
 //! line `ready` are one durable write before the run's first change; a file without `ready` belongs to a run
 //! that never changed anything. Later lines tell what happened; a crash leaves a valid prefix.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use pitool_host::{Access, Content, Digest, Host, Inspect};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Aim, Goal, Id, Resource};
+use crate::{Aim, Goal, Id, Managed, Resource};
 
 /// The number of a run, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,6 +164,12 @@ pub enum JournalError {
         /// Its format.
         format: u32,
     },
+    /// The newest run cannot be read, so that nobody knows what it changed.
+    #[error(
+        "run {0}, the newest, is damaged: its file is missing or cut short; `pitool history` lists the runs that can be \
+         read, and `pitool rollback NUMBER` goes back to before one of them"
+    )]
+    Newest(RunId),
     /// There is no such run.
     #[error("there is no run {0}; `pitool history` lists the runs")]
     Missing(RunId),
@@ -178,6 +184,16 @@ pub enum JournalError {
 }
 
 type Result<T> = std::result::Result<T, JournalError>;
+
+/// A rollback that did not reach its end.
+pub(crate) struct Attempt<R: Resource> {
+    /// Its number.
+    pub(crate) run: RunId,
+    /// What it found.
+    pub(crate) before: BTreeMap<Id, R::State>,
+    /// What it brought back.
+    pub(crate) ended: BTreeSet<Id>,
+}
 
 impl JournalError {
     /// Whether the disk took no more (and not that the power went).
@@ -322,9 +338,21 @@ impl Journal {
         Ok(None)
     }
 
+    /// The newest run, if its snapshot is not whole although the run began.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn damaged(&self, host: &dyn Inspect) -> Result<Option<RunId>> {
+        let Some(newest) = Managed::read(self, host)?.newest() else { return Ok(None) };
+        Ok(if self.run(host, newest)?.is_none() { Some(newest) } else { None })
+    }
+
     /// The run that going back without a number undoes: an unfinished one, else the newest apply that is not
     /// undone already; with the runs that it went on with.
     pub fn undoable(&self, host: &dyn Inspect) -> Result<Option<RunId>> {
+        if let Some(run) = self.damaged(host)? {
+            return Err(JournalError::Newest(run));
+        }
         if let Some(run) = self.unfinished(host)? {
             return match run.header.purpose {
                 Purpose::Apply => Ok(Some(self.origin(host, run.header.run)?)),
@@ -368,7 +396,8 @@ impl Journal {
     /// snapshot wins. In the order in which they were recorded.
     pub fn before<R: Resource>(&self, host: &dyn Inspect, run: RunId) -> Result<Vec<Goal<R>>> {
         if self.run(host, run)?.is_none() {
-            return Err(JournalError::Missing(run));
+            let damaged = self.damaged(host)? == Some(run);
+            return Err(if damaged { JournalError::Newest(run) } else { JournalError::Missing(run) });
         }
         let mut seen = BTreeSet::new();
         let mut goals = Vec::new();
@@ -386,6 +415,37 @@ impl Journal {
             }
         }
         Ok(goals)
+    }
+
+    /// Rollbacks of this run that failed or were stopped, the newest first, where no other run came after them. Of one that
+    /// was cut off nobody knows what it did last: it is done over.
+    pub(crate) fn unfinished_rollbacks<R: Resource>(
+        &self,
+        host: &dyn Inspect,
+        run: RunId,
+    ) -> Result<Vec<Attempt<R>>> {
+        let mut attempts = Vec::new();
+        for number in self.numbers(host)?.into_iter().rev() {
+            let Some(found) = self.run(host, number)? else { continue };
+            if found.header.purpose != (Purpose::Rollback { of: run }) || !found.unfinished() {
+                break;
+            }
+            if found.ending.is_none() {
+                continue;
+            }
+            let mut attempt = Attempt { run: number, before: BTreeMap::new(), ended: BTreeSet::new() };
+            for line in self.lines(host, number)?.unwrap_or_default() {
+                match line {
+                    Line::Snapshot { id, before, .. } => {
+                        attempt.before.insert(id, self.recall(host, number, before)?);
+                    }
+                    Line::End { id } => drop(attempt.ended.insert(id)),
+                    _ => {}
+                }
+            }
+            attempts.push(attempt);
+        }
+        Ok(attempts)
     }
 
     /// Starts a run: one durable write with the header and the state of every resource.
@@ -523,53 +583,79 @@ impl Journal {
         }
     }
 
-    /// Removes the oldest runs over the limits, never the newest that changed something nor an unfinished one,
-    /// then the contents that nothing names any more.
+    /// Removes the oldest runs over the limits, never the newest, the newest that changed something nor an unfinished one,
+    /// and the contents that nothing names any more.
     fn prune(&self, host: &dyn Host, numbers: &[RunId]) -> Result<()> {
-        let read = |path: &str| host.read(path).map_err(self.read_error());
         let size = |path: &str| {
             host.stat(path).map_err(self.read_error()).map(|stat| stat.map_or(0, |stat| stat.size))
         };
         let blobs = host.list(&format!("{}/blobs", self.dir)).map_err(self.read_error())?.unwrap_or_default();
-        let mut bytes = 0;
-        for blob in &blobs {
-            bytes += size(&self.blob_path(blob))?;
+        let mut sizes = BTreeMap::new();
+        for blob in blobs {
+            let bytes = size(&self.blob_path(&blob))?;
+            sizes.insert(blob, bytes);
         }
+        let mut bytes: u64 = sizes.values().sum();
         for number in numbers {
             bytes += size(&self.path(*number))?;
         }
         if numbers.len() < KEPT_RUNS && bytes <= KEPT_BYTES {
             return Ok(());
         }
+        // How many of the kept files name each content.
+        let mut named: BTreeMap<String, usize> = BTreeMap::new();
+        let files = numbers.iter().map(|run| self.path(*run)).chain([format!("{}/managed.json", self.dir)]);
+        for path in files {
+            for blob in self.names_in(host, &path)? {
+                *named.entry(blob).or_default() += 1;
+            }
+        }
         let runs = self.list(host.inspect())?;
         let newest_change = runs.iter().rev().find(|run| run.changed > 0).map(|run| run.header.run);
-        let mut kept: Vec<RunId> = Vec::new();
         let mut excess = numbers.len().saturating_sub(KEPT_RUNS - 1);
+        let mut unnamed = |named: &BTreeMap<String, usize>, bytes: &mut u64| -> Result<()> {
+            for blob in sizes.keys().filter(|blob| !named.contains_key(*blob)).cloned().collect::<Vec<_>>() {
+                host.remove(&self.blob_path(&blob)).map_err(self.write_error())?;
+                *bytes = bytes.saturating_sub(sizes.remove(&blob).unwrap_or_default());
+            }
+            Ok(())
+        };
+        unnamed(&named, &mut bytes)?;
         for number in numbers {
+            if excess == 0 && bytes <= KEPT_BYTES {
+                break;
+            }
             let run = runs.iter().find(|run| run.header.run == *number);
-            let protected = run.is_some_and(|run| run.ending.is_none()) || newest_change == Some(*number);
-            if (excess > 0 || bytes > KEPT_BYTES) && !protected {
-                bytes = bytes.saturating_sub(size(&self.path(*number))?);
-                host.remove(&self.path(*number)).map_err(self.write_error())?;
-                excess = excess.saturating_sub(1);
-            } else {
-                kept.push(*number);
+            let protected = run.is_some_and(|run| run.ending.is_none())
+                || newest_change == Some(*number)
+                || numbers.last() == Some(number);
+            if protected {
+                continue;
             }
-        }
-        let mut named = BTreeSet::new();
-        for path in kept.iter().map(|run| self.path(*run)).chain([format!("{}/managed.json", self.dir)]) {
-            if let Some(content) = read(&path)? {
-                let text = String::from_utf8_lossy(content.bytes());
-                named.extend(text.match_indices(BLOB).filter_map(|(at, _)| {
-                    let rest = text.get(at + BLOB.len()..)?.trim_start_matches(['"', ':', ' ']);
-                    rest.get(..64).map(str::to_owned)
-                }));
+            let path = self.path(*number);
+            for blob in self.names_in(host, &path)? {
+                if let Some(count) = named.get_mut(&blob) {
+                    *count -= 1;
+                }
             }
-        }
-        for blob in blobs.iter().filter(|blob| !named.contains(*blob)) {
-            host.remove(&self.blob_path(blob)).map_err(self.write_error())?;
+            named.retain(|_, count| *count > 0);
+            bytes = bytes.saturating_sub(size(&path)?);
+            host.remove(&path).map_err(self.write_error())?;
+            excess = excess.saturating_sub(1);
+            unnamed(&named, &mut bytes)?;
         }
         Ok(())
+    }
+
+    /// The contents that a file of the journal names.
+    fn names_in(&self, host: &dyn Host, path: &str) -> Result<BTreeSet<String>> {
+        let Some(content) = host.read(path).map_err(self.read_error())? else { return Ok(BTreeSet::new()) };
+        let text = String::from_utf8_lossy(content.bytes());
+        let names = text.match_indices(BLOB).filter_map(|(at, _)| {
+            let rest = text.get(at + BLOB.len()..)?.trim_start_matches(['"', ':', ' ']);
+            rest.get(..64).map(str::to_owned)
+        });
+        Ok(names.collect())
     }
 }
 

@@ -29,6 +29,9 @@ pub struct ManagedEntry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Managed {
     entries: BTreeMap<Id, ManagedEntry>,
+    /// The newest run, written after its snapshot: by it a damaged journal is known from a run that never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest: Option<RunId>,
     /// After a run that was cut off, what is there may be that run's work: nobody knows how pitool left it.
     #[serde(skip)]
     unsure: bool,
@@ -78,6 +81,11 @@ impl Managed {
         self.entries.get(id).filter(|_| !self.unsure).map(|entry| entry.left)
     }
 
+    /// The newest run, as far as it was written down here.
+    pub(crate) fn newest(&self) -> Option<RunId> {
+        self.newest
+    }
+
     /// Every entry.
     pub fn entries(&self) -> impl Iterator<Item = (&Id, &ManagedEntry)> {
         self.entries.iter()
@@ -125,6 +133,7 @@ impl Managed {
         journal: &Journal,
         host: &dyn Host,
     ) -> Result<(), JournalError> {
+        self.newest = Some(run);
         for (place, (goal, before)) in goals.iter().zip(observed).enumerate() {
             if matches!(goal.aim, Aim::Restored(_)) && self.entries.contains_key(&goal.resource.id()) {
                 continue;

@@ -1,9 +1,11 @@
 //! Plans: what would change, without changing it.
 
+use std::collections::BTreeMap;
+
 use pitool_host::Inspect;
 
 use crate::managed::state_digest;
-use crate::{Change, Goal, Id, Managed, Resource, Reversal, Risk, Stage, Upcoming};
+use crate::{Aim, Change, Goal, Id, Managed, Move, Resource, Reversal, Risk, Stage, Upcoming};
 
 /// Why a step is in the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +81,12 @@ pub struct Plan<R: Resource> {
     pub total: usize,
     /// Every observed state, one for each goal.
     pub(crate) observed: Vec<R::State>,
+    /// What does not go back, with why.
+    pub(crate) held: Held,
 }
+
+/// Ids that going back leaves as they are, each with why.
+pub(crate) type Held = BTreeMap<Id, String>;
 
 impl<R: Resource> Plan<R> {
     /// The ids whose steps are not those of a plan that was made earlier.
@@ -120,8 +127,51 @@ pub fn plan<R: Resource>(
     host: &dyn Inspect,
     managed: &Managed,
 ) -> Result<Plan<R>, PlanError> {
+    plan_holding(goals, host, managed, Held::new())
+}
+
+/// The same, where some of what goes back is held already.
+pub(crate) fn plan_holding<R: Resource>(
+    goals: &[Goal<R>],
+    host: &dyn Inspect,
+    managed: &Managed,
+    mut held: Held,
+) -> Result<Plan<R>, PlanError> {
     let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
     R::expect(&resources, host);
+    let observed = goals.iter().map(|goal| {
+        goal.resource.observe(host).map_err(|source| PlanError { id: goal.resource.id(), source })
+    });
+    let observed: Vec<R::State> = observed.collect::<Result<_, _>>()?;
+    let plan = steps(goals, observed.clone(), managed, held.clone());
+    let back: Vec<Move<R>> = goals
+        .iter()
+        .zip(&observed)
+        .filter(|(goal, _)| matches!(goal.aim, Aim::Restored(_)))
+        .map(|(goal, observed)| {
+            let step = plan.steps.iter().find(|step| step.id == goal.resource.id());
+            let to = step.map_or_else(|| observed.clone(), |step| step.after.clone());
+            Move { resource: goal.resource.clone(), from: observed.clone(), to }
+        })
+        .collect();
+    if back.is_empty() {
+        return Ok(plan);
+    }
+    let objections = R::objections(host, &back);
+    if objections.is_empty() {
+        return Ok(plan);
+    }
+    held.extend(objections);
+    Ok(steps(goals, observed, managed, held))
+}
+
+/// The steps from these states, one for each goal.
+fn steps<R: Resource>(
+    goals: &[Goal<R>],
+    observed_states: Vec<R::State>,
+    managed: &Managed,
+    held: Held,
+) -> Plan<R> {
     let mut upcoming = Upcoming::default();
     let mut plan = Plan {
         steps: Vec::new(),
@@ -129,14 +179,19 @@ pub fn plan<R: Resource>(
         unmanaged: Vec::new(),
         total: goals.len(),
         observed: Vec::new(),
+        held,
     };
-    for goal in goals {
+    for (goal, observed) in goals.iter().zip(observed_states) {
         let id = goal.resource.id();
-        let observed = goal.resource.observe(host).map_err(|source| PlanError { id: id.clone(), source })?;
         let foreseen = goal.resource.foresee(&observed, &upcoming);
         let after = goal.target(&foreseen);
         if let Some(why) = goal.resource.refusal(&foreseen) {
             plan.refused.push(Refused { id: id.clone(), roles: goal.roles.clone(), why });
+        }
+        if let Some(why) = plan.held.get(&id).filter(|_| foreseen != after) {
+            plan.refused.push(Refused { id: id.clone(), roles: goal.roles.clone(), why: why.clone() });
+            plan.observed.push(observed);
+            continue;
         }
         // What counts is the state that its turn will find: steps before it may bring it there, or take it away.
         if foreseen != after {
@@ -166,5 +221,5 @@ pub fn plan<R: Resource>(
         }
         plan.observed.push(observed);
     }
-    Ok(plan)
+    plan
 }

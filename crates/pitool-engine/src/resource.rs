@@ -188,6 +188,19 @@ pub trait Resource: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwne
         before.clone()
     }
 
+    /// What differs, in words, between what was there before a run and what is there after that run was taken back;
+    /// `None` where nothing does. What others changed since counts: nothing is "as it was" that was not compared.
+    fn remains(&self, before: &Self::State, now: &Self::State) -> Option<String> {
+        let summary = self.change(before, now).summary;
+        (before != now && !summary.is_empty()).then_some(summary)
+    }
+
+    /// Asks which of the moves of going back must not be made, each with why: a configuration that its own program
+    /// refuses. It gets one move for each resource that goes back, also where nothing moves. Reads only.
+    fn objections(_host: &dyn Inspect, _moves: &[Move<Self>]) -> Vec<(Id, String)> {
+        Vec::new()
+    }
+
     /// Whether the move to this state is a departure, settled before what the resource watches instead of after:
     /// a unit stops before its unit file goes.
     fn departs(&self, _to: &Self::State) -> bool {

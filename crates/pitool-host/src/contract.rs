@@ -321,11 +321,17 @@ pub fn commands(host: &dyn Host) -> Vec<Outcome> {
         // Whoever may not write there has nothing to lock either.
         let Ok(first) = host.lock(path, &holder) else { return Ok(()) };
         let Ok(held) = first else { return Err(Wrong("someone holds the lock".to_owned())) };
+        if host.lock_holder(path)?.as_ref() != Some(&holder) {
+            return Err(Wrong("whoever looks does not see who holds the lock".to_owned()));
+        }
         match host.lock(path, &holder)? {
             Ok(_) => return Err(Wrong("the lock was held twice".to_owned())),
             Err(other) => same("the holder", other, holder.clone())?,
         }
         drop(held);
+        if host.lock_holder(path)?.is_some() {
+            return Err(Wrong("whoever looks sees a lock that was freed".to_owned()));
+        }
         let again = host.lock(path, &holder)?.is_ok();
         host.remove(path)?;
         that("it is free again", again)

@@ -51,6 +51,12 @@ pub trait Inspect {
     /// Forgets what was read of packages and units: whoever asks next is to hear what is so now.
     fn forget(&self) {}
 
+    /// Who holds the lock at this path, without touching it; `None` where nobody does. Where somebody does whose name may
+    /// not be read, the holder's process id is 0.
+    fn lock_holder(&self, _path: &str) -> Result<Option<LockHolder>> {
+        Ok(None)
+    }
+
     /// Whether this is the running system: false for another root, where nothing can be started or asked.
     fn live(&self) -> bool;
 
@@ -116,6 +122,10 @@ pub trait Host: Inspect {
 
     /// Whether a person or the service manager asked us to stop (SIGINT, SIGTERM).
     fn interrupted(&self) -> bool;
+
+    /// Sets aside that somebody asked us to stop: [`interrupted`](Self::interrupted) is true again when somebody asks once
+    /// more. For work that must not be left half done because of a request that was meant for the work before it.
+    fn set_interrupt_aside(&self);
 
     /// This host as its reading half.
     fn inspect(&self) -> &dyn Inspect;

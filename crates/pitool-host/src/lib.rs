@@ -16,6 +16,7 @@ mod docker;
 mod error;
 pub mod facts;
 mod inspect;
+mod job;
 pub mod local;
 mod package;
 pub mod parse;
@@ -30,6 +31,7 @@ pub use error::{Error, Result};
 pub use facts::{Facts, Person, SwapMechanism};
 
 pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Looked, Progress};
+pub use job::{job, run_job};
 pub use package::{Package, PackageState, Packages, related};
 pub use unit::{ActiveState, UnitStatus};
 pub use values::{Access, Content, Digest, FileType, Stat};

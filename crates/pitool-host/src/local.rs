@@ -246,6 +246,26 @@ impl Inspect for Local {
         self.manager.forget();
     }
 
+    fn lock_holder(&self, path: &str) -> Result<Option<LockHolder>> {
+        let Ok(fd) = self.tree.open(path, OFlag::O_PATH, false) else { return Ok(None) };
+        let file = File::from(fd).metadata().map_err(Error::path("look at", path))?;
+        let locks = std::fs::read_to_string("/proc/locks").map_err(Error::path("read", "/proc/locks"))?;
+        let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+        let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
+        // `1: FLOCK  ADVISORY  WRITE 4242 00:19:123 0 EOF`, proc_locks(5); whoever waits has `->` in front.
+        let held = locks.lines().any(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            words.next() == Some("FLOCK") && words.nth(3) == Some(place.as_str())
+        });
+        if !held {
+            return Ok(None);
+        }
+        let nobody = LockHolder { pid: 0, since: String::new(), command: String::new() };
+        let text = self.read(path).ok().flatten();
+        let holder = text.and_then(|content| serde_json::from_slice(content.bytes()).ok());
+        Ok(Some(holder.unwrap_or(nobody)))
+    }
+
     fn live(&self) -> bool {
         self.tree.live()
     }
@@ -338,6 +358,10 @@ impl Host for Local {
 
     fn interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn set_interrupt_aside(&self) {
+        self.interrupted.store(false, Ordering::Relaxed);
     }
 
     fn inspect(&self) -> &dyn Inspect {

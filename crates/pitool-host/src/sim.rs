@@ -70,6 +70,9 @@ pub enum Fault {
     Fails(i32, String),
     /// The command does not end within its limit.
     Hangs,
+    /// The command takes this long. Where its limit is shorter, the machine does what was asked all the same, as a service
+    /// manager whose client was killed.
+    Takes(Duration),
 }
 
 impl Fault {
@@ -85,7 +88,7 @@ impl Fault {
             Self::DiskFull => "No space left on device",
             Self::ReadOnly => "Read-only file system",
             Self::Fails(_, words) => words,
-            Self::Hangs => "",
+            Self::Hangs | Self::Takes(_) => "",
         }
     }
 }
@@ -498,6 +501,10 @@ impl Inspect for Sim {
             .collect())
     }
 
+    fn lock_holder(&self, path: &str) -> Result<Option<LockHolder>> {
+        Ok(self.locks.borrow().get(path).map(|(_, holder)| holder.clone()))
+    }
+
     fn live(&self) -> bool {
         !self.away.get()
     }
@@ -698,6 +705,12 @@ impl Host for Sim {
 
     fn interrupted(&self) -> bool {
         self.interrupt.get().is_some_and(|at| self.mutations.get() >= at)
+    }
+
+    fn set_interrupt_aside(&self) {
+        if self.interrupted() {
+            self.interrupt.set(None);
+        }
     }
 
     fn inspect(&self) -> &dyn Inspect {

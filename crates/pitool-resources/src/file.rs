@@ -6,7 +6,7 @@ use pitool_host::{Candidate, Content, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::node::access;
-use crate::{Check, LoginGuard, Node};
+use crate::{Check, LoginGuard, Node, Returning};
 
 /// A whole file: content, mode, owner. Printed `file[PATH]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,6 +107,12 @@ impl File {
     pub fn lifted_by(mut self, ids: impl IntoIterator<Item = Id>) -> Self {
         self.lifted_by.extend(ids);
         self
+    }
+
+    /// The file as a checker of the whole sees it going back.
+    pub fn returning(&self, from: &FileState, to: &FileState) -> Returning {
+        let (from, to) = (from.node.clone(), to.node.clone());
+        Returning { id: self.id(), path: self.path.clone(), check: self.check, from, to }
     }
 
     fn wanted(&self) -> Node {

@@ -26,7 +26,7 @@ mod unit;
 mod upgrade;
 mod user;
 
-pub use check::Check;
+pub use check::{Check, Reader, Returning, objections};
 pub use directory::Directory;
 pub use file::{File, FileState};
 pub use firewall::{Firewall, FirewallState, Policy, Rule};

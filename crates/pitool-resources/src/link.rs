@@ -5,7 +5,7 @@ use pitool_host::trust::Kind;
 use pitool_host::{Candidate, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{Check, Node};
+use crate::{Check, Node, Returning};
 
 /// A symbolic link to a target, or nothing at a path. Printed `link[PATH]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,12 @@ impl Link {
     pub fn checked_by(mut self, check: Check) -> Self {
         self.check = Some(check);
         self
+    }
+
+    /// The link as a checker of the whole sees it going back.
+    pub fn returning(&self, from: &Node, to: &Node) -> Returning {
+        let (from, to) = (from.clone(), to.clone());
+        Returning { id: self.id(), path: self.path.clone(), check: self.check, from, to }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use pitool_engine::{Change, Id, Move, Resource, Reversal, Stage};
-use pitool_host::{Error, Host, Inspect, PackageState, Packages, Result, related};
+use pitool_host::{Command, Error, Host, Inspect, PackageState, Packages, Result, related};
 use serde::{Deserialize, Serialize};
 
 use crate::apt;
@@ -299,8 +299,45 @@ impl InstalledSet {
     }
 }
 
+/// How many packages a sentence names.
+const NAMED: usize = 6;
+
+/// Directories of the configuration that packages share. What was in them before a package came is a person's.
+const SHARED: [&str; 4] = ["/etc", "/etc/default", "/etc/logrotate.d", "/etc/cron.d"];
+
+/// What is in them.
+fn found(host: &dyn Inspect) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for directory in SHARED {
+        let names = host.list(directory)?.unwrap_or_default();
+        found.extend(names.into_iter().map(|name| format!("{directory}/{name}")));
+    }
+    Ok(found)
+}
+
+/// Which of these packages a purge would have delete what was there before they came: a file or a directory that only they
+/// bring and that was found before. A restored backup is such a case.
+fn spared(host: &dyn Inspect, purge: &[String], found: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let mut spared = BTreeSet::new();
+    for name in purge.iter().filter(|_| !found.is_empty()) {
+        let listed = host.ask(&Command::new("dpkg-query").args(["--listfiles", name]))?;
+        let brought = |path: &&str| found.contains(*path) && !SHARED.contains(path);
+        for path in listed.stdout.lines().filter(brought) {
+            let owners = host.ask(&Command::new("dpkg-query").args(["--search", path]))?.stdout;
+            let owners = owners.lines().filter_map(|line| line.strip_suffix(path)?.strip_suffix(": "));
+            let mut owners = owners.flat_map(|names| names.split(", "));
+            let bare = |owner: &str| owner.split(':').next().unwrap_or_default().to_owned();
+            if owners.all(|owner| purge.contains(&bare(owner))) {
+                spared.insert(name.clone());
+                break;
+            }
+        }
+    }
+    Ok(spared)
+}
+
 /// What dpkg has, and whether it was cut off.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct InstalledState {
     packages: BTreeMap<String, PackageStatus>,
     /// Whether dpkg's journal holds unfinished work, so that every apt refuses to do anything.
@@ -308,9 +345,20 @@ pub struct InstalledState {
     /// Packages whose purging would delete what a person has.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     holding: BTreeSet<String>,
+    /// What was in the directories of the configuration that packages share.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    found: BTreeSet<String>,
     /// Where the relations between packages can be looked up; of what is there now only.
     #[serde(skip)]
     dpkg: Rc<Packages>,
+}
+
+impl PartialEq for InstalledState {
+    /// What else there was to look up is no part of the state.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.packages, self.interrupted, &self.holding)
+            == (&other.packages, other.interrupted, &other.holding)
+    }
 }
 
 impl InstalledState {
@@ -357,6 +405,7 @@ impl Resource for InstalledSet {
             packages: packages.collect::<Result<_>>()?,
             interrupted: apt::interrupted(host)?,
             holding: self.holding(host)?,
+            found: found(host)?,
             dpkg: Rc::clone(&dpkg),
         })
     }
@@ -375,6 +424,9 @@ impl Resource for InstalledSet {
                 work.add(name, state(from), state(to));
             }
         }
+        let spared = spared(host.inspect(), &work.purge, &to.found)?;
+        work.purge.retain(|name| !spared.contains(name));
+        work.remove.extend(spared.into_iter().filter(|name| from.installed(name)));
         work.new_source = !work.install.is_empty();
         work.carry_out(host)
     }
@@ -412,6 +464,23 @@ impl Resource for InstalledSet {
         )
     }
 
+    fn remains(&self, before: &InstalledState, now: &InstalledState) -> Option<String> {
+        let was = |name: &String| before.packages.get(name).copied().unwrap_or(PackageStatus::Absent);
+        let is = |name: &String| now.packages.get(name).copied().unwrap_or(PackageStatus::Absent);
+        let names: BTreeSet<&String> = before.packages.keys().chain(now.packages.keys()).collect();
+        // How it came to be installed is a mark, which `package[NAME]` tells where it is ours.
+        let alike = |name: &String| was(name) == is(name) || was(name).installed() && is(name).installed();
+        let differing: Vec<String> = names
+            .into_iter()
+            .filter(|name| !alike(name))
+            .map(|name| format!("{name} {} → {}", was(name).words(), is(name).words()))
+            .collect();
+        let more = differing.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = differing.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        (!differing.is_empty()).then(|| format!("{named}{more}"))
+    }
+
     fn restored(&self, before: &InstalledState, now: &InstalledState) -> InstalledState {
         let mut target = before.packages.clone();
         for (name, status) in &now.packages {
@@ -447,6 +516,7 @@ impl Resource for InstalledSet {
             packages: target,
             interrupted: false,
             holding: now.holding.clone(),
+            found: before.found.clone(),
             dpkg: Rc::clone(&now.dpkg),
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::node::access;
-use crate::{Check, Node};
+use crate::{Check, Node, Returning};
 
 /// What part of the file is ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,6 +105,12 @@ impl Part {
         self
     }
 
+    /// The file as a checker of the whole sees it going back.
+    pub fn returning(&self, from: &Node, to: &Node) -> Returning {
+        let (from, to) = (from.clone(), to.clone());
+        Returning { id: self.id(), path: self.path.clone(), check: self.check, from, to }
+    }
+
     fn resolve(&self, host: &dyn Inspect) -> Result<String> {
         let Some(Stat { file_type: FileType::Link(target), .. }) = host.stat(&self.path)? else {
             return Ok(self.path.clone());
@@ -191,13 +197,22 @@ impl Part {
         };
         match &self.edit {
             Edit::Line { prefix, line } => {
-                match before.lines().find(|old| old.starts_with(prefix.as_str())) {
-                    Some(old) => {
-                        let edit = Edit::Line { prefix: prefix.clone(), line: old.to_owned() };
-                        Self { edit, ..self.clone() }.edited(now)
-                    }
-                    None => without(&|at| at == line),
+                let mut old = before.lines().filter(|old| old.starts_with(prefix.as_str())).peekable();
+                if old.peek().is_none() {
+                    return without(&|at| at == line);
                 }
+                // All of them come back, in the place of ours.
+                let (mut lines, mut place) = (Vec::new(), None);
+                for at in now.lines() {
+                    if at.starts_with(prefix.as_str()) {
+                        place.get_or_insert(lines.len());
+                    } else {
+                        lines.push(at);
+                    }
+                }
+                let place = place.unwrap_or(lines.len());
+                lines.splice(place..place, old);
+                joined(&lines)
             }
             Edit::Lines(ours) => {
                 let kept: Vec<String> = ours.iter().filter(|line| has(before, line)).cloned().collect();
@@ -218,12 +233,10 @@ impl Part {
             Edit::FirmwareLine(line) => without(&|at| at == line),
             Edit::Json(keys) => {
                 let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
-                let (mut object, old) = (parse(now), parse(before));
-                for key in keys.keys() {
-                    match old.get(key) {
-                        Some(value) => drop(object.insert(key.clone(), value.clone())),
-                        None => drop(object.shift_remove(key)),
-                    }
+                let mut object = parse(now);
+                unmerge(&mut object, keys, &parse(before));
+                if object == parse(now) {
+                    return now.to_owned();
                 }
                 serde_json::to_string_pretty(&object).unwrap_or_default() + "\n"
             }
@@ -254,6 +267,25 @@ fn merge(object: &mut Map<String, Value>, keys: &Map<String, Value>) {
         match (object.get_mut(key), value) {
             (Some(Value::Object(inner)), Value::Object(ours)) => merge(inner, ours),
             _ => drop(object.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+/// Takes back what [`merge`] wrote: our keys have the values that they had, and what others wrote beside them stays.
+fn unmerge(object: &mut Map<String, Value>, keys: &Map<String, Value>, before: &Map<String, Value>) {
+    for (key, ours) in keys {
+        if let (Some(Value::Object(inner)), Value::Object(ours)) = (object.get_mut(key), ours) {
+            let old = before.get(key);
+            let none = Map::new();
+            unmerge(inner, ours, old.and_then(Value::as_object).unwrap_or(&none));
+            if !inner.is_empty() || old.is_some_and(Value::is_object) {
+                // Where others have keys inside, what was no object before has no place any more.
+                continue;
+            }
+        }
+        match before.get(key) {
+            Some(value) => drop(object.insert(key.clone(), value.clone())),
+            None => drop(object.shift_remove(key)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use pitool_engine::{Change, Id, Resource, Reversal};
 use pitool_host::trust::Kind;
-use pitool_host::{Content, Host, Inspect, Result};
+use pitool_host::{Content, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::Node;
@@ -12,7 +12,7 @@ use crate::node::access;
 
 /// A file that is created from a template and never overwritten: an `.env`. Printed `seed[PATH]`.
 ///
-/// [`Seed::RANDOM`] in the template becomes 32 random bytes in hex, a new one at each place. The content is
+/// [`Seed::RANDOM`] in the template becomes 32 bytes in hex, a new one at each place: 28 random ones and a check sum. The content is
 /// secret; mode and owner are looked after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seed {
@@ -87,10 +87,7 @@ impl Resource for Seed {
                 let mut text = String::new();
                 for (at, piece) in self.template.text().unwrap_or_default().split(Self::RANDOM).enumerate() {
                     if at > 0 {
-                        for byte in host.random(32)? {
-                            // Writing to a string cannot fail.
-                            let _ = write!(text, "{byte:02x}");
-                        }
+                        text.push_str(&secret(&host.random(RANDOM_BYTES)?));
                     }
                     text.push_str(piece);
                 }
@@ -125,15 +122,85 @@ impl Resource for Seed {
         Reversal::Exact
     }
 
-    fn restored(&self, before: &SeedState, _now: &SeedState) -> SeedState {
-        match before {
-            SeedState::There(node) => SeedState::There(node.clone()),
-            SeedState::Made => SeedState::There(Node::File {
-                content: Content::from(""),
-                mode: self.mode,
-                owner: self.owner.clone(),
-                group: self.group.clone(),
-            }),
+    fn restored(&self, before: &SeedState, now: &SeedState) -> SeedState {
+        let (SeedState::There(before), SeedState::There(now)) = (before, now) else {
+            // A snapshot is of what was there: nobody observes what is only wanted.
+            return now.clone();
+        };
+        SeedState::There(match (before, now) {
+            // Made by pitool and never changed: it goes.
+            (Node::Absent, Node::File { content, .. }) if self.made(content) => Node::Absent,
+            // It is somebody's own: only mode and owner go back.
+            (Node::File { mode, owner, group, .. }, Node::File { content, .. }) => Node::File {
+                content: content.clone(),
+                mode: *mode,
+                owner: owner.clone(),
+                group: group.clone(),
+            },
+            (Node::Absent, _) => now.clone(),
+            (before, _) => before.clone(),
+        })
+    }
+
+    fn remains(&self, before: &SeedState, now: &SeedState) -> Option<String> {
+        match (before, now) {
+            (before, now) if before == now => None,
+            (SeedState::There(Node::Absent), SeedState::There(Node::File { .. })) => {
+                Some("it was changed since it was made, and stays".to_owned())
+            }
+            _ => Some(self.change(before, now).summary),
         }
     }
+}
+
+impl Seed {
+    /// Whether this is what pitool made of the template, with secrets of its own.
+    fn made(&self, content: &Content) -> bool {
+        let (Some(template), Some(mut rest)) = (self.template.text(), content.text()) else {
+            return *content == self.template;
+        };
+        let mut pieces = template.split(Self::RANDOM);
+        let Some(after) = pieces.next().and_then(|first| rest.strip_prefix(first)) else { return false };
+        rest = after;
+        for piece in pieces {
+            let Some((word, after)) = rest.split_at_checked(SECRET_LENGTH) else { return false };
+            match after.strip_prefix(piece).filter(|_| is_secret(word)) {
+                Some(after) => rest = after,
+                None => return false,
+            }
+        }
+        rest.is_empty()
+    }
+}
+
+/// Random bytes of a secret.
+const RANDOM_BYTES: usize = 28;
+
+/// Bytes of its check sum.
+const SUM_BYTES: usize = 4;
+
+/// Its length in hex.
+const SECRET_LENGTH: usize = 2 * (RANDOM_BYTES + SUM_BYTES);
+
+/// Writes random bytes in hex with a check sum after them, by which a secret that pitool made is known from one that a person
+/// put in its place.
+fn secret(random: &[u8]) -> String {
+    let mut text = String::with_capacity(SECRET_LENGTH);
+    for byte in random.iter().chain(&sum(random)) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn sum(random: &[u8]) -> [u8; SUM_BYTES] {
+    let digest = Digest::of(&[b"pitool seed".as_slice(), random].concat()).to_string();
+    let hex = |at: usize| digest.get(at..at + 2).and_then(|byte| u8::from_str_radix(byte, 16).ok());
+    std::array::from_fn(|at| hex(2 * at).unwrap_or_default())
+}
+
+fn is_secret(word: &str) -> bool {
+    let byte = |at: usize| word.get(at..at + 2).and_then(|byte| u8::from_str_radix(byte, 16).ok());
+    let random: Option<Vec<u8>> = (0..RANDOM_BYTES).map(|at| byte(2 * at)).collect();
+    random.is_some_and(|random| secret(&random) == word)
 }

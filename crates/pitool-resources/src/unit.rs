@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
-use pitool_host::{Access, ActiveState, Command, Digest, Error, Host, Inspect, Result, UnitStatus};
+use pitool_host::{Access, ActiveState, Command, Digest, Error, Host, Inspect, Result, UnitStatus, run_job};
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint_at;
+use crate::{Reader, fingerprint_at};
 
 /// The fingerprint of every file that a unit reads, by path.
 type Fingerprints = BTreeMap<String, Option<Digest>>;
@@ -128,6 +128,11 @@ impl Unit {
         self
     }
 
+    /// What it reads, and whether it runs in this state.
+    pub fn reader(&self, state: &UnitState) -> Reader {
+        Reader { reads: self.reads.clone(), runs: state.active }
+    }
+
     fn mark_path(&self) -> String {
         format!("{MARKS}/{}", self.name)
     }
@@ -184,9 +189,11 @@ impl Unit {
     }
 
     fn systemctl(&self, host: &dyn Host, verb: &str) -> Result<()> {
-        // Starting a service on a slow card may take as long as systemd's own limit of 90 s, and a little more.
-        let command = Command::new("systemctl").args([verb, self.name.as_str()]);
-        match host.run(&command) {
+        let ran = match verb {
+            "start" | "stop" | "restart" | "reload-or-restart" => run_job(host, verb, &self.name),
+            _ => host.run(&Command::new("systemctl").args([verb, self.name.as_str()])),
+        };
+        match ran {
             Err(Error::Failed { command, status, message }) => {
                 let journal = host.ask(&Command::new("journalctl").args([
                     "-u",
@@ -202,6 +209,29 @@ impl Unit {
                 Err(Error::Failed { command, status, message })
             }
             other => other.map(drop),
+        }
+    }
+}
+
+impl Unit {
+    /// Has systemd forget a failed unit whose file is gone: it would list it as `not-found failed` until the next boot.
+    fn forget_if_gone(&self, host: &dyn Host, status: &UnitStatus) -> Result<()> {
+        if status.stale {
+            host.run(&Command::new("systemctl").arg("daemon-reload"))?;
+        }
+        if status.stale && self.status(host.inspect())?.exists || !status.stale && status.exists {
+            return Ok(());
+        }
+        self.forget_starts(host)
+    }
+
+    /// Has systemd forget how often it was started: it refuses a unit that was started too often in a short time
+    /// (`StartLimitBurst=`, systemd.unit(5)), and what a run orders must not count against the runs after it.
+    fn forget_starts(&self, host: &dyn Host) -> Result<()> {
+        match host.run(&Command::new("systemctl").args(["reset-failed", self.name.as_str()])) {
+            Err(error @ Error::PowerCut) => Err(error),
+            // A unit that is not loaded has nothing to forget.
+            _ => Ok(()),
         }
     }
 }
@@ -292,10 +322,7 @@ impl Resource for Unit {
         match (from.active, to.active) {
             (true, false) => self.systemctl(host, "stop")?,
             (false, true) => {
-                if status.active == ActiveState::Failed {
-                    // A unit that failed too often in a row is not started again until that is forgotten.
-                    self.systemctl(host, "reset-failed")?;
-                }
+                self.forget_starts(host)?;
                 self.systemctl(host, "start")?;
             }
             (true, true) if from.running_with != to.running_with => {
@@ -304,6 +331,7 @@ impl Resource for Unit {
                     let _ = host.run(&Command::new("systemctl").args(["reload", self.name.as_str()]));
                     host.sleep(RELOADING);
                 }
+                self.forget_starts(host)?;
                 self.systemctl(host, if self.reload { "reload-or-restart" } else { "restart" })?;
             }
             _ => {}
@@ -403,6 +431,19 @@ impl Resource for Unit {
         }
     }
 
+    fn remains(&self, before: &UnitState, now: &UnitState) -> Option<String> {
+        // Its files speak for themselves, and it runs with what is there.
+        let alike = UnitState {
+            live: now.live,
+            exists: now.exists,
+            on_disk: now.on_disk.clone(),
+            running_with: now.running_with.clone(),
+            ..before.clone()
+        };
+        let summary = self.change(&alike, now).summary;
+        (!summary.is_empty()).then_some(summary)
+    }
+
     fn departs(&self, to: &UnitState) -> bool {
         !to.active
     }
@@ -417,7 +458,12 @@ impl Resource for Unit {
             // mark holds for whatever start follows: it ran with what was there before the run changed a file.
             (with, false) => self.write_mark(host, String::new(), with.as_ref().unwrap_or(&observed.on_disk)),
             (Some(with), true) => self.write_mark(host, status.invocation, with),
-            (None, true) => host.remove(&self.mark_path()),
+            (None, true) => {
+                if status.active == ActiveState::Failed {
+                    self.forget_if_gone(host, &status)?;
+                }
+                host.remove(&self.mark_path())
+            }
         }
     }
 

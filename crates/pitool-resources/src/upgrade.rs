@@ -66,4 +66,8 @@ impl Resource for Upgrade {
     fn restored(&self, _before: &usize, now: &usize) -> usize {
         *now
     }
+
+    fn remains(&self, before: &usize, now: &usize) -> Option<String> {
+        (now < before).then(|| "an upgrade is not taken back".to_owned())
+    }
 }

@@ -31,6 +31,9 @@ pub struct UserState {
     left_in: BTreeSet<String>,
     /// Whether the group of the user's own name is there without the user.
     left_group: bool,
+    /// Whether the home that the account would have is there without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    left_home: bool,
 }
 
 /// An account.
@@ -122,7 +125,8 @@ impl Resource for User {
             accounts.groups_of(&self.name).into_iter().map(str::to_owned).collect();
         let Some(user) = accounts.user(&self.name) else {
             let left_group = self.create && accounts.group(&self.name).is_some();
-            return Ok(UserState { account: None, left_in: groups, left_group });
+            let left_home = self.create && host.stat(&self.home)?.is_some();
+            return Ok(UserState { account: None, left_in: groups, left_group, left_home });
         };
         let group =
             crate::node::group_name(&accounts, user.gid).map_or_else(|| user.gid.to_string(), str::to_owned);
@@ -259,7 +263,17 @@ impl Resource for User {
                 let account = Account { groups: groups.cloned().collect(), ..is.clone() };
                 UserState { account: Some(account), ..UserState::default() }
             }
-            _ => before.clone(),
+            // A home stays, with what is in it.
+            _ => UserState { left_home: before.account.is_none() && now.left_home, ..before.clone() },
         }
+    }
+
+    fn remains(&self, before: &UserState, now: &UserState) -> Option<String> {
+        let gone = before.account.is_none() && now.account.is_none();
+        if gone && now.left_home && !before.left_home {
+            return Some(format!("its home {} stays, with what is in it", self.home));
+        }
+        let alike = before.account == now.account;
+        (!alike).then(|| self.change(before, now).summary)
     }
 }

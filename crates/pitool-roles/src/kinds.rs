@@ -108,6 +108,17 @@ macro_rules! kinds {
                 }
             }
 
+            fn remains(&self, before: &KindState, now: &KindState) -> Option<String> {
+                match (self, before, now) {
+                    $((Self::$kind(kind), KindState::$kind(before), KindState::$kind(now)) => kind.remains(before, now),)*
+                    _ => Some("the journal's record of it is of another kind".to_owned()),
+                }
+            }
+
+            fn objections(host: &dyn Inspect, moves: &[Move<Self>]) -> Vec<(Id, String)> {
+                objections(host, moves)
+            }
+
             fn departs(&self, to: &KindState) -> bool {
                 match (self, to) {
                     $((Self::$kind(kind), KindState::$kind(state)) => kind.departs(state),)*
@@ -193,6 +204,28 @@ kinds!(
     Upgrade,
     User,
 );
+
+/// What must not go back, because the program that reads it refuses what would come of it.
+fn objections(host: &dyn Inspect, moves: &[Move<Kind>]) -> Vec<(Id, String)> {
+    let mut returning = Vec::new();
+    let mut readers = Vec::new();
+    for step in moves {
+        match (&step.resource, &step.from, &step.to) {
+            (Kind::File(file), KindState::File(from), KindState::File(to)) => {
+                returning.push(file.returning(from, to));
+            }
+            (Kind::Link(link), KindState::Link(from), KindState::Link(to)) => {
+                returning.push(link.returning(from, to));
+            }
+            (Kind::Part(part), KindState::Part(from), KindState::Part(to)) => {
+                returning.push(part.returning(from, to));
+            }
+            (Kind::Unit(unit), _, KindState::Unit(to)) => readers.push(unit.reader(to)),
+            _ => {}
+        }
+    }
+    pitool_resources::objections(host, &returning, &readers)
+}
 
 fn mixed(kind: &Kind) -> Error {
     Error::Parse {

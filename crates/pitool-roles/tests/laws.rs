@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use pitool_acme::placeholder::Placeholder;
 use pitool_engine::{
-    Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Proof, Resource, RunId, Stage, Verdict, prove,
+    Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Proof, Purpose, Resource, RunId, Stage,
+    Verdict, prove,
 };
 use pitool_host::parse::ufw_rules;
 use pitool_host::sim::{Cut, Sim, World};
 use pitool_host::{Access, Content, Inspect, Output};
 use pitool_resources::{
-    Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Package, Part, Policy,
-    Rule, Seed, Sysctl, Unit, User,
+    Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Node, Package, Part,
+    Policy, Rule, Seed, Sysctl, Unit, User,
 };
 use pitool_roles::proofs::{DockerAnswers, DockerMemoryLimit, SshdListens};
 use pitool_roles::{Kind, Question};
 use proptest::prelude::*;
+use serde_json::Value;
 
 /// What a rollback may leave: the journal, apt's lists, the home of a user who is gone, and apt's memory of what was
 /// automatic.
@@ -334,6 +336,7 @@ fn a_unit_that_does_not_start_takes_the_run_back() {
     let back_again = outcome.rolled_back.expect("it was taken back");
     assert_eq!(back_again.ending, Ending::Done);
     back(&sim, &before, "after the failure");
+    assert_eq!(back_again.left, [], "the machine is as it was, and a comparison says so");
     settled(&first(), &sim);
     assert!(
         events
@@ -537,7 +540,8 @@ fn a_service_that_its_package_starts_with_our_files_is_not_restarted() {
     assert!(apply(&first(), &sim).unwrap().contains(&id("unit", "fail2ban.service")));
     let commands = sim.commands();
     let jobs = |unit: &str| {
-        commands.iter().filter(|run| run.starts_with("systemctl") && run.ends_with(unit)).count()
+        let ours = |run: &&String| run.starts_with("systemctl") && run.ends_with(unit);
+        commands.iter().filter(ours).filter(|run| !run.contains("reset-failed")).count()
     };
     // Its jails were there before its package came; nginx's site was not.
     assert_eq!((jobs("fail2ban.service"), jobs("nginx.service")), (0, 1), "{commands:#?}");
@@ -1074,5 +1078,355 @@ fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
         let why = file("", mode, uid, gid).expect("sshd passes over the key");
         assert!(why.contains(&format!("{usual} has to be pi's or root's")), "{why}");
         assert_eq!(file("StrictModes no\n", mode, uid, gid), None);
+    }
+}
+
+/// D6: who asked a run to stop asked for no machine that is half changed.
+#[test]
+fn a_request_to_stop_does_not_keep_a_failed_run_from_going_back() {
+    for second_request in [false, true] {
+        let sim = Sim::debian(13);
+        apply(&first(), &sim).unwrap();
+        let before = sim.snapshot();
+        let words = "Job for fail2ban.service failed.".to_owned();
+        sim.fail_next("restart fail2ban.service", pitool_host::sim::Fault::Fails(1, words));
+        let outcome = engine(&sim)
+            .apply(&second(), false, None, &mut |event| match event {
+                Event::Step { id, .. } if id.name() == "fail2ban.service" => sim.interrupt_after(0),
+                Event::Started { purpose: Purpose::Rollback { .. }, .. } if second_request => {
+                    sim.interrupt_after(0);
+                }
+                _ => {}
+            })
+            .unwrap();
+        assert_eq!(outcome.settled.ending, Ending::Failed);
+        let back_again = outcome.rolled_back.expect("it was taken back");
+        if second_request {
+            assert_eq!(back_again.ending, Ending::Interrupted, "asked again while it went back, it stops");
+            sim.interrupt_after(usize::MAX / 2);
+            rollback(None, &sim).unwrap();
+        } else {
+            assert_eq!(back_again.ending, Ending::Done);
+        }
+        back(&sim, &before, "after the failure");
+        settled(&first(), &sim);
+    }
+}
+
+/// D9: a job may take what its unit allows; then the step fails and says so.
+#[test]
+fn a_restart_is_waited_for_as_long_as_its_unit_allows() {
+    for (takes, ending) in [(200, Ending::Done), (211, Ending::Failed)] {
+        let sim = Sim::debian(13);
+        apply(&first(), &sim).unwrap();
+        let takes = pitool_host::sim::Fault::Takes(Duration::from_secs(takes));
+        sim.fail_next("systemctl restart fail2ban.service", takes);
+        let outcome = engine(&sim).apply(&second(), false, None, &mut |_| {}).unwrap();
+        assert_eq!(outcome.settled.ending, ending, "{:?}", outcome.settled.failures);
+        if let [(_, error)] = outcome.settled.failures.as_slice() {
+            assert!(error.contains("did not end within 210 s"), "{error}");
+        }
+    }
+}
+
+/// What a run starts must not count against the starts of the runs after it.
+#[test]
+fn starts_are_forgotten_before_a_start() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    apply(&second(), &sim).unwrap();
+    let commands = sim.commands();
+    for start in ["restart fail2ban.service", "reload-or-restart nginx.service"] {
+        let at = commands.iter().rposition(|run| *run == format!("systemctl {start}")).expect(start);
+        let unit = start.split(' ').next_back().unwrap();
+        assert_eq!(commands[at - 1], format!("systemctl reset-failed {unit}"), "{commands:#?}");
+    }
+}
+
+fn json_map(depth: u32, keys: &'static [&'static str]) -> BoxedStrategy<serde_json::Map<String, Value>> {
+    let leaf = any::<u8>().prop_map(Value::from).boxed();
+    let value = if depth == 0 {
+        leaf
+    } else {
+        prop_oneof![leaf, json_map(depth - 1, keys).prop_map(Value::from)].boxed()
+    };
+    proptest::collection::btree_map(proptest::sample::select(keys), value, 0..4)
+        .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        .boxed()
+}
+
+/// What others add later: beside our values, never in their place.
+fn beside(
+    others: serde_json::Map<String, Value>,
+    now: &serde_json::Map<String, Value>,
+) -> serde_json::Map<String, Value> {
+    let fitting = others.into_iter().filter_map(|(key, value)| match (value, now.get(&key)) {
+        (Value::Object(inner), Some(Value::Object(now))) => {
+            let inner = beside(inner, now);
+            (!inner.is_empty()).then(|| (key, Value::Object(inner)))
+        }
+        (_, Some(_)) => None,
+        (Value::Object(inner), None) if inner.is_empty() => None,
+        (value, None) => Some((format!("theirs-{key}"), value)),
+    });
+    fitting.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Taking our keys out of a JSON file again leaves what others wrote, however deep.
+    #[test]
+    fn going_back_leaves_the_json_of_others(
+        before in json_map(2, &["a", "b", "c"]),
+        ours in json_map(2, &["a", "b", "c"]),
+        others in json_map(2, &["a", "b", "d"]),
+    ) {
+        let part = |keys: &serde_json::Map<String, Value>| Part::new("/etc/x.json", Edit::Json(keys.clone()));
+        let file = |text: Content| Node::File { content: text, mode: 0o644, owner: "root".into(), group: "root".into() };
+        let parse = |content: &Content| serde_json::from_str::<serde_json::Map<String, Value>>(content.text().unwrap()).unwrap();
+        let old: Content = serde_json::to_string_pretty(&before).unwrap().into();
+        let run = part(&ours).applied(old.text().unwrap());
+        let others = beside(others, &parse(&run));
+        let now = part(&others).applied(run.text().unwrap());
+        let Node::File { content, .. } = part(&ours).restored(&file(old.clone()), &file(now)) else { panic!("a file") };
+        let expected = part(&others).applied(old.text().unwrap());
+        prop_assert_eq!(parse(&content), parse(&expected));
+    }
+}
+
+#[test]
+fn all_lines_that_one_of_ours_replaced_come_back() {
+    let sim = Sim::debian(13);
+    let old = "LANG=C\nA=1\nLANG=de\n";
+    sim.arrange().put("/etc/x", old);
+    let line = Part::new("/etc/x", Edit::Line { prefix: "LANG=".into(), line: "LANG=en".into() });
+    apply(&Desired::new([("one".to_owned(), vec![Kind::from(line)])]).unwrap(), &sim).unwrap();
+    assert_eq!(sim.world().text("/etc/x"), "LANG=en\nA=1\n");
+    sim.arrange().put("/etc/x", "LANG=en\nA=1\nB=theirs\n");
+    rollback(None, &sim).unwrap();
+    assert_eq!(sim.world().text("/etc/x"), "LANG=C\nLANG=de\nA=1\nB=theirs\n");
+}
+
+/// D25: once somebody changed it, a seed is a person's.
+#[test]
+fn a_seed_that_somebody_changed_stays() {
+    let path = "/opt/env";
+    let want = || {
+        let seed = Seed::new(path, "SECRET=@RANDOM@\nOTHER=@RANDOM@\n", "root", "root");
+        Desired::new([("app".to_owned(), vec![Kind::from(seed)])]).unwrap()
+    };
+    let edits: [(fn(&str) -> String, bool); 4] = [
+        (str::to_owned, false),
+        (|text| format!("{text}MINE=1\n"), true),
+        // A secret of the same length, as `openssl rand -hex 32` makes one.
+        (|text| text.replace(&text["SECRET=".len()..][..64], &"5a".repeat(32)), true),
+        (|_| String::new(), true),
+    ];
+    for (edit, stays) in edits {
+        let sim = Sim::debian(13);
+        apply(&want(), &sim).unwrap();
+        let text = edit(sim.world().text(path));
+        sim.arrange().put(path, text.clone());
+        let (_, settled) = engine(&sim).rollback::<Kind>(None, &mut |_| {}).unwrap();
+        assert_eq!(settled.ending, Ending::Done);
+        assert_eq!(sim.world().exists(path), stays, "{text}");
+        assert_eq!(settled.left.len(), usize::from(stays), "{:?}", settled.left);
+        if stays {
+            assert_eq!(sim.world().text(path), text);
+        }
+    }
+}
+
+/// Going back asks the programs that read a configuration, as going forward does.
+#[test]
+fn what_a_checker_refuses_does_not_come_back() {
+    let site = "/etc/nginx/sites-available/app";
+    let (enabled, default) = ("/etc/nginx/sites-enabled/app", "/etc/nginx/sites-enabled/default");
+    let kinds: Vec<Kind> = vec![
+        File::new(site, "server { listen 80; }\n").checked_by(Check::Nginx).into(),
+        Link::new(enabled, site).checked_by(Check::Nginx).into(),
+        Link::absent(default).checked_by(Check::Nginx).into(),
+        Unit::new("nginx.service")
+            .reloaded()
+            .reads([id("file", site), id("link", enabled), id("link", default)])
+            .into(),
+    ];
+    let want = Desired::new([("app".to_owned(), kinds)]).unwrap();
+    let mut world = World::debian(13, "arm64");
+    world.with_installed(&["nginx"]);
+    let check =
+        |sim: &Sim| sim.ask(&pitool_host::Command::new("/usr/sbin/nginx").args(["-t", "-q"])).unwrap().ok();
+    let sim = Sim::of(world.clone());
+    apply(&want, &sim).unwrap();
+    sim.arrange().put("/etc/nginx/sites-enabled/mine", "server { listen 80 default_server; }\n");
+    let (_, planned) = Engine::plan_rollback::<Kind>(None, &Journal::default(), &sim).unwrap();
+    assert_eq!(planned.refused.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [id("link", default)]);
+    assert!(planned.refused[0].why.contains("duplicate default server"), "{}", planned.refused[0].why);
+    let (_, settled) = engine(&sim).rollback::<Kind>(None, &mut |_| {}).unwrap();
+    assert_eq!((settled.ending, settled.left.len()), (Ending::Done, 1), "{settled:?}");
+    assert_eq!(settled.left[0].0, id("link", default));
+    assert!(check(&sim), "nginx would start again");
+    assert!(!sim.world().exists(enabled) && !sim.world().exists(site), "the rest went back");
+    assert!(!sim.world().exists(default));
+    assert_eq!(sim.world().units["nginx.service"].active, pitool_host::ActiveState::Active);
+
+    // What is refused already gets no worse by going back.
+    let sim = Sim::of(world);
+    apply(&want, &sim).unwrap();
+    sim.arrange()
+        .put("/etc/nginx/sites-enabled/mine", "server { listen 80 default_server; }\n")
+        .put("/etc/nginx/sites-enabled/too", "server { listen 80 default_server; }\n");
+    assert!(!check(&sim));
+    let (_, planned) = Engine::plan_rollback::<Kind>(None, &Journal::default(), &sim).unwrap();
+    assert!(planned.refused.is_empty(), "{:?}", planned.refused);
+}
+
+/// A rollback that did not reach its end is finished by the next one, which leaves what somebody did in between.
+#[test]
+fn going_on_with_a_rollback_finishes_that_one_and_leaves_what_was_done_since() {
+    let sim = Sim::debian(13);
+    apply(&first(), &sim).unwrap();
+    let middle = sim.snapshot();
+    apply(&second(), &sim).unwrap();
+    sim.fail_next("write /etc/nginx/sites-available/app", pitool_host::sim::Fault::ReadOnly);
+    let (of, settled) = engine(&sim).rollback::<Kind>(None, &mut |_| {}).unwrap();
+    assert_eq!((of, settled.ending, settled.failures.len()), (RunId(2), Ending::Failed, 1), "{settled:?}");
+    let jail = "/etc/fail2ban/jail.d/pitool.local";
+    let mine = "[DEFAULT]\nbackend = systemd\nbantime = 9h\n";
+    sim.arrange().put(jail, mine);
+    let (of, settled) = engine(&sim).rollback::<Kind>(None, &mut |_| {}).unwrap();
+    assert_eq!((of, settled.ending), (RunId(2), Ending::Done), "{settled:?}");
+    assert_eq!(sim.world().text(jail), mine, "a hand edit of something that was back");
+    assert_eq!(
+        sim.world().text("/etc/nginx/sites-available/app"),
+        middle.text("/etc/nginx/sites-available/app")
+    );
+    assert!(
+        settled.left.iter().any(|(left, why)| *left == id("file", jail) && why.contains("run 3")),
+        "{settled:?}"
+    );
+    assert_eq!(Journal::default().undoable(&sim).unwrap(), Some(RunId(1)));
+}
+
+/// D19: what a dropped run alone named counts no more.
+#[test]
+fn a_journal_that_is_too_large_loses_its_oldest_runs_only() {
+    let sim = Sim::debian(13);
+    for round in 0..10 {
+        apply(&desired(&format!("bantime = {round}m\n"), "listen 80;"), &sim).unwrap();
+    }
+    let large = 15 << 20;
+    for node in sim.arrange().nodes.values_mut() {
+        if let pitool_host::sim::Node::File { content, size, .. } = node {
+            if content.text().is_some_and(|text| text.starts_with("[DEFAULT]\nbackend")) {
+                *size = Some(large);
+            }
+        }
+    }
+    // The file in its place is small; only the journal's copies are large.
+    apply(&desired("bantime = 99m\n", "listen 80;"), &sim).unwrap();
+    let runs: Vec<u32> = Journal::default().list(&sim).unwrap().iter().map(|run| run.header.run.0).collect();
+    assert!((4..=9).contains(&runs.len()) && runs.ends_with(&[9, 10, 11]), "{runs:?}");
+    rollback(Some(RunId(runs[0])), &sim).unwrap();
+}
+
+#[test]
+fn a_damaged_newest_run_is_named() {
+    for damage in [|text: &str| text[..text.len() / 3].to_owned(), |_: &str| String::new()] {
+        let sim = Sim::debian(13);
+        apply(&first(), &sim).unwrap();
+        let start = sim.snapshot();
+        apply(&second(), &sim).unwrap();
+        let file = "/var/lib/pitool/runs/000002.jsonl";
+        let text = damage(sim.world().text(file));
+        sim.arrange().put(file, text);
+        for asked in [None, Some(RunId(2))] {
+            let error = engine(&sim).rollback::<Kind>(asked, &mut |_| {}).unwrap_err().to_string();
+            assert!(error.starts_with("run 2, the newest, is damaged"), "{error}");
+        }
+        assert_eq!(Journal::default().damaged(&sim).unwrap(), Some(RunId(2)));
+        assert_eq!(Journal::default().list(&sim).unwrap().len(), 1, "the others can be read");
+        // Whoever names a run gets it, and a new run puts everything right.
+        let twin = Sim::of(sim.snapshot());
+        rollback(Some(RunId(1)), &twin).unwrap();
+        apply(&first(), &sim).unwrap();
+        assert_eq!(Journal::default().damaged(&sim).unwrap(), None);
+        assert_eq!(
+            sim.world().text("/etc/fail2ban/jail.d/pitool.local"),
+            start.text("/etc/fail2ban/jail.d/pitool.local")
+        );
+    }
+}
+
+/// "As it was" is said where a comparison showed it, and a failed unit is not left behind.
+#[test]
+fn a_failed_run_says_what_is_not_as_it_was() {
+    for notes in [false, true] {
+        let sim = Sim::debian(13);
+        let unit = "/etc/systemd/system/mine.service";
+        let kinds: Vec<Kind> = vec![
+            Directory::new("/opt/notes").into(),
+            File::new(unit, "[Service]\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n")
+                .into(),
+            Unit::new("mine.service").reads([id("file", unit)]).into(),
+        ];
+        let want = Desired::new([("app".to_owned(), kinds)]).unwrap();
+        sim.fail_next("start mine.service", pitool_host::sim::Fault::Fails(1, "Job failed.".into()));
+        let outcome = engine(&sim)
+            .apply(&want, false, None, &mut |event| {
+                if matches!(event, Event::Failed { .. }) {
+                    let mut world = sim.arrange();
+                    world.units.entry("mine.service".into()).or_default().active =
+                        pitool_host::ActiveState::Failed;
+                    if notes {
+                        world.put("/opt/notes/mine", "x\n");
+                    }
+                }
+            })
+            .unwrap();
+        let back_again = outcome.rolled_back.expect("it was taken back");
+        assert_eq!(back_again.ending, Ending::Done, "{back_again:?}");
+        let left: Vec<Id> = back_again.left.iter().map(|(id, _)| id.clone()).collect();
+        assert_eq!(left, if notes { vec![id("directory", "/opt/notes")] } else { vec![] }, "{back_again:?}");
+        let failed = sim
+            .world()
+            .units
+            .get("mine.service")
+            .is_some_and(|unit| unit.active == pitool_host::ActiveState::Failed);
+        assert!(!failed, "systemd lists it as failed although it is gone");
+    }
+}
+
+/// A restored backup on a new machine is there before the packages come; going back must not purge it.
+#[test]
+fn going_back_does_not_purge_what_was_there_before_its_package() {
+    for restored in [false, true] {
+        let sim = Sim::debian(13);
+        if restored {
+            sim.arrange().put_dir("/etc/nginx").put("/etc/nginx/nginx.conf", "# mine\n");
+        }
+        let start = sim.snapshot();
+        let want = Desired::<Kind>::new([(
+            "app".to_owned(),
+            vec![
+                Package::new("nginx").into(),
+                InstalledSet::default().ours(["nginx"]).into(),
+                Unit::new("nginx.service").into(),
+                Sysctl::new("vm.swappiness", "10").into(),
+            ],
+        )])
+        .unwrap();
+        sim.fail_next("write /proc/sys/vm/swappiness", pitool_host::sim::Fault::ReadOnly);
+        let outcome = engine(&sim).apply(&want, false, None, &mut |_| {}).unwrap();
+        let back_again = outcome.rolled_back.expect("it was taken back");
+        assert_eq!(back_again.ending, Ending::Done, "{back_again:?}");
+        assert!(!sim.world().packages.installed("nginx-common"));
+        assert_eq!(sim.world().text("/etc/nginx/nginx.conf"), if restored { "# mine\n" } else { "" });
+        let left = back_again.left.iter().any(|(left, _)| *left == id("packages", "dpkg"));
+        assert_eq!(left, restored, "{back_again:?}");
+        if !restored {
+            back(&sim, &start, "purged");
+        }
     }
 }

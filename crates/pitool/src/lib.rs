@@ -132,8 +132,27 @@ fn open(cli: &Cli, terminal: &Terminal<'_>, stop: Arc<AtomicBool>) -> Result<Loc
             signal_hook::flag::register(signal, Arc::clone(flag))
                 .map_err(|error| Failure::machine("cannot listen to signals").because(&error))?;
         }
+        if matches!(cli.command, Command::Apply(_) | Command::Rollback(_)) && !cli.global.quiet {
+            answer_signals().map_err(|error| Failure::machine("cannot listen to signals").because(&error))?;
+        }
     }
     Ok(local.with_progress(Box::new(move |progress| live.hear(&progress))).with_interrupt(stop))
+}
+
+/// Tells a person who presses ^C at once that it was heard: a step may take minutes, and is never cut short.
+fn answer_signals() -> std::io::Result<()> {
+    use std::io::Write;
+
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in &mut signals {
+            // In one write, so that no progress gets in between; where nobody listens, nothing is lost.
+            let _ = std::io::stderr()
+                .write_all(b"\nStopping after this step; what it began is completed first.\n");
+        }
+    })?;
+    Ok(())
 }
 
 fn dispatch(cli: &Cli, host: &dyn Host, terminal: &Terminal<'_>, caller: &Caller) -> Result<u8> {

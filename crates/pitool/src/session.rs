@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use pitool_config::{Fragment, Loaded, Settings};
 use pitool_engine::{Engine, Journal, Run};
-use pitool_host::{DockerSource, Facts, Host, Inspect, facts};
+use pitool_host::{DockerSource, Facts, Host, Inspect, LockHolder, facts};
 use pitool_roles::{ROLES, Role, Wanted};
 
 use crate::cli::Global;
@@ -127,21 +127,41 @@ impl<'s, 't> Session<'s, 't> {
         Ok(pitool_roles::wanted(roles, settings, &facts)?)
     }
 
-    /// The newest run if it was cut off, having said so.
+    /// The newest run if it was cut off, having said so; that it is going on where it is, and that the newest is damaged.
     pub(crate) fn unfinished(&self) -> Result<Option<Run>> {
-        let found = self.journal.unfinished(self.inspect()).map_err(|error| self.failed(&error.into()))?;
+        let failed = |error: pitool_engine::JournalError| self.failed(&error.into());
+        if let Some(run) = self.journal.damaged(self.inspect()).map_err(failed)? {
+            run::damaged(self.terminal, run);
+        }
+        let found = self.journal.unfinished(self.inspect()).map_err(failed)?;
+        if let Some(holder) = self.at_work()? {
+            run::going_on(self.terminal, found.as_ref(), &holder, &self.clock());
+            return Ok(None);
+        }
         if let Some(found) = &found {
             run::unfinished(self.terminal, found, &self.clock());
         }
         Ok(found)
     }
 
+    /// Who changes the machine at this moment.
+    pub(crate) fn at_work(&self) -> Result<Option<LockHolder>> {
+        Engine::at_work(self.inspect()).map_err(|error| self.failed(&error))
+    }
+
+    /// Refuses to begin while another pitool changes the machine: what is there now is not what will be there.
+    pub(crate) fn require_quiet(&self) -> Result<()> {
+        match self.at_work()? {
+            Some(holder) => Err(self.failed(&pitool_engine::Error::Locked(holder))),
+            None => Ok(()),
+        }
+    }
+
     /// The journal to plan with: an empty one, with a word about it, where the caller may not read the true one.
     pub(crate) fn readable_journal(&self) -> Result<Journal> {
         match self.journal.unfinished(self.inspect()) {
-            Ok(None) => Ok(self.journal.clone()),
-            Ok(Some(found)) => {
-                run::unfinished(self.terminal, &found, &self.clock());
+            Ok(_) => {
+                self.unfinished()?;
                 Ok(self.journal.clone())
             }
             Err(error) if !self.caller.root && denied(&error) => {

@@ -130,6 +130,9 @@ const GONE: [(&str, &str); 3] = [
 /// What Ansible needs to reach a host.
 const FLEET: [&str; 3] = ["ansible_host", "ansible_user", "ansible_port"];
 
+/// The largest file that is read.
+const LARGEST: usize = 1 << 20;
+
 /// The app of a deployment that names none.
 const OLD_APP: &str = "flutter_grist_app";
 
@@ -163,6 +166,13 @@ fn fate(name: &str) -> Fate {
 /// # Errors
 /// A file that is not UTF-8 or not YAML, or a host that is not in the inventory.
 pub fn import(files: &[Fragment], host: Option<&str>) -> Result<Imported, Vec<Diagnostic>> {
+    for file in files.iter().filter(|file| file.bytes.len() > LARGEST) {
+        let message =
+            format!("the file has more than {} KiB, which no inventory and no variables have", LARGEST >> 10);
+        // Without the text: its lines may be as long as it is.
+        let named = Fragment::new(file.path.clone(), Vec::new());
+        return Err(vec![Diagnostic::new(Severity::Error, &named, 0..1, message, None)]);
+    }
     let mut notes = Vec::new();
     let inventory = Inventory::read(files, &mut notes)?;
     if let (Some(host), Some(file)) = (host, files.first()) {

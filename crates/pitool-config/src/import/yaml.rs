@@ -1,6 +1,9 @@
 //! YAML as Ansible writes it, with positions.
 
+use std::collections::BTreeMap;
+
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr_parser::{Event, Parser};
 
 use crate::{Diagnostic, Fragment, Severity};
 
@@ -78,6 +81,7 @@ pub(super) fn read(fragment: &Fragment) -> Result<File, Box<Diagnostic>> {
     if text.trim_start().starts_with(VAULT) {
         return Ok(File::Vault);
     }
+    bounded(text).map_err(|(line, message)| problem(line_start(text, line), message))?;
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
         // The parser counts characters, and a byte order mark as one of them or not.
         let start = line_start(text, error.marker().line());
@@ -104,8 +108,53 @@ fn line_start(text: &str, line: usize) -> usize {
     text.split_inclusive('\n').take(line.max(1) - 1).map(str::len).sum()
 }
 
-/// How deep a value may be nested; deeper ones are cut, so that no file can use up the stack.
+/// How deep a value may be nested, so that no file can use up the stack.
 const DEEPEST: usize = 60;
+
+/// How many values a file may hold once its aliases stand for what they name, so that no file can use up the memory.
+const MOST: usize = 100_000;
+
+/// Counts depth and values before anything is kept of a file; a line and what is too much there.
+fn bounded(text: &str) -> Result<(), (usize, String)> {
+    let mut values = 0_usize;
+    // The containers that are open, each with its anchor and the values that came before it.
+    let mut open: Vec<(usize, usize)> = Vec::new();
+    let mut anchors: BTreeMap<usize, usize> = BTreeMap::new();
+    for event in Parser::new_from_str(text) {
+        // What is not YAML the reader reports with its own words.
+        let Ok((event, span)) = event else { return Ok(()) };
+        let line = span.start.line();
+        match event {
+            Event::Alias(anchor) => {
+                values = values.saturating_add(anchors.get(&anchor).copied().unwrap_or(1))
+            }
+            Event::Scalar(_, _, anchor, _) => {
+                values += 1;
+                anchors.insert(anchor, 1);
+            }
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+                open.push((anchor, values));
+                values += 1;
+                if open.len() > DEEPEST {
+                    return Err((line, format!("a value is nested more than {DEEPEST} deep here")));
+                }
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some((anchor, before)) = open.pop() {
+                    anchors.insert(anchor, values - before);
+                }
+            }
+            _ => {}
+        }
+        if values > MOST {
+            return Err((
+                line,
+                format!("the file holds more than {MOST} values up to here, aliases counted in full"),
+            ));
+        }
+    }
+    Ok(())
+}
 
 fn node(yaml: &MarkedYaml<'_>, depth: usize) -> Node {
     let value = match &yaml.data {

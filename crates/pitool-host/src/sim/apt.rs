@@ -929,6 +929,38 @@ fn update(shell: &mut Shell<'_>, options: &Options) -> Ending {
     Ok(0)
 }
 
+/// dpkg-query(1): which paths a package brings, and which packages bring a path.
+pub(super) fn dpkg_query(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+    let world = shell.world();
+    let paths = |name: &str| -> Vec<String> {
+        let Some(package) = world.packages.get(name).and_then(|_| world.catalogue.get(name)) else {
+            return Vec::new();
+        };
+        let files = package.files.iter().map(|file| file.path.clone());
+        let mut all: BTreeSet<String> = files.chain(package.dirs.iter().cloned()).collect();
+        for path in all.clone() {
+            let mut above = split(&path).0;
+            while above != "/" {
+                all.insert(above.to_owned());
+                above = split(above).0;
+            }
+        }
+        all.into_iter().collect()
+    };
+    let lines: Vec<String> = match args {
+        ["--listfiles", name] => paths(name),
+        ["--search", path] => {
+            let owns = |name: &&String| paths(name).iter().any(|owned| owned == path);
+            let owners: Vec<&str> = world.packages.packages.keys().filter(owns).map(String::as_str).collect();
+            if owners.is_empty() { Vec::new() } else { vec![format!("{}: {path}", owners.join(", "))] }
+        }
+        _ => shell.unknown(),
+    };
+    drop(world);
+    lines.iter().for_each(|line| shell.say(line));
+    Ok(i32::from(lines.is_empty()))
+}
+
 /// dpkg(1): only what finishes an interrupted run, and questions.
 pub(super) fn dpkg(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let args: Vec<&str> = args.iter().copied().filter(|arg| !arg.starts_with("--force-")).collect();

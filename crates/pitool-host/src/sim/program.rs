@@ -3,7 +3,7 @@
 use std::cell::{Ref, RefCell};
 
 use super::{Fault, Sim, World, accounts, answers, apt, kernel, locale, swap, systemctl, ufw, validators};
-use crate::{Command, Error, Output, Result};
+use crate::{Command, Error, Host, Output, Result};
 
 /// Why a program stops before its end.
 pub(super) enum Stop {
@@ -37,6 +37,7 @@ const PROGRAMS: &[(&str, &str, Program)] = &[
     ("docker", "", answers::docker),
     ("dockerd", "", validators::dockerd),
     ("dpkg", "", apt::dpkg),
+    ("dpkg-query", "", apt::dpkg_query),
     ("fail2ban-client", "fail2ban", validators::fail2ban_client),
     ("fallocate", "", swap::fallocate),
     ("false", "", |_, _| Ok(1)),
@@ -124,6 +125,12 @@ fn execute(
     match sim.fault(&command.display()) {
         Some(Fault::Hangs) => {
             return Err(Error::Timeout { command: command.display(), limit: command.timeout });
+        }
+        Some(Fault::Takes(time)) => {
+            sim.sleep(time.min(command.timeout));
+            let output = execute(sim, world, question, command, line)?;
+            let timeout = || Error::Timeout { command: command.display(), limit: command.timeout };
+            return if time > command.timeout { Err(timeout()) } else { Ok(output) };
         }
         Some(Fault::Fails(status, words)) => {
             return Ok(Output { status, stdout: String::new(), stderr: words });

@@ -136,6 +136,11 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
         (Some(_), ActiveState::Active) => "Sun 2026-11-22 02:00:00 UTC",
         _ => "",
     };
+    let limit = |setting: &str| {
+        let values = shell.world().unit_setting(name, setting);
+        values.last().cloned().unwrap_or_else(|| "1min 30s".to_owned())
+    };
+    let (start_limit, stop_limit) = (limit("TimeoutStartSec"), limit("TimeoutStopSec"));
     let started = status.started.unwrap_or_default().to_string();
     let all = [
         ("Id", name),
@@ -149,6 +154,9 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
         ("NeedDaemonReload", stale),
         ("Type", if status.unannounced { "simple" } else { "notify" }),
         ("ActiveEnterTimestampMonotonic", &started),
+        ("TimeoutStartUSec", &start_limit),
+        ("TimeoutStopUSec", &stop_limit),
+        ("Job", ""),
     ];
     for (key, value) in all {
         if properties.is_empty() || properties.contains(&key) {

@@ -31,6 +31,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     }
     let chosen = roles(&command.roles.roles)?;
     session.require_root()?;
+    session.require_quiet()?;
     let began = Instant::now();
     let (settings, fragments) = session.settings()?;
     let wanted = session.wanted(&chosen, &settings)?;
@@ -91,6 +92,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
                     "ending": back.ending,
                     "changed": back.changed,
                     "failures": failures(back),
+                    "left": left(back),
                 })),
                 "promises": tally,
                 "seconds": began.elapsed().as_secs_f64(),
@@ -158,6 +160,7 @@ fn tell(
             None => terminal.line(view.nothing()),
             Some(run) => {
                 let changes = count(settled.changed.len(), "change");
+                follower.say_left();
                 terminal.line(terminal.paint.good(&format!("Run {run} is done: {changes}, took {took}.")));
             }
         },
@@ -216,8 +219,13 @@ fn advise(terminal: &Terminal<'_>, outcome: &Outcome, proved: &[Proved], wanted:
 }
 
 fn nothing() -> Outcome {
-    let settled = Settled { run: None, ending: Ending::Done, changed: vec![], failures: vec![] };
+    let settled =
+        Settled { run: None, ending: Ending::Done, changed: vec![], failures: vec![], left: vec![] };
     Outcome { settled, rolled_back: None }
+}
+
+fn left(settled: &Settled) -> Vec<serde_json::Value> {
+    settled.left.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect()
 }
 
 fn failures(settled: &Settled) -> Vec<serde_json::Value> {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::exit;
 use crate::failure::{Failure, Result, denied};
-use crate::render::{health, json as json_out};
+use crate::render::{health, json as json_out, run};
 use crate::session::Session;
 
 /// How old what the monitor found may be: its interval, and as long again for a busy machine.
@@ -32,6 +32,9 @@ pub(crate) fn run(session: &Session<'_, '_>) -> Result<u8> {
         });
         json_out::document(terminal, &document);
     } else {
+        if let Some(holder) = session.at_work()? {
+            run::going_on(terminal, None, &holder, &session.clock());
+        }
         health::show(terminal, &report);
     }
     Ok(match report.level() {

@@ -1,11 +1,12 @@
 //! `pitool history`: the runs on this machine.
 
-use pitool_engine::RunId;
+use pitool_engine::{Run, RunId};
 use serde_json::json;
 
 use crate::cli;
 use crate::exit;
 use crate::failure::{Failure, Result, denied};
+use crate::render::run::at_work;
 use crate::render::{history, json as json_out};
 use crate::session::Session;
 
@@ -25,17 +26,27 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::History) -> Result<u
         if terminal.json {
             json_out::document(terminal, &json!({ "command": "history", "run": run }));
         } else {
-            history::one(terminal, &run, &session.clock());
+            history::one(terminal, &run, going_on(session, std::slice::from_ref(&run))?, &session.clock());
         }
         return Ok(exit::DONE);
     }
     let runs = session.journal().list(session.inspect()).map_err(failed)?;
     if terminal.json {
         let newest_first: Vec<_> = runs.iter().rev().collect();
-        json_out::document(terminal, &json!({ "command": "history", "runs": newest_first }));
+        let going_on = going_on(session, &runs)?;
+        json_out::document(
+            terminal,
+            &json!({ "command": "history", "runs": newest_first, "going_on": going_on }),
+        );
     } else {
         session.unfinished()?;
-        history::table(terminal, &runs, &session.clock());
+        history::table(terminal, &runs, going_on(session, &runs)?, &session.clock());
     }
     Ok(exit::DONE)
+}
+
+/// Which of these runs is going on.
+fn going_on(session: &Session<'_, '_>, runs: &[Run]) -> Result<Option<RunId>> {
+    let Some(holder) = session.at_work()? else { return Ok(None) };
+    Ok(runs.last().filter(|run| at_work(run, &holder)).map(|run| run.header.run))
 }

@@ -10,18 +10,21 @@ use crate::cli;
 use crate::exit;
 use crate::failure::Result;
 use crate::render::plan::{PlanView, show};
-use crate::render::run::{Follower, name};
+use crate::render::run::{Follower, differs, name};
 use crate::render::{count, duration, failure, json as json_out, wrap};
 use crate::session::Session;
 
 /// Shows what would come back, and brings it back.
 pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<u8> {
     session.require_root()?;
-    session.unfinished()?;
+    if !command.check {
+        session.require_quiet()?;
+    }
     let terminal = session.terminal;
     let asked = command.run.map(RunId);
     let (run, plan) = Engine::plan_rollback::<Kind>(asked, session.journal(), session.inspect())
         .map_err(|error| session.failed(&error))?;
+    session.unfinished()?;
     let view = PlanView::new(&plan, &[], command.diff);
     if terminal.json {
         let mut event = json!({ "event": "plan", "command": "rollback", "of": run });
@@ -73,7 +76,11 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
             follower.say_left();
             if !terminal.json {
                 let took = duration(began.elapsed());
-                let line = format!("Back to before run {run}: {changes}, took {took}.");
+                let but = match settled.left.len() {
+                    0 => String::new(),
+                    some => format!("; {} as it was before", differs(some)),
+                };
+                let line = format!("Back to before run {run}: {changes}, took {took}{but}.");
                 terminal.line(terminal.paint.good(&line));
             }
         }

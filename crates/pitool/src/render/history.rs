@@ -1,12 +1,13 @@
 //! Runs of the past.
 
-use pitool_engine::{Ending, Purpose, Run};
+use pitool_engine::{Ending, Purpose, Run, RunId};
 
 use crate::render::{Clock, Terminal, count, duration, text, wrap};
 
 /// How a run ended, in words.
-pub fn ending(run: &Run) -> &'static str {
+pub fn ending(run: &Run, going_on: Option<RunId>) -> &'static str {
     match run.ending {
+        None if going_on == Some(run.header.run) => "going on",
         None => "cut off",
         Some(Ending::Done) => "done",
         Some(Ending::Interrupted) => "stopped",
@@ -32,7 +33,7 @@ fn changes(run: &Run) -> String {
 }
 
 /// Lists runs, newest first.
-pub fn table(terminal: &Terminal<'_>, runs: &[Run], clock: &Clock) {
+pub fn table(terminal: &Terminal<'_>, runs: &[Run], going_on: Option<RunId>, clock: &Clock) {
     if runs.is_empty() {
         terminal.line("There was no run on this machine yet.");
         return;
@@ -40,7 +41,7 @@ pub fn table(terminal: &Terminal<'_>, runs: &[Run], clock: &Clock) {
     let head = format!("{:>4}  {:<16}  {:<8}  {:>7}  {}", "run", "started", "result", "changes", "command");
     terminal.line(terminal.paint.heading(&head));
     for run in runs.iter().rev() {
-        let result = painted(terminal, run, &format!("{:<8}", ending(run)));
+        let result = painted(terminal, run, &format!("{:<8}", ending(run, going_on)));
         let command = match &run.header.purpose {
             Purpose::Rollback { of } if run.header.command.starts_with("pitool rollback") => {
                 format!("{} (of run {of})", run.header.command)
@@ -60,7 +61,7 @@ pub fn table(terminal: &Terminal<'_>, runs: &[Run], clock: &Clock) {
 }
 
 /// Tells about one run.
-pub fn one(terminal: &Terminal<'_>, run: &Run, clock: &Clock) {
+pub fn one(terminal: &Terminal<'_>, run: &Run, going_on: Option<RunId>, clock: &Clock) {
     let paint = terminal.paint;
     let purpose = match &run.header.purpose {
         Purpose::Apply => String::new(),
@@ -76,9 +77,14 @@ pub fn one(terminal: &Terminal<'_>, run: &Run, clock: &Clock) {
     row(
         "result",
         &match run.ending {
+            None if going_on.is_some() => "going on".to_owned(),
             None => painted(terminal, run, "cut off; a power cut may have taken the last words about it"),
             Some(_) => {
-                format!("{}, {}{took}", painted(terminal, run, ending(run)), count(run.changed, "change"))
+                format!(
+                    "{}, {}{took}",
+                    painted(terminal, run, ending(run, None)),
+                    count(run.changed, "change")
+                )
             }
         },
     );

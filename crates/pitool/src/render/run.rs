@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pitool_engine::{By, Ending, Event, Id, Outcome, Purpose, Run, RunId, Settled};
+use pitool_host::LockHolder;
 
 use crate::render::plan::{PlanView, StepView};
 use crate::render::{Clock, Terminal, count, json, list, wrap};
@@ -11,6 +12,7 @@ use crate::render::{Clock, Terminal, count, json, list, wrap};
 #[derive(Clone, Debug, Default)]
 struct Told {
     steps: usize,
+    begun: Vec<Id>,
     ended: Vec<Id>,
     failure: Option<(Id, String, Vec<Id>)>,
     left: Vec<(Id, String)>,
@@ -53,6 +55,9 @@ impl<'t, 'a> Follower<'t, 'a> {
                 let role = roles.first().cloned().unwrap_or_default();
                 live.step(format!("{role}  {id}").trim_start(), |steps| count(steps, id.kind()));
                 self.words.insert(id.to_string(), (role, summary.clone()));
+                if let Some(told) = self.runs.last_mut() {
+                    told.begun.push(id.clone());
+                }
             }
             Event::Done { id, by } => {
                 let summary = (*by == By::Earlier).then(|| "already so, by a step before it".to_owned());
@@ -65,10 +70,14 @@ impl<'t, 'a> Follower<'t, 'a> {
                 }
             }
             Event::Left { id, why } => {
-                if let Some(told) = self.runs.last_mut() {
+                // What was held back was no step, and a comparison at the end is none either.
+                let step = self.runs.last_mut().is_some_and(|told| {
                     told.left.push((id.clone(), why.clone()));
+                    told.begun.contains(id) && !told.ended.contains(id)
+                });
+                if step {
+                    self.ended(id, Some(why.clone()));
                 }
-                self.ended(id, Some(why.clone()));
             }
             Event::Finished { .. } => live.finish(),
             Event::Proof { .. } => {}
@@ -122,8 +131,14 @@ impl<'t, 'a> Follower<'t, 'a> {
         row("done before", &listed(&told.ended));
         row("not started", &listed(not_started));
         match &outcome.rolled_back {
-            Some(back) if back.ending == Ending::Done => {
+            Some(back) if back.ending == Ending::Done && back.left.is_empty() => {
                 row("taken back", "yes; the machine is as it was before this run");
+            }
+            Some(back) if back.ending == Ending::Done => {
+                row("taken back", &format!("yes, but {} as it was before", differs(back.left.len())));
+            }
+            Some(back) if back.ending == Ending::Interrupted => {
+                row("taken back", "not all of it: it was stopped");
             }
             Some(back) => {
                 let failures = back.failures.len();
@@ -211,6 +226,41 @@ fn again(run: &Run) -> String {
     format!("pitool apply {roles}")
 }
 
+/// `1 thing is not`, `3 things are not`.
+pub fn differs(things: usize) -> String {
+    if things == 1 { "1 thing is not".to_owned() } else { format!("{things} things are not") }
+}
+
+/// Whether this run is the holder's: both were begun by the same command line.
+pub fn at_work(run: &Run, holder: &LockHolder) -> bool {
+    run.ending.is_none() && (holder.pid == 0 || run.header.command == holder.command)
+}
+
+/// `Run 7 (pitool apply all) is going on: process 4242, since 2026-11-21 03:37.`
+pub fn going_on(terminal: &Terminal<'_>, newest: Option<&Run>, holder: &LockHolder, clock: &Clock) {
+    let what = match newest.filter(|run| at_work(run, holder)) {
+        Some(run) => format!("Run {} ({}) is going on", run.header.run, run.header.command),
+        None if holder.pid == 0 => "Another pitool is at work".to_owned(),
+        None => format!("`{}` is at work", holder.command),
+    };
+    let who = if holder.pid == 0 {
+        String::new()
+    } else {
+        format!(": process {}, since {}", holder.pid, clock.tell(&holder.since))
+    };
+    let text = wrap(&format!("{what}{who}. What is shown here may change."), terminal.width, 9, 9);
+    terminal.say(format!("{} {text}", terminal.talk.notable("warning:")));
+}
+
+/// That the newest run cannot be read.
+pub fn damaged(terminal: &Terminal<'_>, run: RunId) {
+    let what = format!("{}.", pitool_engine::JournalError::Newest(run));
+    let mut letters = what.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase()).into_iter();
+    let text = wrap(&first.chain(letters).collect::<String>(), terminal.width, 9, 9);
+    terminal.say(format!("{} {text}", terminal.talk.notable("warning:")));
+}
+
 /// `Run 7` where there was one.
 pub fn name(run: Option<RunId>) -> String {
     run.map_or_else(|| "The run".to_owned(), |run| format!("Run {run}"))
@@ -243,8 +293,13 @@ mod tests {
             stage: Stage::Configure,
             summary: "content".into(),
         };
-        let settled =
-            |run, ending| Settled { run: Some(RunId(run)), ending, changed: vec![], failures: vec![] };
+        let settled = |run, ending| Settled {
+            run: Some(RunId(run)),
+            ending,
+            changed: vec![],
+            failures: vec![],
+            left: vec![],
+        };
         let back = Purpose::Rollback { of: RunId(7) };
         let events = [
             Event::Started { run: RunId(7), purpose: Purpose::Apply, steps: 3 },
