@@ -10,9 +10,9 @@ use pitool_testkit::suite::Runner;
 use crate::{expect, install, installed};
 
 pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
-    let name = |case: &str| format!("{suite}: {case}");
+    let name = |case: &str| format!("{suite}: going back: {case}");
     let mut booted = None;
-    runner.case(&name("a box for going back"), || {
+    runner.case(&name("a box"), || {
         booted = Some(installed(lab, suite, "goback", deb)?);
         Ok(())
     });
