@@ -11,6 +11,7 @@ mod accounts;
 mod answers;
 mod apt;
 mod catalogue;
+mod docker;
 mod kernel;
 mod locale;
 mod machine;
@@ -35,6 +36,7 @@ use crate::{
     Packages, Progress, Result, Stat, UnitStatus,
 };
 
+pub use docker::Container;
 pub use machine::PiOs;
 use world::errno;
 pub use world::{CataloguePackage, CatalogueUnit, Node, Pending, Shipped, Unit, World};

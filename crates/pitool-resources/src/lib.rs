@@ -8,6 +8,7 @@
 
 mod apt;
 mod check;
+mod containers;
 mod directory;
 mod file;
 mod firewall;
@@ -27,6 +28,7 @@ mod upgrade;
 mod user;
 
 pub use check::{Check, Reader, Returning, objections};
+pub use containers::{Container, running as running_containers};
 pub use directory::Directory;
 pub use file::{File, FileState};
 pub use firewall::{Firewall, FirewallState, Policy, Rule};

@@ -7,7 +7,7 @@ use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
 use pitool_host::{Access, ActiveState, Command, Digest, Error, Host, Inspect, Result, UnitStatus, run_job};
 use serde::{Deserialize, Serialize};
 
-use crate::{Reader, fingerprint_at};
+use crate::{Reader, containers, fingerprint_at};
 
 /// The fingerprint of every file that a unit reads, by path.
 type Fingerprints = BTreeMap<String, Option<Digest>>;
@@ -25,9 +25,9 @@ pub struct Unit {
     reload: bool,
     reads: Vec<Id>,
     risk: Risk,
-    /// Whether it reads its files by a reload too, before it starts anew.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    reload_first: bool,
+    /// Whether it is Docker's daemon, whose containers go on while it restarts.
+    #[serde(default, alias = "reload_first", skip_serializing_if = "std::ops::Not::not")]
+    keeps_containers: bool,
     /// Files of other units, and those units: what it reads of them is there once they have started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     leavings: Vec<(Id, String)>,
@@ -47,6 +47,13 @@ pub struct UnitState {
     running_with: Option<Fingerprints>,
 }
 
+impl UnitState {
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.active
+    }
+}
+
 /// Written when a unit is started or adopted; under /run, because a start does not outlive a boot.
 #[derive(Serialize, Deserialize)]
 struct Mark {
@@ -61,9 +68,6 @@ const MARKS: &str = "/run/pitool/started";
 /// How long a unit that just started is watched: `systemctl start` returns before a simple service can fail.
 const SETTLING: Duration = Duration::from_millis(300);
 
-/// A reload is a signal, and nobody says when it was heeded.
-const RELOADING: Duration = Duration::from_secs(1);
-
 impl Unit {
     /// A unit that is enabled at boot and runs.
     pub fn new(name: impl Into<String>) -> Self {
@@ -74,7 +78,7 @@ impl Unit {
             reload: false,
             reads: vec![],
             risk: Risk::None,
-            reload_first: false,
+            keeps_containers: false,
             leavings: vec![],
         }
     }
@@ -114,10 +118,10 @@ impl Unit {
         self
     }
 
-    /// Reloads it before it starts anew: how it stops is among the settings that it reads.
+    /// Keeps what Docker runs going while the daemon restarts.
     #[must_use]
-    pub fn reloaded_before_a_restart(mut self) -> Self {
-        self.reload_first = true;
+    pub fn keeping_containers(mut self) -> Self {
+        self.keeps_containers = true;
         self
     }
 
@@ -326,13 +330,12 @@ impl Resource for Unit {
                 self.systemctl(host, "start")?;
             }
             (true, true) if from.running_with != to.running_with => {
-                if self.reload_first {
-                    // Where it does not take the new settings, the restart says so.
-                    let _ = host.run(&Command::new("systemctl").args(["reload", self.name.as_str()]));
-                    host.sleep(RELOADING);
-                }
                 self.forget_starts(host)?;
-                self.systemctl(host, if self.reload { "reload-or-restart" } else { "restart" })?;
+                if self.keeps_containers {
+                    containers::keeping_containers(host, || self.systemctl(host, "restart"))?;
+                } else {
+                    self.systemctl(host, if self.reload { "reload-or-restart" } else { "restart" })?;
+                }
             }
             _ => {}
         }

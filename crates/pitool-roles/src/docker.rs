@@ -267,9 +267,8 @@ fn daemon(settings: &Settings, packages: Packages, facts: &Facts, wishes: &mut W
     if firewall.enabled && firewall.published_ports == PublishedPorts::Guarded {
         guard(firewall, wishes);
     }
-    // Log driver and addresses are read at a start only. Containers go on meanwhile: live-restore, which a daemon that runs
-    // without it takes from a reload.
-    wishes.want(Unit::new("docker.service").reads([json_id]).reloaded_before_a_restart());
+    // Log driver and addresses are read at a start only.
+    wishes.want(Unit::new("docker.service").reads([json_id]).keeping_containers());
     wishes.prove(DockerAnswers { log_driver: driver, live_restore });
     wishes.prove(DockerMemoryLimit { pi: facts.firmware.is_some() });
     wishes.prove(ContainerLogsLimited);

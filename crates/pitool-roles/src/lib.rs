@@ -27,7 +27,7 @@ use pitool_engine::{Desired, LintError, Resource};
 use pitool_host::Facts;
 use pitool_resources::InstalledSet;
 
-pub use kinds::Kind;
+pub use kinds::{Kind, KindState};
 pub use proofs::Question;
 
 /// What a role wants.

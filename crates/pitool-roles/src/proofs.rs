@@ -28,7 +28,8 @@ pub use apt::UpdatesComeFrom;
 pub use boot::{MemoryCgroup, WatchdogArmed};
 pub use clock::{ClockSynchronized, TimeZoneSet};
 pub use docker::{
-    ComposeAnswers, ContainerLogsLimited, DockerAnswers, DockerMemoryLimit, PublishedPortsGuarded,
+    ComposeAnswers, ContainerLogsLimited, ContainersRun, DockerAnswers, DockerMemoryLimit,
+    PublishedPortsGuarded,
 };
 pub use fail2ban::JailRuns;
 pub use firewall::FirewallActive;
@@ -75,6 +76,7 @@ questions!(
     ClockSynchronized,
     ComposeAnswers,
     ContainerLogsLimited,
+    ContainersRun,
     DockerAnswers,
     DockerMemoryLimit,
     FirewallActive,

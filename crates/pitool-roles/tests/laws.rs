@@ -11,7 +11,7 @@ use pitool_engine::{
     Verdict, prove,
 };
 use pitool_host::parse::ufw_rules;
-use pitool_host::sim::{Cut, Sim, World};
+use pitool_host::sim::{Container, Cut, Sim, World};
 use pitool_host::{Access, Content, Inspect, Output};
 use pitool_resources::{
     Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Node, Package, Part,
@@ -1429,4 +1429,91 @@ fn going_back_does_not_purge_what_was_there_before_its_package() {
             back(&sim, &start, "purged");
         }
     }
+/// A Docker that somebody set up by hand: no live-restore, and a container of each restart policy.
+fn docker_by_hand(release: u32) -> World {
+    let mut world = World::debian(release, "arm64");
+    world
+        .put_dir("/etc/docker")
+        .put("/etc/docker/daemon.json", "{\n  \"dns\": [\n    \"192.0.2.1\"\n  ]\n}\n");
+    world.with_installed(if release == 12 { &["docker.io"] } else { &["docker.io", "docker-cli"] });
+    for policy in ["", "no", "always", "unless-stopped"] {
+        world.containers.insert(format!("policy-{policy}"), Container::running(policy));
+    }
+    world.containers.insert("rm".into(), Container { removed: true, ..Container::running("") });
+    world
+}
+
+fn docker(more: Vec<Kind>) -> Desired<Kind> {
+    let keys = [("log-driver".to_owned(), "json-file".into()), ("live-restore".to_owned(), true.into())];
+    let json = Part::new("/etc/docker/daemon.json", Edit::Json(keys.into_iter().collect()))
+        .stage(Stage::Prepare)
+        .checked_by(Check::Docker);
+    let unit = Unit::new("docker.service").reads([json.id()]).keeping_containers();
+    let wishes = [json.into(), unit.into()].into_iter().chain(more).collect::<Vec<Kind>>();
+    Desired::new([("docker".to_owned(), wishes)]).unwrap()
+}
+
+/// Every container runs and was never stopped (K3.1).
+fn unbroken(sim: &Sim, start: &World, what: &str) {
+    assert_eq!(sim.world().containers, start.containers, "{what}");
+}
+
+#[test]
+fn containers_that_ran_run_on_forwards_and_back() {
+    for release in [12, 13] {
+        let start = docker_by_hand(release);
+        let sim = Sim::of(start.clone());
+        for round in 0..2 {
+            apply(&docker(vec![]), &sim).unwrap();
+            unbroken(&sim, &start, &format!("{release}: applied {round}"));
+            assert!(sim.world().live_restore);
+            rollback(None, &sim).unwrap();
+            unbroken(&sim, &start, &format!("{release}: taken back {round}"));
+            assert!(!sim.world().live_restore, "the setting is off again, as the file says");
+            back(&sim, &start, &format!("{release}: taken back {round}"));
+        }
+        let fails = docker(vec![Unit::new("no-such.service").into()]);
+        let outcome = engine(&sim).apply(&fails, false, None, &mut |_| {}).unwrap();
+        assert_eq!(outcome.settled.ending, Ending::Failed);
+        assert_eq!(outcome.rolled_back.unwrap().ending, Ending::Done);
+        unbroken(&sim, &start, &format!("{release}: failed and taken back"));
+        back(&sim, &start, &format!("{release}: failed and taken back"));
+    }
+}
+
+#[test]
+fn containers_that_ran_run_on_whenever_pitool_is_killed() {
+    let start = docker_by_hand(13);
+    let applied = {
+        let sim = Sim::of(start.clone());
+        apply(&docker(vec![]), &sim).unwrap();
+        sim.snapshot()
+    };
+    let mut killed = 0;
+    for (from, run) in [
+        (&start, &(|sim: &Sim| apply(&docker(vec![]), sim).map(drop)) as &dyn Fn(&Sim) -> Result<(), Error>),
+        (&applied, &|sim: &Sim| rollback(Some(RunId(1)), sim)),
+    ] {
+        cuts(from, run, &mut |sim, what| {
+            let dark = sim.snapshot();
+            let rebooted = what.ends_with("reboot true");
+            let kept = |sim: &Sim, what: &str| {
+                if !rebooted {
+                    unbroken(sim, &start, what);
+                }
+            };
+            kept(sim, &what);
+            apply(&docker(vec![]), sim).unwrap_or_else(|error| panic!("{what}: {error}"));
+            kept(sim, &format!("{what}, on"));
+            assert!(plan(&docker(vec![]), sim).steps.is_empty(), "{what}");
+            sim.reset(dark);
+            if Journal::default().unfinished(sim).unwrap().is_some() {
+                rollback(None, sim).unwrap_or_else(|error| panic!("{what}: {error}"));
+                kept(sim, &format!("{what}, back"));
+                back(sim, &world_after_boot(&start, sim), &format!("{what}, back"));
+            }
+            killed += usize::from(!rebooted);
+        });
+    }
+    assert!(killed > 20, "{killed}");
 }

@@ -1,13 +1,11 @@
 //! What daemons, the kernel and the network answer when they are asked whether a promise is in force.
 
-use serde_json::json;
-
 use super::World;
 use super::program::{Ending, Shell};
 use crate::ActiveState;
 
 impl World {
-    fn active(&self, unit: &str) -> bool {
+    pub(super) fn active(&self, unit: &str) -> bool {
         self.unit_status(unit).active == ActiveState::Active
     }
 
@@ -216,46 +214,5 @@ pub(super) fn apt_config(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         }
     }
     found.iter().for_each(|(key, value)| shell.say(format!("{key} \"{value}\";")));
-    Ok(0)
-}
-
-/// docker(1), its questions only; there are no containers.
-pub(super) fn docker(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
-    if args == ["compose", "version", "--short"] {
-        shell.say("2.26.1");
-        return Ok(0);
-    }
-    if !shell.world().active("docker.service") {
-        return shell.fail(
-            1,
-            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
-        );
-    }
-    match args {
-        ["info", "--format", "{{json .}}"] => {
-            let world = shell.world();
-            let running = world.units.get("docker.service").map(|unit| &unit.running_with);
-            let config = running.and_then(|files| files.get("/etc/docker/daemon.json")).cloned();
-            let config: serde_json::Value =
-                config.and_then(|config| serde_json::from_slice(config.bytes()).ok()).unwrap_or_default();
-            let packages = ["docker-ce", "docker.io"].map(|name| world.packages.get(name).cloned());
-            let version = packages.into_iter().flatten().next().map(|package| package.version);
-            let version = version.unwrap_or_default();
-            let version = version.rsplit(':').next().unwrap_or_default();
-            let memory = world.text("/sys/fs/cgroup/cgroup.controllers").contains("memory");
-            let info = json!({
-                "ServerVersion": version.split(['-', '+']).next(),
-                "Architecture": "aarch64",
-                "LoggingDriver": config.get("log-driver").cloned().unwrap_or(json!("json-file")),
-                "LiveRestoreEnabled": config.get("live-restore").cloned().unwrap_or(json!(false)),
-                "MemoryLimit": memory,
-                "CgroupVersion": "2",
-            });
-            drop(world);
-            shell.say(info.to_string());
-        }
-        ["ps", "--all", "--quiet"] => {}
-        _ => shell.unknown(),
-    }
     Ok(0)
 }

@@ -2,7 +2,9 @@
 
 use std::cell::{Ref, RefCell};
 
-use super::{Fault, Sim, World, accounts, answers, apt, kernel, locale, swap, systemctl, ufw, validators};
+use super::{
+    Fault, Sim, World, accounts, answers, apt, docker, kernel, locale, swap, systemctl, ufw, validators,
+};
 use crate::{Command, Error, Host, Output, Result};
 
 /// Why a program stops before its end.
@@ -34,7 +36,7 @@ const PROGRAMS: &[(&str, &str, Program)] = &[
     ("bash", "", answers::bash),
     ("blkid", "", swap::blkid),
     ("curl", "curl", answers::curl),
-    ("docker", "", answers::docker),
+    ("docker", "", docker::docker),
     ("dockerd", "", validators::dockerd),
     ("dpkg", "", apt::dpkg),
     ("dpkg-query", "", apt::dpkg_query),

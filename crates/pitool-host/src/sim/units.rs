@@ -191,6 +191,14 @@ impl World {
                 .unit_setting(name, "RemainAfterExit")
                 .iter()
                 .any(|value| value == "yes" || value == "true");
+        if name == "docker.service" {
+            if self.active(name) {
+                self.dockerd_stops();
+            }
+            if obstacle.is_none() {
+                self.dockerd_starts();
+            }
+        }
         let running_with = if obstacle.is_some() || oneshot { BTreeMap::new() } else { self.reading(name) };
         self.starts += 1;
         let invocation = self.starts;
@@ -259,6 +267,9 @@ impl World {
         if self.obstacle(name).is_some() {
             return Err(format!("Job for {name} failed."));
         }
+        if name == "docker.service" {
+            self.dockerd_reloads();
+        }
         let running_with = self.reading(name);
         let unit = self.unit(name);
         unit.running_with = running_with;
@@ -274,6 +285,9 @@ impl World {
 
     /// Stops a unit.
     pub(super) fn stop_unit(&mut self, name: &str) {
+        if name == "docker.service" && self.active(name) {
+            self.dockerd_stops();
+        }
         if let Some(unit) = self.units.get_mut(name) {
             unit.active = ActiveState::Inactive;
             unit.running_with.clear();
@@ -338,6 +352,9 @@ impl World {
         self.apply_sysctls();
         self.take_host_name();
         self.mount_swaps();
+        // Nothing outlives a boot; what docker is to start again it starts again.
+        self.live_restore = false;
+        self.end_containers(false);
         for unit in self.units.values_mut() {
             *unit = Unit { starts: unit.starts, reloads: unit.reloads, ..Unit::default() };
         }

@@ -363,6 +363,10 @@ pub struct World {
     pub catalogue: BTreeMap<String, CataloguePackage>,
     /// Units that the manager has touched. Whether a unit exists, is enabled or masked is in [`World::nodes`].
     pub units: BTreeMap<String, Unit>,
+    /// What Docker has, by name.
+    pub containers: BTreeMap<String, super::Container>,
+    /// Whether the running dockerd leaves its containers running when it stops.
+    pub live_restore: bool,
     /// How many units were ever started: makes invocation ids.
     pub starts: u64,
     /// Files under /proc as they are right after boot.

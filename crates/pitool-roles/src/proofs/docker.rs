@@ -1,7 +1,11 @@
 //! Questions to Docker.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use pitool_engine::{Id, Proof, Verdict};
-use pitool_host::{Command, Inspect, Result};
+use pitool_host::{ActiveState, Command, Inspect, Result};
+use pitool_resources::{Container, running_containers};
 use serde_json::Value;
 
 /// What `docker info` says, or why it says nothing.
@@ -171,6 +175,146 @@ fn limited(containers: &str) -> Verdict {
     }
 }
 
+/// Whether the containers that ran before a run still run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainersRun {
+    before: Vec<Container>,
+    since: Timestamp,
+}
+
+impl ContainersRun {
+    /// Notes what runs now; `None` where Docker runs nothing.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn note(host: &dyn Inspect) -> Result<Option<Self>> {
+        if !docker_runs(host)? {
+            return Ok(None);
+        }
+        let before = running_containers(host)?.unwrap_or_default();
+        Ok((!before.is_empty()).then(|| Self { before, since: host.now() }))
+    }
+
+    /// The names of those that ran.
+    pub fn names(&self) -> Vec<&str> {
+        names(&self.before)
+    }
+}
+
+fn docker_runs(host: &dyn Inspect) -> Result<bool> {
+    let unit = host.units(&["docker.service"])?.pop().unwrap_or_default();
+    Ok(unit.active == ActiveState::Active)
+}
+
+fn names<'c>(containers: impl IntoIterator<Item = &'c Container>) -> Vec<&'c str> {
+    containers.into_iter().map(|container| container.name.as_str()).collect()
+}
+
+/// What became of a container that does not run.
+#[derive(Clone, Debug, PartialEq)]
+struct Ended {
+    status: i64,
+    at: Option<Timestamp>,
+}
+
+impl Proof for ContainersRun {
+    fn id(&self) -> Id {
+        Id::new("proof", "containers that ran before run")
+    }
+
+    fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
+        let Some(now) = running_containers(host)? else {
+            return Ok(silent(format!("no answer; {} ran", self.names().join(", "))));
+        };
+        let lost = self.before.iter().filter(|container| now.iter().all(|now| now.id != container.id));
+        let lost: Vec<&Container> = lost.collect();
+        let mut ended = BTreeMap::new();
+        let mut restart = None;
+        if !lost.is_empty() {
+            for container in &lost {
+                let output = host.ask(
+                    &Command::new("docker")
+                        .args(["inspect", "--type", "container", "--format", "{{json .State}}"])
+                        .arg(&container.id),
+                )?;
+                let Ok(state) = serde_json::from_str::<Value>(&output.stdout) else { continue };
+                let status = state.get("ExitCode").and_then(Value::as_i64).unwrap_or_default();
+                let at = text(&state, "FinishedAt").parse().ok();
+                ended.insert(container.id.as_str(), Ended { status, at });
+            }
+            let show = host.ask(&Command::new("systemctl").args([
+                "show",
+                "--timestamp=unix",
+                "--property=ActiveExitTimestamp,ActiveEnterTimestamp",
+                "docker.service",
+            ]))?;
+            restart = restarted(&show.stdout).filter(|(_, up)| *up >= self.since);
+        }
+        Ok(self.judge(&lost, &ended, restart))
+    }
+}
+
+/// From when to when Docker was down, in whole seconds that hold it.
+fn restarted(show: &str) -> Option<(Timestamp, Timestamp)> {
+    let at = |key: &str, more: i64| {
+        let value = show.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix("=@"))?;
+        Timestamp::from_second(value.trim().parse::<i64>().ok()? + more).ok()
+    };
+    at("ActiveExitTimestamp", 0).zip(at("ActiveEnterTimestamp", 1))
+}
+
+impl ContainersRun {
+    fn judge(
+        &self,
+        lost: &[&Container],
+        ended: &BTreeMap<&str, Ended>,
+        restart: Option<(Timestamp, Timestamp)>,
+    ) -> Verdict {
+        let own = |container: &&&Container| match (ended.get(container.id.as_str()), restart) {
+            (_, None) => true,
+            // It ended before Docker stopped, or after Docker was up again.
+            (Some(Ended { at: Some(at), .. }), Some((down, up))) => *at < down || *at > up,
+            _ => false,
+        };
+        let cut: Vec<&&Container> = lost.iter().filter(|container| !own(container)).collect();
+        if !cut.is_empty() {
+            let gone = |container: &&&&Container| !ended.contains_key(container.id.as_str());
+            let hint = match cut.iter().find(|container| !gone(container)) {
+                Some(one) => format!(
+                    "`docker start {0}` starts it, `docker logs {0}` shows why it does not run",
+                    one.name
+                ),
+                None => {
+                    "Docker removes a container of `docker run --rm` when it stops: start it again as before"
+                        .to_owned()
+                }
+            };
+            let words = |container: &&&Container| {
+                let how = if gone(&container) { " (removed)" } else { "" };
+                format!("{}{how}", container.name)
+            };
+            return Verdict::NotInForce {
+                expected: format!("{} run", self.names().join(", ")),
+                answer: format!(
+                    "stopped with Docker: {}",
+                    cut.iter().map(words).collect::<Vec<_>>().join(", ")
+                ),
+                hint,
+            };
+        }
+        if !lost.is_empty() {
+            let words = |container: &&Container| match ended.get(container.id.as_str()) {
+                Some(ended) => format!("{} ended with status {}", container.name, ended.status),
+                None => format!("{} was removed", container.name),
+            };
+            let words: Vec<String> = lost.iter().map(words).collect();
+            return Verdict::Unknown { why: format!("not by Docker's restart: {}", words.join(", ")) };
+        }
+        let answer = self.names().join(", ");
+        Verdict::InForce { answer }
+    }
+}
+
 /// Whether what Docker publishes obeys the firewall.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishedPortsGuarded {
@@ -251,6 +395,35 @@ mod tests {
         assert_eq!(limited(new), Verdict::InForce { answer: "1 containers".into() });
         let Verdict::Pending { until } = limited(&format!("{old}{new}")) else { panic!("not pending") };
         assert!(until.ends_with(": web"), "{until}");
+    }
+
+    #[test]
+    fn a_container_that_docker_cut_is_told_from_one_that_ended() {
+        let container = |name: &str| Container { id: format!("id-of-{name}"), name: name.into() };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (web, job, task) = (container("web"), container("job"), container("task"));
+        let proof = ContainersRun { before: vec![web.clone(), job.clone(), task.clone()], since: at(1000) };
+        let restart = restarted("ActiveEnterTimestamp=@1010\nActiveExitTimestamp=@1008\n");
+        assert_eq!(restart, Some((at(1008), at(1011))));
+
+        let Verdict::InForce { answer } = proof.judge(&[], &BTreeMap::new(), restart) else { panic!() };
+        assert_eq!(answer, "web, job, task");
+
+        let ended = |name, second| (name, Ended { status: 3, at: Some(at(second)) });
+        for second in [1007, 1012] {
+            let states = BTreeMap::from([ended("id-of-job", second)]);
+            let Verdict::Unknown { why } = proof.judge(&[&job], &states, restart) else { panic!() };
+            assert_eq!(why, "not by Docker's restart: job ended with status 3");
+        }
+        let states = BTreeMap::from([ended("id-of-web", 1009)]);
+        let Verdict::NotInForce { answer, hint, .. } = proof.judge(&[&web, &task], &states, restart) else {
+            panic!()
+        };
+        assert_eq!(answer, "stopped with Docker: web, task (removed)");
+        assert!(hint.contains("docker start web"), "{hint}");
+        // Docker did not restart: whoever removed it was somebody else.
+        let Verdict::Unknown { why } = proof.judge(&[&task], &BTreeMap::new(), None) else { panic!() };
+        assert_eq!(why, "not by Docker's restart: task was removed");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli;
 use crate::commands::cert;
+use crate::commands::containers::Containers;
 use crate::commands::plan::{Request, look, plan};
 use crate::exit;
 use crate::failure::{Class, Failure, Result};
@@ -44,6 +45,11 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
         wanted.notes.iter().for_each(|(_, note)| terminal.mention(format!("{note}.")));
     }
 
+    let containers = Containers::note(session, &shown)?;
+    if let Some(cut) = containers.cut(&shown) {
+        terminal.mention(format!("{} {cut}.", terminal.talk.notable("note:")));
+    }
+
     let mut follower = Follower::new(terminal, &view);
     let outcome = if view.steps.is_empty() && unfinished.is_none() {
         nothing()
@@ -64,16 +70,18 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     }
     let prove_now = settled.ending == Ending::Done && (changed || command.verify);
     let proved = if prove_now {
-        ask(session, &wanted, if changed { PATIENCE } else { Duration::ZERO })
+        let questions = wanted.proofs.iter().map(|(_, question)| question.clone());
+        let questions = questions.chain(containers.question()).collect();
+        ask(session, questions, if changed { PATIENCE } else { Duration::ZERO })
     } else {
-        vec![]
+        containers.ask(session, None)
     };
     let tally = Tally::new(&proved);
     let code = match (settled.ending, outcome.rolled_back.as_ref().map(|back| back.ending)) {
         (Ending::Done, _) if tally.not_in_force > 0 => exit::FAILED,
         (Ending::Done, _) => exit::DONE,
         (Ending::Interrupted, _) => exit::FAILED,
-        (Ending::Failed, Some(Ending::Done)) => exit::ROLLED_BACK,
+        (Ending::Failed, Some(Ending::Done)) if tally.not_in_force == 0 => exit::ROLLED_BACK,
         (Ending::Failed, _) => exit::ROLLBACK_INCOMPLETE,
     };
     if terminal.json {
@@ -232,10 +240,9 @@ fn failures(settled: &Settled) -> Vec<serde_json::Value> {
     settled.failures.iter().map(|(id, error)| json!({ "id": id, "error": error })).collect()
 }
 
-/// Asks every promise whether it is in force.
-fn ask(session: &Session<'_, '_>, wanted: &Wanted, patience: Duration) -> Vec<Proved> {
+/// Asks promises whether they are in force.
+pub(super) fn ask(session: &Session<'_, '_>, questions: Vec<Question>, patience: Duration) -> Vec<Proved> {
     let terminal = session.terminal;
-    let questions: Vec<Question> = wanted.proofs.iter().map(|(_, question)| question.clone()).collect();
     terminal.live.start(questions.len(), "Asking whether the promises are in force");
     // What the run itself saw of a unit was right after its start.
     session.inspect().forget();

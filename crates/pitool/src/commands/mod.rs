@@ -6,6 +6,7 @@ pub(crate) mod backup;
 pub(crate) mod cert;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod containers;
 pub(crate) mod doctor;
 pub(crate) mod facts;
 pub(crate) mod health;

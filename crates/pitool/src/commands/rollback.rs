@@ -7,11 +7,13 @@ use pitool_roles::Kind;
 use serde_json::json;
 
 use crate::cli;
+use crate::commands::containers::Containers;
 use crate::exit;
 use crate::failure::Result;
 use crate::render::plan::{PlanView, show};
+use crate::render::proof::Tally;
 use crate::render::run::{Follower, differs, name};
-use crate::render::{count, duration, failure, json as json_out, wrap};
+use crate::render::{count, duration, failure, json as json_out, proof, wrap};
 use crate::session::Session;
 
 /// Shows what would come back, and brings it back.
@@ -40,6 +42,10 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
         let line = format!("Going back to before run {run}: {}{end}", view.size());
         terminal.line(wrap(&line, terminal.width, 0, 0));
     }
+    let containers = Containers::note(session, &plan)?;
+    if let Some(cut) = containers.cut(&plan) {
+        terminal.mention(format!("{} {cut}.", terminal.talk.notable("note:")));
+    }
     if command.check {
         return Ok(if view.steps.is_empty() { exit::DONE } else { exit::PENDING });
     }
@@ -49,7 +55,9 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
     let rolled_back = session.engine().rollback::<Kind>(Some(run), &mut |event| follower.hear(&event));
     terminal.live.finish();
     let (_, settled) = rolled_back.map_err(|error| session.failed(&error))?;
-    let code = if settled.ending == Ending::Done { exit::DONE } else { exit::ROLLBACK_INCOMPLETE };
+    let proved = containers.ask(session, Some(&plan));
+    let kept = Tally::new(&proved).not_in_force == 0;
+    let code = if settled.ending == Ending::Done && kept { exit::DONE } else { exit::ROLLBACK_INCOMPLETE };
     if terminal.json {
         let left: Vec<_> = follower.left().iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
         let failures: Vec<_> =
@@ -96,6 +104,9 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
             let hint = format!("put right what failed, then `pitool rollback {run}` goes on going back");
             failure::hints(terminal, &[hint]);
         }
+    }
+    if !terminal.json {
+        proof::show(terminal, &proved);
     }
     Ok(code)
 }
