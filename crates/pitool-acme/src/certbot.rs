@@ -165,6 +165,12 @@ struct Registration {
     uri: String,
 }
 
+/// The directory of the CA that certbot renews a certificate at; `None` where certbot does not look after it.
+pub(crate) fn server(host: &dyn Inspect, name: &str) -> Option<String> {
+    let content = host.read(&format!("/etc/letsencrypt/renewal/{name}.conf")).ok()??;
+    Some(lineage(name, content.text()?, Vec::new()).server)
+}
+
 /// Reads a file of renewal/: `key = value` lines below `[renewalparams]`, and some above.
 fn lineage(name: &str, text: &str, names: Vec<String>) -> Lineage {
     let value = |key: &str| {

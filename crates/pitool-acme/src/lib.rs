@@ -2,7 +2,8 @@
 //!
 //! [`renewal`] decides, [`issue`] gets, [`storage`] keeps, [`deploy`] brings into use and proves, [`failure`] remembers
 //! what went wrong, [`renew`] puts them in order. [`placeholder`] is the kind of resource with which a role makes sure
-//! that there is something to serve before there is a certificate; [`certbot`] takes over what certbot has.
+//! that there is something to serve before there is a certificate, and takes over what [`found`] finds; [`certbot`] moves a
+//! certificate of certbot's with its account.
 //!
 //! This crate is the door to the network: HTTP towards a CA, DNS, and TLS handshakes. Files, programs and the clock it
 //! reaches through `pitool-host` like everybody else. Start reading at [`renewal`], then at [`renew`].
@@ -17,6 +18,7 @@ pub mod directory;
 pub mod dns;
 pub mod error;
 pub mod failure;
+pub mod found;
 pub mod http;
 pub mod instant;
 pub mod issue;

@@ -1,4 +1,5 @@
-//! A certificate to start with: signed by itself, made where there is none, replaced by the first real one.
+//! A certificate to start with: a copy of one that the machine has for the names ([`found`]), else one that is signed by
+//! itself and replaced by the first real one.
 //!
 //! With it nginx starts and the sites answer before a CA was ever asked, and the swap is one reload. It is a kind of
 //! resource: a role wants it. What a CA issued since is never taken away again, forwards or back.
@@ -9,6 +10,7 @@ use pitool_host::{Error, Host, Inspect, Result};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde::{Deserialize, Serialize};
 
+use crate::found;
 use crate::issue::{KeyType, Material, new_key};
 use crate::storage::{About, Source, Store, StoreError};
 
@@ -19,7 +21,7 @@ pub struct Placeholder {
     names: Vec<String>,
 }
 
-/// What is stored under the name.
+/// What the store has under the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stored {
@@ -33,6 +35,48 @@ pub enum Stored {
     Certificate,
 }
 
+/// What is stored under the name, and what there is elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Journaled")]
+pub struct Kept {
+    stored: Stored,
+    /// The file of a certificate for the names outside of the store; looked for while the store has none of a CA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<String>,
+    /// Whether a certificate of a CA lacks its files for names.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unmarked: bool,
+}
+
+impl Kept {
+    fn of(stored: Stored) -> Self {
+        Self { stored, elsewhere: None, unmarked: false }
+    }
+}
+
+/// A state as it is in journals, old ones among them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Journaled {
+    Stored(Stored),
+    Kept {
+        stored: Stored,
+        #[serde(default)]
+        elsewhere: Option<String>,
+        #[serde(default)]
+        unmarked: bool,
+    },
+}
+
+impl From<Journaled> for Kept {
+    fn from(journaled: Journaled) -> Self {
+        match journaled {
+            Journaled::Stored(stored) => Self::of(stored),
+            Journaled::Kept { stored, elsewhere, unmarked } => Self { stored, elsewhere, unmarked },
+        }
+    }
+}
+
 impl Placeholder {
     /// One for these names, called this.
     pub fn new(name: impl Into<String>, names: impl IntoIterator<Item = String>) -> Self {
@@ -40,9 +84,9 @@ impl Placeholder {
     }
 
     fn make(&self, host: &dyn Host, store: &Store) -> Result<()> {
-        let unusable = |why: String| Error::Unsupported(format!("no placeholder could be made: {why}"));
-        let key = new_key(host, KeyType::EcP256).map_err(|error| unusable(error.to_string()))?;
-        let bad = |error: rcgen::Error| unusable(error.to_string());
+        let failed = |why: String| Error::Unsupported(format!("no placeholder could be made: {why}"));
+        let key = new_key(host, KeyType::EcP256).map_err(|error| failed(error.to_string()))?;
+        let bad = |error: rcgen::Error| failed(error.to_string());
         let pair = KeyPair::from_pem(&key).map_err(bad)?;
         let mut params = CertificateParams::new(self.names.clone()).map_err(bad)?;
         params.distinguished_name = DistinguishedName::new();
@@ -62,15 +106,30 @@ impl Placeholder {
         let certificate = params.self_signed(&pair).map_err(bad)?;
         let material = Material { fullchain: certificate.pem(), key };
         let about = About { source: Source::Placeholder, directory: String::new(), profile: None };
-        let stored = |error: StoreError| match error {
-            StoreError::Host(error) => error,
-            other => unusable(other.to_string()),
-        };
-        let number = store.write(host, &self.name, &material, &about, 0).map_err(stored)?;
+        let number = store.write(host, &self.name, &material, &about, 0).map_err(unusable)?;
         // Going live comes last: as long as it is not, a run that was cut off is seen.
         store.link_letsencrypt(host, &self.name, &self.name, false)?;
-        store.activate(host, &self.name, number).map_err(stored)?;
+        store.activate(host, &self.name, number).map_err(unusable)?;
         store.prune(host, &self.name)
+    }
+
+    /// Copies the certificate that was found elsewhere.
+    fn take_over(&self, host: &dyn Host, store: &Store) -> Result<()> {
+        let Some(found) = found::best(host.inspect(), &self.names)? else {
+            return Err(Error::Unsupported("the certificate that was found is gone".into()));
+        };
+        let about = About { source: Source::Imported, directory: found.directory, profile: None };
+        let number = store.write(host, &self.name, &found.material, &about, 0).map_err(unusable)?;
+        store.link_letsencrypt(host, &self.name, &self.name, false)?;
+        store.activate(host, &self.name, number).map_err(unusable)?;
+        store.prune(host, &self.name)
+    }
+
+    /// Marks the names of the live certificate.
+    fn mark(&self, host: &dyn Host, store: &Store) -> Result<()> {
+        let Some(number) = store.current(host.inspect(), &self.name)? else { return Ok(()) };
+        let live = store.public(host.inspect(), &self.name, number).map_err(unusable)?;
+        store.mark(host, &self.name, number, &live.certificate)
     }
 
     /// Takes the placeholder away again, and nothing else.
@@ -86,64 +145,103 @@ impl Placeholder {
     }
 }
 
+fn unusable(error: StoreError) -> Error {
+    match error {
+        StoreError::Host(error) => error,
+        other => Error::Unsupported(other.to_string()),
+    }
+}
+
 impl Resource for Placeholder {
-    type State = Stored;
+    type State = Kept;
 
     fn id(&self) -> Id {
         Id::new("certificate", &self.name)
     }
 
-    fn observe(&self, host: &dyn Inspect) -> Result<Stored> {
+    fn observe(&self, host: &dyn Inspect) -> Result<Kept> {
         let store = Store::default();
-        let Some(number) = store.current(host, &self.name)? else {
-            let begun = host.stat(&store.directory(&self.name))?.is_some();
-            return Ok(if begun { Stored::Begun } else { Stored::Nothing });
+        let mut unmarked = false;
+        let stored = match store.current(host, &self.name)? {
+            None if host.stat(&store.directory(&self.name))?.is_some() => Stored::Begun,
+            None => Stored::Nothing,
+            // Not checked against its key here: every look of `cert renew` does, and this one is to cost nothing.
+            Some(number) => match store.source(host, &self.name, number)? {
+                None => Stored::Begun,
+                Some(Source::Placeholder) => Stored::Placeholder,
+                Some(Source::Issued | Source::Imported) => {
+                    unmarked = !store.marked(host, &self.name)?;
+                    Stored::Certificate
+                }
+            },
         };
-        // Not checked against its key here: every look of `cert renew` does, and this one is to cost nothing.
-        Ok(match store.source(host, &self.name, number)? {
-            None => Stored::Begun,
-            Some(Source::Placeholder) => Stored::Placeholder,
-            Some(Source::Issued | Source::Imported) => Stored::Certificate,
-        })
+        let elsewhere = match stored {
+            Stored::Certificate => None,
+            _ => found::best(host, &self.names)?.map(|found| found.path),
+        };
+        Ok(Kept { stored, elsewhere, unmarked })
     }
 
-    fn desired(&self, observed: &Stored) -> Stored {
-        match observed {
-            Stored::Nothing | Stored::Begun => Stored::Placeholder,
-            there => *there,
-        }
+    fn desired(&self, observed: &Kept) -> Kept {
+        let stored = match observed.stored {
+            Stored::Certificate => Stored::Certificate,
+            _ if observed.elsewhere.is_some() => Stored::Certificate,
+            Stored::Nothing | Stored::Begun | Stored::Placeholder => Stored::Placeholder,
+        };
+        Kept::of(stored)
     }
 
-    fn enact(&self, host: &dyn Host, from: &Stored, to: &Stored) -> Result<()> {
+    fn enact(&self, host: &dyn Host, from: &Kept, to: &Kept) -> Result<()> {
         let store = Store::default();
-        match (from, to) {
+        match (from.stored, to.stored) {
+            (Stored::Certificate, Stored::Certificate) if from.unmarked && !to.unmarked => {
+                self.mark(host, &store)
+            }
+            // A certificate is not taken away by a step.
+            (Stored::Certificate, _) => Ok(()),
+            (_, Stored::Certificate) => self.take_over(host, &store),
             (Stored::Nothing | Stored::Begun, Stored::Placeholder) => self.make(host, &store),
             (Stored::Placeholder | Stored::Begun, Stored::Nothing) => self.take_away(host, &store),
-            // A certificate is neither made nor taken away by a step.
             _ => Ok(()),
         }
     }
 
-    fn change(&self, from: &Stored, to: &Stored) -> Change {
-        let words = |state: &Stored| match state {
+    fn change(&self, from: &Kept, to: &Kept) -> Change {
+        if from.stored == to.stored {
+            return Change::words(match (from.unmarked, to.unmarked) {
+                (true, false) => "its names are marked, so that nginx sends them to HTTPS",
+                _ => "",
+            });
+        }
+        let words = |state: &Kept| match state.stored {
             Stored::Nothing => "none",
             Stored::Begun => "nothing usable",
             Stored::Placeholder => "a placeholder, signed by itself, until the CA's",
             Stored::Certificate => "the CA's",
         };
-        Change::words(format!("{} → {}", words(from), words(to)))
+        match (&from.elsewhere, to.stored) {
+            (Some(path), Stored::Certificate) => {
+                Change::words(format!("{} → a copy of the one in {path}", words(from)))
+            }
+            _ => Change::words(format!("{} → {}", words(from), words(to))),
+        }
     }
 
     fn reversal(&self) -> Reversal {
-        Reversal::Partial("a certificate that the CA issues meanwhile stays on the disk".into())
+        Reversal::Partial("a certificate of a CA stays on the disk".into())
     }
 
-    fn restored(&self, before: &Stored, now: &Stored) -> Stored {
-        match (before, now) {
+    fn restored(&self, before: &Kept, now: &Kept) -> Kept {
+        let stored = match (before.stored, now.stored) {
             (_, Stored::Certificate) => Stored::Certificate,
             (Stored::Nothing, _) => Stored::Nothing,
             // What was damaged is not made again, and a certificate cannot be made at all.
             (Stored::Begun | Stored::Placeholder | Stored::Certificate, _) => Stored::Placeholder,
-        }
+        };
+        // What others have is theirs, and marks harm nobody.
+        Kept { stored, ..now.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /var/lib/pitool-acme/certificates/pi.test/
-//!   000001/ cert.pem chain.pem fullchain.pem privkey.pem about.json
+//!   000001/ cert.pem chain.pem fullchain.pem privkey.pem names/ about.json
 //!   000002/ …
 //!   current -> 000002
 //!   state.json
@@ -12,6 +12,10 @@
 //! (certbot's live/ has four links, each removed and then made: a cut between two of them leaves an nginx that does not
 //! start.) What goes live is read back from the disk and checked first, certificate against key. The last three
 //! generations stay.
+//!
+//! A generation that somebody vouches for has an empty file in `names` for each name of its certificate. The web server
+//! asks for it at each request: a site is sent to HTTPS once its name has a certificate, and no file of the web server's
+//! changes for that.
 //!
 //! It is not below /var/lib/pitool, which is root's alone and goes when the package is purged: a web server that serves
 //! these files goes on without pitool, and groups may read their keys.
@@ -33,6 +37,9 @@ const KEPT: usize = 3;
 
 /// Where certbot has its certificates, and programs that were set up with it look for them.
 const LETSENCRYPT: &str = "/etc/letsencrypt";
+
+/// The directory of a generation with a file for each name.
+const MARKERS: &str = "names";
 
 /// The files of a generation that programs read, as certbot calls them.
 pub const FILES: [&str; 4] = ["cert.pem", "chain.pem", "fullchain.pem", "privkey.pem"];
@@ -169,6 +176,36 @@ impl Store {
         format!("{}/current/{file}", self.directory(name))
     }
 
+    /// The directory with a file for each name that the live certificate is good for.
+    pub fn markers(&self, name: &str) -> String {
+        format!("{}/current/{MARKERS}", self.directory(name))
+    }
+
+    /// Whether the live generation has its files for names.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn marked(&self, host: &dyn Inspect, name: &str) -> Result<bool> {
+        Ok(host.stat(&self.markers(name))?.is_some())
+    }
+
+    /// Gives a generation a file for each name of its certificate.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn mark(&self, host: &dyn Host, name: &str, number: u32, certificate: &Certificate) -> Result<()> {
+        let directory = format!("{}/{MARKERS}", self.generation_path(name, number));
+        host.make_dir(&directory, Access::root(0o755))?;
+        let plain = |name: &&String| {
+            !name.starts_with('.')
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte))
+        };
+        for name in certificate.names.iter().filter(plain) {
+            host.write(&format!("{directory}/{name}"), b"", Access::root(0o644))?;
+        }
+        Ok(())
+    }
+
     fn generation_path(&self, name: &str, number: u32) -> String {
         format!("{}/{number:06}", self.directory(name))
     }
@@ -294,7 +331,7 @@ impl Store {
         group: u32,
     ) -> std::result::Result<u32, StoreError> {
         let directory = self.directory(name);
-        certificate::pair(&material.fullchain, &material.key)
+        let certificate = certificate::pair(&material.fullchain, &material.key)
             .map_err(|source| StoreError::Damaged { path: directory.clone(), source })?;
         if host.stat(&directory)?.is_none() {
             host.make_dir(&directory, Access::root(0o755))?;
@@ -302,6 +339,9 @@ impl Store {
         let number = self.numbers(host.inspect(), name)?.last().map_or(1, |last| last + 1);
         let path = self.generation_path(name, number);
         host.make_dir(&path, Access::root(0o755))?;
+        if about.source != Source::Placeholder {
+            self.mark(host, name, number, &certificate)?;
+        }
         let (cert, chain) = split(&material.fullchain);
         let about = serde_json::to_string_pretty(about).unwrap_or_default();
         let key = Access { mode: 0o640, uid: 0, gid: group };
@@ -339,10 +379,14 @@ impl Store {
     /// The machine's.
     pub fn remove(&self, host: &dyn Host, name: &str, number: u32) -> Result<()> {
         let path = self.generation_path(name, number);
-        for file in host.list(&path)?.unwrap_or_default() {
-            host.remove(&format!("{path}/{file}"))?;
+        let markers = format!("{path}/{MARKERS}");
+        for directory in [markers.as_str(), path.as_str()] {
+            for file in host.list(directory)?.unwrap_or_default() {
+                host.remove(&format!("{directory}/{file}"))?;
+            }
+            host.remove_dir(directory)?;
         }
-        host.remove_dir(&path).map(drop)
+        Ok(())
     }
 
     /// Removes all but the live one, the newest before it up to three in all, and any that never went live.

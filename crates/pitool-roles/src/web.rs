@@ -1,8 +1,9 @@
 //! The web server with all of its sites: what the roles app and ssl both want, in the same words.
 //!
-//! A site whose names the certificate has is served over HTTPS, and port 80 sends there. Everything that nginx reads for
-//! that is settled here, with a placeholder for the certificate, so that `apply app` alone leaves a sound web server and
-//! no role undoes what the other did. Asking for the certificate is the role ssl's.
+//! A site whose names the certificate has is served over HTTPS, and port 80 sends there once there is a certificate of an
+//! authority for the name; until then both serve it. Everything that nginx reads for that is settled here, with a
+//! placeholder for the certificate, so that `apply app` alone leaves a sound web server and no role undoes what the other
+//! did. Asking for the certificate is the role ssl's.
 //!
 //! What this nginx and this OpenSSL understand decides what is written: `http2 on` is an unknown directive before nginx
 //! 1.25.1, and a curve that OpenSSL does not know keeps nginx from starting.
@@ -12,6 +13,7 @@ use pitool_acme::Store;
 use pitool_acme::placeholder::Placeholder;
 use pitool_config::Settings;
 use pitool_config::settings::{Site, Ssl, Tls};
+use pitool_config::values::AppName;
 use pitool_engine::{Id, Resource};
 use pitool_host::Facts;
 use pitool_resources::{Check, Directory, File, Link, Package, Unit};
@@ -28,10 +30,11 @@ const ENABLED: &str = "/etc/nginx/sites-enabled";
 const BARE: &str = "pitool";
 
 /// Files of ours below /etc/nginx besides the sites.
-pub(crate) const SNIPPETS: [&str; 5] = [
+pub(crate) const SNIPPETS: [&str; 6] = [
     "pitool-acme.conf",
     "pitool-default.conf",
     "pitool-headers.conf",
+    "pitool-issued.conf",
     "pitool-status.conf",
     "pitool-tls.conf",
 ];
@@ -92,6 +95,8 @@ struct SiteConf<'a> {
     tls: Option<SiteTls>,
     upstream: Option<String>,
     root: Option<&'a str>,
+    /// The beginning of the root whose links are root's own.
+    trusted: Option<String>,
     body_size: u64,
     timeout: u64,
     websocket: bool,
@@ -142,7 +147,7 @@ impl Sites<'_> {
         left_over(self.settings)
     }
 
-    fn of(&self, site: &Site) -> String {
+    fn of(&self, app: &AppName, site: &Site) -> String {
         let ssl = &self.settings.ssl;
         let default = site.server_name.is_empty();
         let (secured, open): (Vec<_>, Vec<_>) = site.server_name.iter().partition(|name| ssl.covers(name));
@@ -163,6 +168,7 @@ impl Sites<'_> {
             tls: self.tls(secured),
             upstream: site.upstream.then(|| format!("http://127.0.0.1:{}", site.upstream_port)),
             root: site.root.as_ref().map(|root| root.as_str()),
+            trusted: site.root.as_ref().and_then(|root| trusted(site.home(app).as_str(), root.as_str())),
             body_size: site.body_size.bytes(),
             timeout: site.timeout.as_secs(),
             websocket: site.websocket,
@@ -178,6 +184,13 @@ impl Sites<'_> {
             tls: self.tls(self.left_over()),
         })
     }
+}
+
+/// How far links of a root are followed whoever owns them: to the first name below the app's home, which is root's own, so
+/// that a `current` there may lead to a release of the app's user.
+fn trusted(home: &str, root: &str) -> Option<String> {
+    let first = root.strip_prefix(home)?.strip_prefix('/')?.split('/').find(|name| !name.is_empty())?;
+    (first != "..").then(|| format!("{home}/{first}"))
 }
 
 fn left_over(settings: &Settings) -> Vec<&str> {
@@ -230,7 +243,7 @@ pub(crate) fn server(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     let (default, named): (Vec<_>, Vec<_>) =
         settings.apps.iter().partition(|(_, site)| site.server_name.is_empty());
     for (name, site) in named {
-        for part in site_of(name.as_str(), sites.of(site)) {
+        for part in site_of(name.as_str(), sites.of(name, site)) {
             go_live(part, wishes);
         }
     }
@@ -242,7 +255,7 @@ pub(crate) fn server(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
         go_live(Link::absent(format!("{ENABLED}/{BARE}")).checked_by(Check::Nginx).into(), wishes);
     }
     for (name, site) in default {
-        for part in site_of(name.as_str(), sites.of(site)) {
+        for part in site_of(name.as_str(), sites.of(name, site)) {
             go_live(part, wishes);
         }
     }
@@ -267,6 +280,13 @@ struct Acme {
 }
 
 #[derive(Template)]
+#[template(path = "ssl/issued.conf", escape = "none")]
+struct Issued {
+    markers: String,
+    hsts: Option<String>,
+}
+
+#[derive(Template)]
 #[template(path = "ssl/tls.conf", escape = "none")]
 struct TlsConf<'a> {
     modern: bool,
@@ -279,7 +299,7 @@ struct TlsConf<'a> {
 #[derive(Template)]
 #[template(path = "ssl/headers.conf", escape = "none")]
 struct Headers {
-    hsts: Option<String>,
+    hsts: bool,
 }
 
 #[derive(Template)]
@@ -295,6 +315,7 @@ fn snippets(ssl: &Ssl, sites: &Sites<'_>) -> Vec<File> {
     let snippet = |name: &str, content: String| File::new(format!("/etc/nginx/snippets/{name}"), content);
     let software = sites.software;
     let root = format!("{}/challenges", sites.store.root());
+    let markers = sites.store.markers(ssl.name().unwrap_or_default());
     let hsts = ssl.hsts.then(|| {
         let mut hsts = format!("max-age={}", ssl.hsts_max_age.as_secs());
         if ssl.hsts_subdomains {
@@ -319,8 +340,9 @@ fn snippets(ssl: &Ssl, sites: &Sites<'_>) -> Vec<File> {
     };
     vec![
         snippet("pitool-acme.conf", text(&Acme { root })),
+        snippet("pitool-issued.conf", text(&Issued { markers, hsts })),
         snippet("pitool-tls.conf", text(&tls)),
-        snippet("pitool-headers.conf", text(&Headers { hsts })),
+        snippet("pitool-headers.conf", text(&Headers { hsts: ssl.hsts })),
         File::new("/etc/nginx/conf.d/pitool-default.conf", text(&default)),
     ]
 }
@@ -366,6 +388,20 @@ fn example(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_followed_whoever_owns_them_only_where_root_made_them() {
+        for (root, from) in [
+            ("/opt/shop/current/public", Some("/opt/shop/current")),
+            ("/opt/shop/public", Some("/opt/shop/public")),
+            ("/opt/shop", None),
+            ("/opt/shopping/public", None),
+            ("/opt/shop/../other", None),
+            ("/var/www/shop", None),
+        ] {
+            assert_eq!(trusted("/opt/shop", root).as_deref(), from, "{root}");
+        }
+    }
 
     #[test]
     fn versions_decide_what_is_written() {

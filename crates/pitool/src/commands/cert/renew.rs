@@ -199,7 +199,7 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
         }
         (None, Ok(_) | Err(Error::Failed { .. } | Error::Timeout { .. })) => {
             let words = format!(
-                "there is no certificate yet, and the sites go on with a placeholder: `journalctl -u {SERVICE}` says why"
+                "there is no certificate yet, and the sites go on over plain HTTP: `journalctl -u {SERVICE}` says why"
             );
             terminal.say(wrap(&words, terminal.width, 0, 0));
         }

@@ -114,6 +114,9 @@ fn report(
         Ok(live) => stored(&mut report, live, now, days),
     }
     if let (Ok(live), Some(wanted)) = (&live, wanted) {
+        if live.about.source != Source::Placeholder {
+            report.attention.extend(uncovered(live, wanted));
+        }
         if settings.app.enabled && host.live() {
             serving(&mut report, live);
         }
@@ -146,7 +149,10 @@ fn stored(report: &mut Report, live: &Generation, now: Timestamp, warning: Signe
     let left = certificate.not_after.duration_since(now);
     report.days_left = Some(left.as_hours().div_euclid(24));
     if live.about.source == Source::Placeholder {
-        report.attention.push("it is a placeholder: no CA has issued one yet".into());
+        report.attention.push(
+            "it is a placeholder: no CA has issued one yet; its sites are served over plain HTTP until then"
+                .into(),
+        );
     } else if let Some(words) = running_out(certificate, now, warning) {
         report.attention.push(words);
     }
@@ -168,6 +174,14 @@ fn running_out(certificate: &Certificate, now: Timestamp, warning: SignedDuratio
     } else {
         None
     }
+}
+
+/// The wanted names that it does not cover; `None` where it covers all.
+fn uncovered(live: &Generation, wanted: &Wanted) -> Option<String> {
+    let names: Vec<&str> =
+        wanted.names.iter().filter(|name| !live.certificate.covers(name)).map(String::as_str).collect();
+    (!names.is_empty())
+        .then(|| format!("it does not cover {}: served over plain HTTP until one does", names.join(", ")))
 }
 
 /// What the web server says.
