@@ -19,6 +19,7 @@ mod page;
 mod power;
 mod repository;
 mod restore;
+mod services;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,6 +69,7 @@ const GROUPS: &[(&str, Cases)] = &[
     ("hardening", hardening::cases),
     ("restore", restore::cases),
     ("going back", going_back::cases),
+    ("services", services::cases),
     ("power", power::cases),
 ];
 

@@ -127,6 +127,33 @@ it "… keeping config, journals and the machine" kept
 it "it comes back" apt install /new.deb
 it "… finding config and journals" kept
 
+# What a run leaves that needs the program (K3.8).
+needs_the_program() {
+    printf '[Service]\nExecStart=/usr/bin/pitool monitor\n[Install]\nWantedBy=multi-user.target\n' >"$box/etc/systemd/system/pitool-monitor.service"
+    printf '[Service]\nExecStart=/usr/bin/pitool backup run %%i\n' >"$box/etc/systemd/system/pitool-backup@.service"
+    printf '[Timer]\nOnCalendar=daily\nUnit=pitool-backup@machine.service\n[Install]\nWantedBy=timers.target\n' >"$box/etc/systemd/system/pitool-backup-machine.timer"
+    printf '[Service]\nExecStart=/usr/sbin/iptables -L\n[Install]\nWantedBy=multi-user.target\n' >"$box/etc/systemd/system/pitool-docker-firewall.service"
+    in_box systemctl enable pitool-monitor.service pitool-backup-machine.timer pitool-docker-firewall.service
+}
+enabled() { [ "$(in_box systemctl is-enabled "$1")" = enabled ]; }
+disabled() { [ "$(in_box systemctl is-enabled "$1")" = disabled ]; }
+it "units that need the program are there" needs_the_program
+it "an upgrade" apt install --reinstall /new.deb
+it "… leaves a service enabled" enabled pitool-monitor.service
+it "… and a timer" enabled pitool-backup-machine.timer
+it "it is removed with units that need it" apt remove pitool
+it "… saying what stops" says "these stop with the package: backups, the monitor and its alerts."
+it "… and how to keep it" says "apt install pitool"
+it "… disabling a service" disabled pitool-monitor.service
+it "… and a timer" disabled pitool-backup-machine.timer
+it "… but not what works without it" enabled pitool-docker-firewall.service
+it "it comes back" apt install /new.deb
+it "… with its service" enabled pitool-monitor.service
+it "… and its timer" enabled pitool-backup-machine.timer
+it "… and no note of it" absent /var/lib/pitool/stopped-with-the-package
+in_box systemctl --quiet disable pitool-monitor.service pitool-backup-machine.timer pitool-docker-firewall.service
+rm "$box"/etc/systemd/system/pitool-*
+
 it "it is purged" apt purge pitool
 it "… with its config" absent /etc/pitool
 it "… and its journals" absent /var/lib/pitool
