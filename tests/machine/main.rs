@@ -10,6 +10,7 @@ mod bad_days;
 mod certificates;
 mod contract;
 mod converged;
+mod firewall;
 mod first_boot;
 mod going_back;
 mod hardening;
@@ -70,6 +71,7 @@ const GROUPS: &[(&str, Cases)] = &[
     ("restore", restore::cases),
     ("going back", going_back::cases),
     ("services", services::cases),
+    ("firewall", firewall::cases),
     ("power", power::cases),
 ];
 

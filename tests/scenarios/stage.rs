@@ -93,6 +93,11 @@ impl Stage {
             (["install", names @ ..], None) => {
                 sim.arrange().with_installed(names);
             }
+            (["listens", port, protocol @ ("tcp" | "udp"), uid, program, cgroup], None) => {
+                let port = port.parse().map_err(|_| "that is no port".to_owned())?;
+                let uid = uid.parse().map_err(|_| "that is no user's number".to_owned())?;
+                sim.arrange().listen(port, *protocol == "udp", uid, program, cgroup);
+            }
             (["run", program, arguments @ ..], None) => {
                 let command = Command::new(*program).args(arguments.iter().copied());
                 sim.run(&command).map_err(|error| error.to_string())?;

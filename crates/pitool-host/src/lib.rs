@@ -3,8 +3,8 @@
 //! Two traits: [`Inspect`] reads, [`Host`] reads and writes. Planning is handed an `&dyn Inspect`, so it
 //! cannot change anything. [`local::Local`] is the real machine, [`sim::Sim`] a simulated Pi that can lose
 //! power at any write; both pass the same [`contract`]. [`parse`] holds one pure parser for each text that
-//! Debian, systemd or the kernel hands us, and [`facts`] the slow truths about the machine. [`trust`] holds the rules by which root works in directories
-//! that belong to others.
+//! Debian, systemd or the kernel hands us, [`facts`] the slow truths about the machine, and [`listening`] who serves
+//! the network at the moment. [`trust`] holds the rules by which root works in directories that belong to others.
 //!
 //! This crate knows nothing of resources, roles or configs. Start reading at [`Inspect`].
 
@@ -17,6 +17,7 @@ mod error;
 pub mod facts;
 mod inspect;
 mod job;
+pub mod listening;
 pub mod local;
 mod package;
 pub mod parse;

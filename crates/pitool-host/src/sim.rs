@@ -15,6 +15,7 @@ mod docker;
 mod kernel;
 mod locale;
 mod machine;
+mod net;
 mod program;
 mod swap;
 mod systemctl;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::sys::stat::{major, minor};
 use pitool_host::parse::proc_net_tcp::{self, Listener};
+use pitool_host::parse::ufw_rules;
 use pitool_host::{Command, Inspect};
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,8 @@ pub struct Sample {
     pub memory_limits: bool,
     /// Who listens.
     pub listeners: Reading<Vec<Listener>>,
+    /// Ports that the firewall keeps open because they were in use when it came, with whether they are UDP's.
+    pub kept: Vec<(u16, bool)>,
     /// The bare address's `/health`, where nginx should answer.
     pub bare: Option<Reading<(u16, String)>>,
     /// Apps.
@@ -196,6 +199,7 @@ impl Sample {
             docker: docker::ask(host, system),
             memory_limits: docker::can_limit_memory(host),
             listeners: listeners(host),
+            kept: kept(host),
             bare: bare(system, setup),
             apps: setup.expected.apps.iter().map(|app| ask_app(system, app)).collect(),
             backups: records::backups(host, &setup.expected),
@@ -268,6 +272,12 @@ fn listeners(host: &dyn Inspect) -> Reading<Vec<Listener>> {
     // Several sockets may share a port (SO_REUSEPORT).
     found.dedup_by_key(|one| (one.port, one.udp, one.address));
     Ok(found)
+}
+
+fn kept(host: &dyn Inspect) -> Vec<(u16, bool)> {
+    let rules = ufw_rules::parse(&text(host, "/etc/ufw/user.rules").unwrap_or_default());
+    let kept = rules.into_iter().filter(|rule| rule.comment.starts_with(ufw_rules::KEPT));
+    kept.filter_map(|rule| Some((rule.dport.parse().ok()?, rule.proto == "udp"))).collect()
 }
 
 fn health(system: &dyn System, host: &str) -> Reading<(u16, String)> {

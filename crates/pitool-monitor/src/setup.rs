@@ -122,10 +122,9 @@ impl Expected {
         expect(settings.monitoring.service.enabled, "pitool-monitor.service");
         let ssh = security.ssh.port.unwrap_or(pitool_config::values::Port::SSH);
         let mut ports = vec![OpenPorts { ports: Ports::one(ssh), tcp: true, udp: false }];
-        let rules = security
-            .firewall
-            .rules
-            .iter()
+        let rules = settings
+            .firewall_rules()
+            .into_iter()
             .filter(|rule| !matches!(rule.policy, RulePolicy::Deny | RulePolicy::Reject));
         ports.extend(rules.map(|rule| OpenPorts {
             ports: rule.port,

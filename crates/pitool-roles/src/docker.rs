@@ -16,11 +16,11 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use pitool_config::Settings;
-use pitool_config::settings::{self, DockerSource as Wanted, Policy, Protocol, PublishedPorts, RulePolicy};
-use pitool_config::values::{Size, Source, UserName};
+use pitool_config::settings::{self, DockerSource as Wanted, Policy, Protocol, RulePolicy};
+use pitool_config::values::{Ports, Size, Source, UserName};
 use pitool_engine::{Resource, Stage};
 use pitool_host::{DockerSource, Facts};
-use pitool_resources::{Check, Directory, Edit, File, Package, Part, Unit, User};
+use pitool_resources::{Check, Directory, Edit, File, Named, Package, Part, PublishedPorts, Unit, User};
 use serde_json::{Map, Value, json};
 
 use crate::accounts;
@@ -241,7 +241,7 @@ fn daemon(settings: &Settings, packages: Packages, facts: &Facts, wishes: &mut W
         ));
     }
     keys.insert("live-restore".into(), json!(docker.live_restore));
-    if firewall.enabled && firewall.published_ports == PublishedPorts::Loopback {
+    if firewall.enabled && firewall.published_ports == settings::PublishedPorts::Loopback {
         keys.insert("ip".into(), json!("127.0.0.1"));
         if packages == Packages::Docker || modern(facts) {
             let binding = json!({"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"});
@@ -264,8 +264,8 @@ fn daemon(settings: &Settings, packages: Packages, facts: &Facts, wishes: &mut W
         .checked_by(Check::Docker);
     let json_id = json.id();
     wishes.want(json);
-    if firewall.enabled && firewall.published_ports == PublishedPorts::Guarded {
-        guard(firewall, wishes);
+    if firewall.enabled && firewall.published_ports == settings::PublishedPorts::Guarded {
+        guard(settings, wishes);
     }
     // Log driver and addresses are read at a start only.
     wishes.want(Unit::new("docker.service").reads([json_id]).keeping_containers());
@@ -289,11 +289,33 @@ struct GuardRules {
     rules: Vec<String>,
 }
 
-/// The rules of the firewall for what Docker publishes.
-fn guard(firewall: &settings::Firewall, wishes: &mut Wishes) {
-    let mut reads = Vec::new();
+/// The rules of the firewall for what Docker publishes. The ports that stay open although no rule names them have a file
+/// of their own, before the others: once it is there, what is published later is closed.
+fn guard(settings: &Settings, wishes: &mut Wishes) {
+    let firewall = &settings.security.firewall;
+    let rules = settings.firewall_rules();
+    let rest = match firewall.incoming {
+        Policy::Deny => Some("DROP"),
+        Policy::Reject => Some("REJECT"),
+        Policy::Allow => None,
+    };
+    let of_ports = |ports: Ports, tcp: bool, udp: bool| {
+        let (first, last) = (ports.first().number(), ports.last().number());
+        [(tcp, false), (udp, true)].into_iter().filter(|(has, _)| *has).map(move |(_, udp)| Named {
+            first,
+            last,
+            udp,
+        })
+    };
+    let named = rules
+        .iter()
+        .flat_map(|rule| of_ports(rule.port, rule.protocol != Protocol::Udp, rule.protocol != Protocol::Tcp));
+    let closed = firewall.close.iter().flat_map(|ports| of_ports(*ports, true, true));
+    let published = PublishedPorts::new(rest).named(named).closed(closed);
+    let mut reads = vec![published.id()];
+    wishes.want(published);
     for (version, ipv6) in [("v4", false), ("v6", true)] {
-        let rules = guard_rules(firewall, ipv6);
+        let rules = guard_rules(&rules, ipv6);
         let file = File::new(format!("/etc/docker/pitool-firewall.{version}"), text(&GuardRules { rules }));
         reads.push(file.id());
         wishes.want(file);
@@ -308,9 +330,9 @@ fn guard(firewall: &settings::Firewall, wishes: &mut Wishes) {
     wishes.prove(PublishedPortsGuarded { closed: firewall.incoming != Policy::Allow });
 }
 
-fn guard_rules(firewall: &settings::Firewall, ipv6: bool) -> Vec<String> {
+fn guard_rules(rules: &[settings::Rule], ipv6: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    for rule in &firewall.rules {
+    for rule in rules {
         let from = match rule.from {
             Source::Any => String::new(),
             Source::Network(network) if network.address().is_ipv6() == ipv6 => format!(" -s {network}"),
@@ -334,12 +356,6 @@ fn guard_rules(firewall: &settings::Firewall, ipv6: bool) -> Vec<String> {
             )
         }));
     }
-    let rest = match firewall.incoming {
-        Policy::Deny => Some("DROP"),
-        Policy::Reject => Some("REJECT"),
-        Policy::Allow => None,
-    };
-    lines.extend(rest.map(|target| format!("-A PITOOL-DOCKER -m conntrack --ctstate DNAT -j {target}")));
     lines
 }
 

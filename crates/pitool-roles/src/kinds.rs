@@ -4,8 +4,8 @@ use pitool_acme::placeholder::Placeholder;
 use pitool_engine::{Change, Id, Move, Resource, Reversal, Risk, Stage, Upcoming};
 use pitool_host::{Digest, Error, Host, Inspect, Result};
 use pitool_resources::{
-    Directory, File, Firewall, Hostname, InstalledSet, Link, Locale, Package, Part, Seed, SwapFile, Sysctl,
-    Unit, Upgrade, User,
+    Directory, File, Firewall, Hostname, InstalledSet, Link, Locale, Package, Part, PublishedPorts, Seed,
+    SwapFile, Sysctl, Unit, Upgrade, User,
 };
 use serde::{Deserialize, Serialize};
 
@@ -197,6 +197,7 @@ kinds!(
     Package,
     Part,
     Placeholder,
+    PublishedPorts,
     Seed,
     SwapFile,
     Sysctl,

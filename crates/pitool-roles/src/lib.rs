@@ -154,6 +154,8 @@ pub fn beside<'s>(settings: &'s Settings, facts: &Facts) -> (Cow<'s, Settings>, 
         return (Cow::Borrowed(settings), None);
     }
     let mut settings = settings.clone();
+    // The other program may serve the same sites: which ports are open does not hang on who has them at the moment.
+    settings.security.firewall.rules = settings.firewall_rules();
     settings.app.enabled = false;
     let note = format!(
         "nginx and its sites are left out, because {} has port 80: stop it and apply again, or set `enabled = false` in [app]",

@@ -19,9 +19,12 @@ use std::collections::BTreeSet;
 use askama::Template;
 use pitool_config::Settings;
 use pitool_config::settings::{self, Protocol, RootLogin, RulePolicy};
+use pitool_config::values::Source;
 use pitool_engine::{Id, Stage};
 use pitool_host::Facts;
-use pitool_resources::{Check, Directory, File, Firewall, LoginGuard, Package, Policy, Rule, Sysctl, Unit};
+use pitool_resources::{
+    Check, Directory, File, Firewall, LoginGuard, Named, Package, Policy, Rule, Sysctl, Unit,
+};
 
 use crate::accounts::administrators;
 use crate::proofs::{
@@ -75,13 +78,29 @@ fn sshd_and_firewall(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
     }
 
     if firewall {
-        let rules = &settings.security.firewall;
-        let (incoming, outgoing) = (policy(rules.incoming), policy(rules.outgoing));
-        let remarks = rules.rules.iter().filter_map(|of| Some((of, of.comment.as_ref()?.to_string())));
+        let firewall = &settings.security.firewall;
+        let (incoming, outgoing) = (policy(firewall.incoming), policy(firewall.outgoing));
+        let rules = settings.firewall_rules();
+        let remarks = rules.iter().filter_map(|of| Some((of, of.comment.as_ref()?.to_string())));
         let remarks =
             remarks.flat_map(|(of, remark)| rule(of).into_iter().map(move |rule| (rule, remark.clone())));
-        let wall = Firewall::new(incoming, outgoing, port, rules.rules.iter().flat_map(rule).collect());
-        let wall = wall.remarked(remarks);
+        let closed = firewall.close.iter().flat_map(|ports| {
+            let (first, last) = (ports.first().number(), ports.last().number());
+            [false, true].map(|udp| Named { first, last, udp })
+        });
+        let apps = settings.apps.values().map(|site| site.user.to_string()).collect::<BTreeSet<_>>();
+        let wall = Firewall::new(incoming, outgoing, port, rules.iter().flat_map(rule).collect());
+        let wall = wall.remarked(remarks).closed(closed).apps(apps);
+        for port in settings.site_ports() {
+            let mut named = firewall.rules.iter().filter(|rule| rule.port.contains(port));
+            let open = |rule: &&settings::Rule| rule.policy == RulePolicy::Allow && rule.from == Source::Any;
+            if let Some(rule) = named.clone().next().filter(|_| !named.any(|rule| open(&rule))) {
+                wishes.note(format!(
+                    "the sites' port {port} is not open to everybody, because a rule of the config names it ({})",
+                    rule_words(rule)
+                ));
+            }
+        }
         wishes.want(wall.moved_by(moved_by));
         wishes.prove(FirewallActive);
     } else if settings.security.firewall.enabled {
@@ -190,6 +209,11 @@ fn policy(policy: settings::Policy) -> Policy {
         settings::Policy::Reject => Policy::Reject,
         settings::Policy::Allow => Policy::Allow,
     }
+}
+
+/// A rule of the config in the words of `ufw`.
+fn rule_words(config: &settings::Rule) -> String {
+    rule(config).first().map_or_else(|| config.port.to_string(), |rule| format!("`{rule}`"))
 }
 
 /// ufw's rules for one of the config's: a range needs one for each protocol.

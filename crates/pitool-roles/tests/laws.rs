@@ -12,10 +12,10 @@ use pitool_engine::{
 };
 use pitool_host::parse::ufw_rules;
 use pitool_host::sim::{Container, Cut, Sim, World};
-use pitool_host::{Access, Content, Inspect, Output};
+use pitool_host::{Access, Content, Host, Inspect, Output};
 use pitool_resources::{
-    Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Node, Package, Part,
-    Policy, Rule, Seed, Sysctl, Unit, User,
+    Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Named, Node, Package,
+    Part, Policy, PublishedPorts, Rule, Seed, Sysctl, Unit, User,
 };
 use pitool_roles::proofs::{DockerAnswers, DockerMemoryLimit, SshdListens};
 use pitool_roles::{Kind, Question};
@@ -65,6 +65,8 @@ fn wishes(jail: &str, site: &str) -> Vec<Kind> {
             .guarded_by(LoginGuard::Key { root: false })
             .checked_by(Check::Sshd)
             .into(),
+        Directory::new("/etc/docker").into(),
+        PublishedPorts::new(Some("DROP")).into(),
         Sysctl::new("vm.swappiness", "10").into(),
         Unit::new("fail2ban.service").reads([id("file", "/etc/fail2ban/jail.d/pitool.local")]).into(),
         Unit::new("nginx.service").reloaded().reads([id("file", available), id("link", enabled)]).into(),
@@ -135,8 +137,21 @@ fn machines() -> Vec<(&'static str, World)> {
     let mut lived_in = World::debian(12, "armhf");
     lived_in.put_dir("/etc/fail2ban").put_dir("/etc/fail2ban/jail.d");
     lived_in.put("/etc/fail2ban/jail.d/pitool.local", "[DEFAULT]\nbackend = systemd\nbantime = 5m\n");
-    lived_in.with_installed(&["fail2ban", "nginx"]);
+    lived_in.with_installed(&["fail2ban", "nginx", "docker.io"]);
+    lived_in.put("/run/docker/containers", "web\t0.0.0.0:8081->80/tcp\n");
+    household(&mut lived_in);
     vec![("bare", bare), ("lived in", lived_in)]
+}
+
+/// Services that a household uses, and what a person runs.
+fn household(world: &mut World) {
+    world
+        .listen(53, false, 0, "dnsmasq", "/system.slice/dnsmasq.service")
+        .listen(53, true, 0, "dnsmasq", "/system.slice/dnsmasq.service")
+        .listen(445, false, 0, "smbd", "/system.slice/smbd.service")
+        .listen(8123, false, 1000, "python3", "/system.slice/docker-0123.scope")
+        .listen(4444, false, 1000, "nc", "/user.slice/user-1000.slice/session-3.scope")
+        .listen(5353, true, 105, "avahi-daemon", "/system.slice/avahi-daemon.service");
 }
 
 fn back(sim: &Sim, start: &World, what: &str) {
@@ -703,6 +718,233 @@ fn a_rule_says_what_it_is_for_and_stays_ours() {
     apply(&want(&[&web], Some("guests")), &sim).unwrap();
     apply(&want(&[], None), &sim).unwrap();
     assert_eq!(comment(), None, "a rule with a remark is ours and goes");
+}
+
+/// ufw's rules: action, protocol, port, source, comment.
+fn ufw(sim: &Sim) -> Vec<String> {
+    let world = sim.world();
+    let text = world.content("/etc/ufw/user.rules").and_then(Content::text).unwrap_or_default();
+    let words =
+        |rule: ufw_rules::Rule| format!("{:?} {}/{} {}", rule.action, rule.dport, rule.proto, rule.comment);
+    ufw_rules::parse(text).into_iter().map(words).collect()
+}
+
+fn security(wall: Firewall) -> Desired<Kind> {
+    Desired::new([("security".to_owned(), vec![Package::new("ufw").into(), Kind::from(wall)])]).unwrap()
+}
+
+fn open(ports: &[u16]) -> Firewall {
+    let rules = ports.iter().map(|port| Rule::new(Policy::Allow, "tcp", port)).collect();
+    Firewall::new(Policy::Deny, Policy::Allow, None, rules)
+}
+
+fn both(port: u16) -> [Named; 2] {
+    [false, true].map(|udp| Named { first: port, last: port, udp })
+}
+
+fn summary(plan: &Plan<Kind>, kind: &str) -> String {
+    plan.steps
+        .iter()
+        .find(|step| step.id.kind() == kind)
+        .map(|step| step.change().summary)
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_first_firewall_keeps_open_what_services_use_and_names_what_it_closes() {
+    let sim = Sim::debian(13);
+    household(&mut sim.arrange());
+    let wall = || open(&[80]).closed(both(445));
+    let planned = plan(&security(wall()), &sim);
+    let step = summary(&planned, "firewall");
+    for words in ["+ allow 53/tcp for dnsmasq", "+ allow 53/udp for dnsmasq", "+ allow 8123/tcp for python3"]
+    {
+        assert!(step.contains(words), "{step}");
+    }
+    assert!(step.ends_with("closes 445/tcp (smbd), 4444/tcp (nc)"), "{step}");
+    let why = &planned.refused[0].why;
+    assert!(why.contains("53/tcp and 53/udp, dnsmasq: `{ port = 53, protocol = \"any\" }`"), "{why}");
+    assert!(why.contains("close = [53, 8123]") && !why.contains("445") && !why.contains("5353"), "{why}");
+    apply(&security(wall()), &sim).unwrap();
+    let kept = "Allow 8123/tcp pitool keeps this open for python3".to_owned();
+    assert!(ufw(&sim).contains(&kept), "{:#?}", ufw(&sim));
+
+    // From now on its own rules are what is asked: nobody who listens later opens a port, nobody who ends closes one.
+    sim.arrange().hang_up().listen(9999, false, 0, "late", "/system.slice/late.service");
+    let again = plan(&security(wall()), &sim);
+    assert!(again.steps.is_empty(), "{:?}", ids(&again));
+    assert_eq!(again.refused[0].why, *why, "and the sentence stays");
+    for path in ["/proc/net/tcp", "/proc/net/udp"] {
+        sim.arrange().erase(path).put_dir(path);
+    }
+    assert!(plan(&security(wall()), &sim).steps.is_empty(), "who listens is not even read");
+
+    // What the config names stays or goes as it says.
+    let named = || open(&[80, 8123]).closed(both(445)).closed(both(53));
+    apply(&security(named()), &sim).unwrap();
+    assert_eq!(ufw(&sim), ["Limit 22/tcp pitool", "Allow 80/tcp pitool", "Allow 8123/tcp pitool"]);
+    assert!(plan(&security(named()), &sim).refused.is_empty());
+    rollback(None, &sim).unwrap();
+    assert!(ufw(&sim).contains(&kept), "{:#?}", ufw(&sim));
+    rollback(None, &sim).unwrap();
+    assert_eq!(ufw(&sim), Vec::<String>::new());
+}
+
+#[test]
+fn a_service_that_the_run_restarts_is_not_closed_meanwhile() {
+    let sim = Sim::debian(13);
+    household(&mut sim.arrange());
+    let want = security(open(&[]));
+    let twin = Sim::of(sim.snapshot());
+    apply(&want, &twin).unwrap();
+    let installed = twin.changes().iter().position(|change| change.starts_with("ufw")).unwrap();
+    sim.cut_after(installed, Cut::Before);
+    apply(&want, &sim).unwrap_err();
+    // The process is killed and the services are down: what was in use when the run began still counts.
+    sim.kill();
+    sim.arrange().hang_up();
+    apply(&want, &sim).unwrap();
+    assert_eq!(ufw(&sim), ufw(&twin));
+    assert!(ufw(&sim).iter().any(|rule| rule.ends_with("for smbd")));
+    assert!(sim.read("/run/pitool/in-use/ufw").unwrap().is_none(), "the note goes with the run");
+}
+
+#[test]
+fn a_first_firewall_closes_the_ports_of_the_apps_users() {
+    let sim = Sim::debian(13);
+    sim.arrange().listen(3000, false, 0, "node", "/system.slice/blog.service");
+    let user = User::new("shop").home("/opt/shop");
+    let account = Desired::new([("app".to_owned(), vec![Kind::from(user)])]).unwrap();
+    apply(&account, &sim).unwrap();
+    let passwd = sim.world().text("/etc/passwd").to_owned();
+    let uid = passwd
+        .lines()
+        .find_map(|line| line.strip_prefix("shop:x:"))
+        .unwrap()
+        .split(':')
+        .next()
+        .unwrap()
+        .to_owned();
+    sim.arrange().listen(3002, false, uid.parse().unwrap(), "node", "/system.slice/shop.service");
+    let planned = plan(&security(open(&[]).apps(["shop".to_owned()])), &sim);
+    let step = summary(&planned, "firewall");
+    assert!(step.contains("+ allow 3000/tcp for node") && step.ends_with("closes 3002/tcp (node)"), "{step}");
+}
+
+#[test]
+fn a_firewall_that_closes_already_opens_nothing_for_who_listens() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["ufw"]);
+    household(&mut sim.arrange());
+    for words in [vec!["allow", "22/tcp"], vec!["--force", "enable"]] {
+        sim.run(&pitool_host::Command::new("ufw").args(words)).unwrap();
+    }
+    let planned = plan(&security(open(&[])), &sim);
+    assert!(planned.refused.is_empty() && !summary(&planned, "firewall").contains("445"), "{planned:?}");
+    // One that lets everything in closes for the first time.
+    sim.run(&pitool_host::Command::new("ufw").args(["default", "allow", "incoming"])).unwrap();
+    sim.run(&pitool_host::Command::new("ufw").args(["deny", "8123/tcp"])).unwrap();
+    let step = summary(&plan(&security(open(&[])), &sim), "firewall");
+    assert!(step.contains("+ allow 445/tcp for smbd") && !step.contains("8123"), "{step}");
+}
+
+#[test]
+fn a_filter_of_another_program_is_not_opened() {
+    let sim = Sim::debian(13);
+    household(&mut sim.arrange());
+    sim.arrange().put("/usr/sbin/iptables", "ELF");
+    let stdout = "-P INPUT DROP\n-A INPUT -p tcp -m multiport --dports 80,445 -j ACCEPT\n".to_owned();
+    sim.answer("iptables -S", Output { status: 0, stdout, stderr: String::new() });
+    let step = summary(&plan(&security(open(&[])), &sim), "firewall");
+    assert!(
+        step.contains("+ allow 445/tcp for smbd") && !step.contains("8123") && !step.contains("53/"),
+        "{step}"
+    );
+}
+
+#[test]
+fn a_rule_that_goes_closes_nothing_where_the_firewall_is_off() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["ufw"]);
+    sim.arrange().listen(22, false, 0, "sshd", "/system.slice/ssh.service");
+    let before = sim.snapshot();
+    apply(&security(open(&[80])), &sim).unwrap();
+    rollback(None, &sim).unwrap();
+    back(&sim, &before, "ufw was there and off");
+}
+
+/// A rule of an application profile, as `ufw allow OpenSSH` writes it.
+const PROFILE: &str = "\n### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 OpenSSH - in\n\
+    -A ufw-user-input -p tcp --dport 22 -j ACCEPT -m comment --comment 'dapp_OpenSSH'\n";
+
+#[test]
+fn a_rule_of_a_profile_that_lets_ssh_in_gets_no_second_one() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["ufw"]);
+    sim.arrange().listen(22, false, 0, "sshd", "/system.slice/ssh.service");
+    let rules = sim
+        .world()
+        .text("/etc/ufw/user.rules")
+        .replace("### RULES ###\n", &format!("### RULES ###\n{PROFILE}"));
+    sim.arrange().put("/etc/ufw/user.rules", rules);
+    let want = security(open(&[]));
+    let planned = plan(&want, &sim);
+    assert!(!summary(&planned, "firewall").contains("22/tcp"), "{}", summary(&planned, "firewall"));
+    assert!(planned.refused[0].why.contains("port 22 of ssh has no limit"), "{}", planned.refused[0].why);
+    apply(&want, &sim).unwrap();
+    rollback(None, &sim).unwrap();
+}
+
+#[test]
+fn a_stricter_rule_of_a_persons_own_stays() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["ufw"]);
+    for words in [["limit", "80/tcp"], ["allow", "443/tcp"]] {
+        sim.run(&pitool_host::Command::new("ufw").args(words)).unwrap();
+    }
+    let deny = Rule { from: "192.0.2.9".into(), ..Rule::new(Policy::Deny, "tcp", 8080) };
+    let rules = vec![Rule::new(Policy::Allow, "tcp", 80), Rule::new(Policy::Limit, "tcp", 443), deny];
+    let want = security(Firewall::new(Policy::Deny, Policy::Allow, None, rules));
+    assert!(plan(&want, &sim).refused[0].why.contains("your own rule `limit 80/tcp` stays"));
+    apply(&want, &sim).unwrap();
+    let held = ufw(&sim);
+    assert!(
+        held.contains(&"Limit 80/tcp ".to_owned()) && held.contains(&"Limit 443/tcp pitool".to_owned()),
+        "{held:#?}"
+    );
+    assert!(plan(&want, &sim).steps.is_empty(), "{:?}", ids(&plan(&want, &sim)));
+}
+
+#[test]
+fn published_ports_in_use_stay_open_when_they_are_first_closed() {
+    let sim = Sim::debian(13);
+    sim.arrange().with_installed(&["docker.io"]);
+    let containers = "web\t0.0.0.0:8081->80/tcp, [::]:8081->80/tcp\nmine\t127.0.0.1:5432->5432/tcp\nold\t0.0.0.0:9000->9000/tcp\n";
+    sim.arrange().put("/run/docker/containers", containers);
+    let want = |closed: &[u16]| {
+        let ports = PublishedPorts::new(Some("DROP")).closed(closed.iter().flat_map(|port| both(*port)));
+        Desired::new([("docker".to_owned(), vec![Kind::from(ports)])]).unwrap()
+    };
+    let planned = plan(&want(&[9000]), &sim);
+    let step = summary(&planned, "published");
+    assert!(step.ends_with("keeps open 8081/tcp (web), closes 9000/tcp (old)"), "{step}");
+    assert!(
+        planned.refused[0].why.contains("8081/tcp, web: `{ port = 8081 }`"),
+        "{}",
+        planned.refused[0].why
+    );
+    apply(&want(&[9000]), &sim).unwrap();
+    // A container that comes later opens nothing.
+    sim.arrange().put("/run/docker/containers", "late\t0.0.0.0:7777->80/tcp\n");
+    let again = plan(&want(&[9000]), &sim);
+    assert!(again.steps.is_empty() && again.refused == planned.refused, "{again:?}");
+    apply(&want(&[9000, 8081]), &sim).unwrap();
+    assert!(plan(&want(&[9000, 8081]), &sim).refused.is_empty());
+    // A machine that an older version looks after has decided, too.
+    let older = Sim::debian(13);
+    older.arrange().with_installed(&["docker.io"]).put("/run/docker/containers", containers);
+    older.arrange().put("/etc/docker/pitool-firewall.v4", "*filter\nCOMMIT\n");
+    assert!(plan(&want(&[]), &older).refused.is_empty());
 }
 
 #[test]

@@ -158,6 +158,10 @@ pub struct Plan {
     /// Plan to undo what the config no longer mentions
     #[arg(long)]
     pub prune: bool,
+
+    /// Close ports in use too, which otherwise stay open until the config names them
+    #[arg(long)]
+    pub close_ports: bool,
 }
 
 /// `apply`.
@@ -182,6 +186,10 @@ pub struct Apply {
     /// Undo what the config no longer mentions
     #[arg(long)]
     pub prune: bool,
+
+    /// Close ports in use too, which otherwise stay open until the config names them
+    #[arg(long)]
+    pub close_ports: bool,
 }
 
 /// `rollback`.

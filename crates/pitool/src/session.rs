@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use pitool_config::values::Ports;
 use pitool_config::{Fragment, Loaded, Settings};
 use pitool_engine::{Engine, Journal, Run};
 use pitool_host::{DockerSource, Facts, Host, Inspect, LockHolder, facts};
@@ -106,6 +107,15 @@ impl<'s, 't> Session<'s, 't> {
         let Loaded { settings, warnings } = pitool_config::load(&fragments).map_err(Failure::config)?;
         if !self.terminal.quiet {
             failure::diagnostics(self.terminal, &warnings);
+        }
+        Ok((settings, fragments))
+    }
+
+    /// The settings of a command that may close ports in use.
+    pub(crate) fn settings_closing(&self, ports: bool) -> Result<(Settings, Vec<Fragment>)> {
+        let (mut settings, fragments) = self.settings()?;
+        if ports {
+            settings.security.firewall.close = vec![Ports::ALL];
         }
         Ok((settings, fragments))
     }

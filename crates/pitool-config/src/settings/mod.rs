@@ -33,7 +33,7 @@ pub use watch::{
     StatusPage, Webhook,
 };
 
-use crate::values::AppName;
+use crate::values::{AppName, Port};
 
 /// What the machine should be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,9 +66,51 @@ impl Settings {
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
     }
+
+    /// The ports that the sites of this machine are served on: HTTP, and with a certificate HTTPS.
+    pub fn site_ports(&self) -> Vec<Port> {
+        let secured = self.ssl.name().is_some();
+        if !self.app.enabled || self.apps.is_empty() && !secured {
+            return Vec::new();
+        }
+        [Port::HTTP].into_iter().chain(secured.then_some(Port::HTTPS)).collect()
+    }
+
+    /// The rules of the firewall: those of the config, and behind them one for each port of a site that they do not name.
+    pub fn firewall_rules(&self) -> Vec<Rule> {
+        let firewall = &self.security.firewall;
+        let ports = self.site_ports().into_iter().filter(|port| !firewall.names(*port));
+        firewall.rules.iter().cloned().chain(ports.map(Rule::allow)).collect()
+    }
 }
 
 /// Reads names that are part of this program; a test shows that none is dropped.
 fn known<T: FromStr>(names: &[&str]) -> Vec<T> {
     names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_bring_their_rules_where_a_list_does_not_name_their_ports() {
+        let rules = |text: &str| -> Vec<String> {
+            let settings: Settings = toml::from_str(text).unwrap();
+            settings.firewall_rules().iter().map(|rule| format!("{:?} {}", rule.policy, rule.port)).collect()
+        };
+        let lan = "[security.firewall]\nrules = [{ port = 8123 }]\n";
+        let site = "[apps.blog]\n";
+        let tls = "[ssl]\ndomains = [\"pi.example.org\"]\n";
+        assert_eq!(rules(""), ["Allow 80", "Allow 443"]);
+        assert_eq!(rules(lan), ["Allow 8123"], "without a site there is nothing to keep open");
+        assert_eq!(rules(&format!("{lan}{site}")), ["Allow 8123", "Allow 80"]);
+        assert_eq!(rules(&format!("{lan}{site}{tls}")), ["Allow 8123", "Allow 80", "Allow 443"]);
+        assert_eq!(rules(&format!("{lan}{site}{tls}[app]\nenabled = false\n")), ["Allow 8123"]);
+        let shut =
+            "[security.firewall]\nrules = [{ port = 80, policy = \"deny\" }, { port = \"400:500\" }]\n";
+        assert_eq!(rules(&format!("{shut}{site}{tls}")), ["Deny 80", "Allow 400:500"]);
+        let quic = "[security.firewall]\nrules = [{ port = 443, protocol = \"udp\" }]\n";
+        assert_eq!(rules(&format!("{quic}{site}{tls}")), ["Allow 443", "Allow 80", "Allow 443"]);
+    }
 }

@@ -78,8 +78,13 @@ pub struct Firewall {
     pub outgoing: Policy,
     /// What happens to the ports that Docker publishes, which go past the other rules.
     pub published_ports: PublishedPorts,
-    /// The rules for connections from outside, the first that fits decides. A list of yours replaces the default one.
+    /// The rules for connections from outside, the first that fits decides. A list of yours replaces the default one; SSH
+    /// and the sites of this machine bring their own rules, unless a rule of the list names their port.
     pub rules: Vec<Rule>,
+    /// Ports that the firewall closes although a service or container uses them when it is first turned on. Ports in use
+    /// that neither `rules` nor `close` names stay open then, and each plan says so.
+    #[cfg_attr(test, schemars(example = [445]))]
+    pub close: Vec<Ports>,
 }
 
 impl Default for Firewall {
@@ -90,7 +95,15 @@ impl Default for Firewall {
             outgoing: Policy::Allow,
             published_ports: PublishedPorts::default(),
             rules: vec![Rule::allow(Port::HTTP), Rule::allow(Port::HTTPS)],
+            close: Vec::new(),
         }
+    }
+}
+
+impl Firewall {
+    /// Whether a rule of the list names this port.
+    pub fn names(&self, port: Port) -> bool {
+        self.rules.iter().any(|rule| rule.port.contains(port) && rule.protocol != Protocol::Udp)
     }
 }
 

@@ -95,6 +95,9 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// Every port.
+    pub const ALL: Self = Self { first: Port(1), last: Port(u16::MAX) };
+
     /// One port.
     pub const fn one(port: Port) -> Self {
         Self { first: port, last: port }

@@ -11,6 +11,8 @@ pub struct Listener {
     pub udp: bool,
     /// On which address.
     pub address: IpAddr,
+    /// The user who made the socket.
+    pub uid: u32,
     /// The socket's inode, by which /proc/PID/fd tells whose it is.
     pub inode: u64,
 }
@@ -40,8 +42,9 @@ pub fn listeners(text: &str, udp: bool) -> Vec<Listener> {
         let unconnected = remote.ends_with(":0000");
         let port = u16::from_str_radix(port, 16).ok()?;
         (found == state && unconnected).then_some(())?;
-        let inode = words.nth(5)?.parse().ok()?;
-        Some(Listener { port, udp, address: self::address(address)?, inode })
+        let uid = words.nth(3)?.parse().ok()?;
+        let inode = words.nth(1)?.parse().ok()?;
+        Some(Listener { port, udp, address: self::address(address)?, uid, inode })
     };
     text.lines().skip(1).filter_map(one).collect()
 }
@@ -89,5 +92,12 @@ mod tests {
         assert_eq!(seen(tcp6, false), [(631, false, 1), (22, false, 2), (443, true, 3)]);
         let udp = "h\n 0: 00000000:14E9 00000000:0000 07 REST 1\n 1: 0200000A:0044 0100000A:0043 01 REST 2\n";
         assert_eq!(seen(udp, true), [(5353, true, 1)]);
+    }
+
+    #[test]
+    fn who_made_the_socket() {
+        let line = "h\n 0: 00000000:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000   104        0 4711 1\n";
+        let found = listeners(line, false);
+        assert_eq!((found[0].uid, found[0].inode), (104, 4711));
     }
 }

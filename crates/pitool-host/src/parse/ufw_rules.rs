@@ -3,6 +3,9 @@
 
 use serde::Serialize;
 
+/// What the comment of a rule begins with by which pitool keeps a port open that is in use; the program follows.
+pub const KEPT: &str = "pitool keeps this open for ";
+
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {

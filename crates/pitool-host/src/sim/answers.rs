@@ -76,13 +76,17 @@ pub(super) fn ss(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 pub(super) fn iptables(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     match args {
         ["--version"] => shell.say("iptables v1.8.11 (nf_tables)"),
+        // No container is running without a daemon.
+        ["-t", "nat", "-S"] => shell.say("-P PREROUTING ACCEPT"),
         ["-S"] => {
             let world = shell.world();
             let ufw = world.running_lines("ufw.service");
             let on = ufw.iter().any(|line| line == "ENABLED=yes");
             let docker = world.active("docker.service");
             let guard = world.active("pitool-docker-firewall.service");
-            let guards = world.text("/etc/docker/pitool-firewall.v4").to_owned();
+            let guards = ["v4", "rest"]
+                .map(|part| world.text(&format!("/etc/docker/pitool-firewall.{part}")).to_owned())
+                .concat();
             drop(world);
             shell.say(format!("-P INPUT {}", if on { "DROP" } else { "ACCEPT" }));
             if docker || guard {

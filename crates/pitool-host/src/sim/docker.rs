@@ -20,6 +20,9 @@ pub struct Container {
     pub starts: u64,
 }
 
+/// What `docker ps` says of published ports, as a test has put it there.
+const PUBLISHED: &str = "/run/docker/containers";
+
 const UNIT: &str = "docker.service";
 const CONFIG: &str = "/etc/docker/daemon.json";
 
@@ -43,6 +46,10 @@ pub(super) fn docker(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         ["ps", "--all", "--quiet"] => {
             let ids: Vec<String> = shell.world().containers.keys().map(|name| id(name)).collect();
             ids.iter().for_each(|id| shell.say(&id[..12]));
+        }
+        ["ps", "--no-trunc", "--format", "{{.Names}}\t{{.Ports}}"] => {
+            let text = shell.world().text(PUBLISHED).to_owned();
+            text.lines().for_each(|line| shell.say(line));
         }
         ["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}}"] => {
             let world = shell.world();

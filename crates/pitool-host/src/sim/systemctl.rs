@@ -142,7 +142,9 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
     };
     let (start_limit, stop_limit) = (limit("TimeoutStartSec"), limit("TimeoutStopSec"));
     let started = status.started.unwrap_or_default().to_string();
+    let main = shell.world().main_process(name).to_string();
     let all = [
+        ("MainPID", main.as_str()),
         ("Id", name),
         ("Unit", &starts),
         ("NextElapseUSecRealtime", next),

@@ -25,6 +25,8 @@ pub(super) struct Rule {
     dst: String,
     sport: String,
     src: String,
+    /// The application profiles of the ports, as a tuple writes them, or empty.
+    apps: String,
     direction: String,
     comment: String,
 }
@@ -41,6 +43,7 @@ impl Rule {
             dst: any(),
             sport: any(),
             src: any(),
+            apps: String::new(),
             direction: "in".to_owned(),
             comment: String::new(),
         }
@@ -73,7 +76,7 @@ impl Rule {
         };
         let log = if self.log.is_empty() { String::new() } else { format!("_{}", self.log) };
         format!(
-            "### tuple ### {}{}{log} {} {} {} {} {} {}{comment}",
+            "### tuple ### {}{}{log} {} {} {} {} {} {}{}{comment}",
             if self.route { "route:" } else { "" },
             self.action,
             self.proto,
@@ -81,6 +84,7 @@ impl Rule {
             address(&self.dst),
             self.sport,
             address(&self.src),
+            self.apps,
             self.direction
         )
     }
@@ -98,7 +102,11 @@ impl Rule {
             .chunks(2)
             .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
             .collect();
-        let direction = rest.iter().find(|word| !word.starts_with("comment="));
+        let rest: Vec<&&str> = rest.iter().filter(|word| !word.starts_with("comment=")).collect();
+        let (apps, direction) = match rest.as_slice() {
+            [dapp, sapp, direction] => (format!("{dapp} {sapp} "), Some(*direction)),
+            rest => (String::new(), rest.first().copied()),
+        };
         let (route, action) = action.strip_prefix("route:").map_or((false, *action), |rest| (true, rest));
         let (action, log) = action.split_once('_').unwrap_or((action, ""));
         Some(Self {
@@ -110,6 +118,7 @@ impl Rule {
             dst: address(dst),
             sport: (*sport).to_owned(),
             src: address(src),
+            apps,
             direction: direction.copied().unwrap_or("in").to_owned(),
             comment: String::from_utf8_lossy(&bytes).into_owned(),
         })

@@ -160,6 +160,7 @@ fn ports(sample: &Sample, setup: &Setup, report: &mut Report) {
     };
     let name = |port: u16, udp: bool| format!("{port}/{}", if udp { "udp" } else { "tcp" });
     let mut open = Vec::new();
+    let mut kept = Vec::new();
     let mut other = Vec::new();
     for listener in listeners.iter().filter(|listener| listener.is_public()) {
         let allowed = setup.expected.ports.iter().any(|rule| {
@@ -167,18 +168,27 @@ fn ports(sample: &Sample, setup: &Setup, report: &mut Report) {
             port.is_some_and(|port| rule.ports.contains(port))
                 && if listener.udp { rule.udp } else { rule.tcp }
         });
-        let list = if allowed { &mut open } else { &mut other };
+        let keeps = sample.kept.contains(&(listener.port, listener.udp));
+        let list = match (allowed, keeps) {
+            (true, _) => &mut open,
+            (false, true) => &mut kept,
+            (false, false) => &mut other,
+        };
         let name = name(listener.port, listener.udp);
         if !list.contains(&name) {
             list.push(name);
         }
     }
     let words = |list: &[String]| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    let mut listening = format!("listening: {}", words(&open));
+    if !kept.is_empty() {
+        listening += &format!("; open until the config names them: {}", words(&kept));
+    }
     report.find(
         if other.is_empty() {
-            Finding::ok("ports", format!("listening: {}", words(&open)))
+            Finding::ok("ports", listening)
         } else if setup.expected.firewall {
-            Finding::ok("ports", format!("listening: {}; kept from outside by the firewall: {}", words(&open), words(&other)))
+            Finding::ok("ports", format!("{listening}; kept from outside by the firewall: {}", words(&other)))
         } else {
             Finding::new("ports", Level::Warn, format!("{} can be reached, and no rule of the config allows it", words(&other)))
                 .hint("`sudo ss -tulpn` shows who listens; turn the firewall on, or name the port in [security.firewall]")

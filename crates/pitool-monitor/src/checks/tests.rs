@@ -254,6 +254,16 @@ fn ports_against_the_policy() {
     let open = report("pi4", &Made::default(), "");
     assert!(of(&open, "ports").value.contains("22/tcp") && of(&open, "ports").level == Level::Ok);
     assert!(of(&open, "ports").value.contains("kept from outside by the firewall: 5353"));
+    let expected = setup("");
+    let mut keeping = sample(&fixture("pi4"), &Made::default(), &expected);
+    keeping.kept = vec![(5353, true)];
+    let report_of = judge(&keeping, None, &expected);
+    let kept = &of(&report_of, "ports").value;
+    assert!(
+        kept.contains("open until the config names them: 5353/udp")
+            && !kept.contains("outside by the firewall: 5353"),
+        "{kept}"
+    );
     let without = report("pi4", &Made::default(), "[security.firewall]\nenabled = false\n");
     let ports = of(&without, "ports");
     assert!(

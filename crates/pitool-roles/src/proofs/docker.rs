@@ -360,8 +360,12 @@ impl PublishedPortsGuarded {
         if position("-A DOCKER-USER -j RETURN").is_some_and(|end| end < jump) {
             return open("DOCKER-USER ends before our rules".into());
         }
-        let closes = |line: &str| line.starts_with("-A PITOOL-DOCKER -m conntrack --ctstate DNAT -j ");
-        if self.closed && !rules.lines().any(closes) {
+        let leads = |line: &str| line == "-A PITOOL-DOCKER -m conntrack --ctstate DNAT -g PITOOL-DOCKER-REST";
+        let closes = |line: &str| {
+            let target = line.strip_prefix("-A PITOOL-DOCKER-REST -j ");
+            target.is_some_and(|target| ["DROP", "REJECT"].iter().any(|word| target.starts_with(word)))
+        };
+        if self.closed && !(rules.lines().any(leads) && rules.lines().any(closes)) {
             return open("a port that no rule names is open".into());
         }
         Verdict::InForce { answer: "in DOCKER-USER".into() }
@@ -430,10 +434,10 @@ mod tests {
     fn the_way_to_the_rules_is_followed() {
         let rules = "-P FORWARD DROP\n-N PITOOL-DOCKER\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j PITOOL-DOCKER\n\
             -A DOCKER-USER -j RETURN\n-A PITOOL-DOCKER -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN\n\
-            -A PITOOL-DOCKER -m conntrack --ctstate DNAT -j DROP\n";
+            -A PITOOL-DOCKER -m conntrack --ctstate DNAT -g PITOOL-DOCKER-REST\n-A PITOOL-DOCKER-REST -j DROP\n";
         let proof = PublishedPortsGuarded { closed: true };
         assert!(matches!(proof.judge(rules), Verdict::InForce { .. }));
-        for line in rules.lines().filter(|line| line.contains("-j DOCKER-USER") || line.contains("-j DROP")) {
+        for line in rules.lines().filter(|line| line.contains("-j DOCKER-USER") || line.contains("-REST")) {
             assert!(matches!(proof.judge(&rules.replace(line, "")), Verdict::NotInForce { .. }), "{line}");
         }
     }

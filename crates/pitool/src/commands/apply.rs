@@ -27,6 +27,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
             roles: &command.roles.roles,
             diff: command.diff,
             prune: command.prune,
+            close_ports: command.close_ports,
         };
         return look(session, &request);
     }
@@ -34,7 +35,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     session.require_root()?;
     session.require_quiet()?;
     let began = Instant::now();
-    let (settings, fragments) = session.settings()?;
+    let (settings, fragments) = session.settings_closing(command.close_ports)?;
     let wanted = session.wanted(&chosen, &settings)?;
     let unfinished = session.unfinished()?;
     let (shown, view) = plan(session, &wanted, session.journal(), command.prune, command.diff)?;

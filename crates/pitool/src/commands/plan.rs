@@ -21,20 +21,28 @@ pub(crate) struct Request<'r> {
     pub(crate) diff: bool,
     /// Whether what is no longer wanted is undone.
     pub(crate) prune: bool,
+    /// Whether ports in use are closed.
+    pub(crate) close_ports: bool,
 }
 
 /// Plans and shows what would change.
 pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Plan) -> Result<u8> {
     look(
         session,
-        &Request { command: "plan", roles: &command.roles.roles, diff: command.diff, prune: command.prune },
+        &Request {
+            command: "plan",
+            roles: &command.roles.roles,
+            diff: command.diff,
+            prune: command.prune,
+            close_ports: command.close_ports,
+        },
     )
 }
 
 /// Plans and shows what would change, for `plan` and `apply --check`.
 pub(crate) fn look(session: &Session<'_, '_>, request: &Request<'_>) -> Result<u8> {
     let roles = roles(request.roles)?;
-    let (settings, _) = session.settings()?;
+    let (settings, _) = session.settings_closing(request.close_ports)?;
     let wanted = session.wanted(&roles, &settings)?;
     let journal = session.readable_journal()?;
     let (_, view) = plan(session, &wanted, &journal, request.prune, request.diff)?;
