@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
 
 use crate::parse::{dpkg_status, extended_states};
+use crate::trust::Last;
 use crate::{
     Access, Candidate, Command, Content, Error, Host, Inspect, Lock, LockHolder, Looked, Output, Packages,
     Progress, Result, Stat, UnitStatus,
@@ -247,8 +248,8 @@ impl Inspect for Local {
     }
 
     fn lock_holder(&self, path: &str) -> Result<Option<LockHolder>> {
-        let Ok(fd) = self.tree.open(path, OFlag::O_PATH, false) else { return Ok(None) };
-        let file = File::from(fd).metadata().map_err(Error::path("look at", path))?;
+        let Ok(file) = self.tree.root().look(Path::new(path), Last::Itself) else { return Ok(None) };
+        let file = file.metadata();
         let locks = std::fs::read_to_string("/proc/locks").map_err(Error::path("read", "/proc/locks"))?;
         let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
         let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
