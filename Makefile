@@ -33,6 +33,9 @@ bench: ## sudo: what it costs, one table with targets
 test: ## every test that can run here (sudo: with the boxes)
 	@$(setup) test cargo xtask test
 
+test-all: ## sudo: every check and test at full length, before a release (hours)
+	@$(setup) all cargo xtask all
+
 machine: ## sudo: the package on a whole emulated ARM machine (half an hour)
 	@$(setup) machine cargo xtask machine --arch arm64
 
@@ -42,4 +45,4 @@ lint: ## format, clippy, generated files, shell scripts
 clean: ## remove what was built
 	rm -rf target dist
 
-.PHONY: help build deb debs reproduce try try-shell try-down bench test machine lint clean
+.PHONY: help build deb debs reproduce try try-shell try-down bench test test-all machine lint clean

@@ -180,6 +180,16 @@ impl<'a> Workshop<'a> {
     }
 }
 
+/// Names the compiler that builds for an architecture, and everything that its version decides.
+pub(crate) fn toolchain(arch: Arch) -> Result<String> {
+    if installed(arch) {
+        let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        return read(command(rustc).arg("-vV"));
+    }
+    let status = chroot(arch)?.join("var/lib/dpkg/status");
+    fs::read_to_string(&status).with_context(|| format!("cannot read {}", status.display()))
+}
+
 /// Has this machine's own compiler the Rust library of the target?
 fn installed(arch: Arch) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

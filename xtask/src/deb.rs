@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -16,6 +17,7 @@ use crate::arch::{Arch, GLIBC_FLOOR};
 use crate::build::{self, BINARY_LIMIT, size};
 use crate::cross::{self, Place};
 use crate::elf::Program;
+use crate::kept;
 use crate::tools::{command, find, is_root, read, root, run, target_dir};
 
 /// The package stays below this: it is downloaded by every Pi of a fleet.
@@ -72,6 +74,7 @@ pub(crate) fn task(args: &Args) -> Result<()> {
 }
 
 /// A built package and what it weighs.
+#[derive(Clone)]
 pub(crate) struct Package {
     pub(crate) deb: PathBuf,
     pub(crate) deb_size: u64,
@@ -79,6 +82,7 @@ pub(crate) struct Package {
 }
 
 /// A package as it is released, the program in it, and the package with its debug symbols.
+#[derive(Clone)]
 pub(crate) struct Released {
     pub(crate) program: PathBuf,
     pub(crate) package: Package,
@@ -95,13 +99,35 @@ pub(crate) fn build() -> Result<Package> {
     Ok(package)
 }
 
-/// Builds the released package of an architecture, puts copies into dist/, and prints what a user wants to know of it.
+/// Hands out the released package of an architecture, built of what is in this checkout now or taken from the cache, puts
+/// copies into dist/, and prints what a user wants to know of it.
 pub(crate) fn released(arch: Arch) -> Result<Released> {
+    /// What this very task has handed out: parts of the tests run at the same time, and use the copies.
+    static GIVEN: Mutex<Vec<(Arch, Released)>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().map_err(|_| anyhow::anyhow!("another part panicked"))?;
+    if let Some((_, released)) = given.iter().find(|(known, _)| *known == arch) {
+        return Ok(released.clone());
+    }
+    let released = release(arch)?;
+    given.push((arch, released.clone()));
+    Ok(released)
+}
+
+fn release(arch: Arch) -> Result<Released> {
     let place = Place::checkout();
-    let made = make(arch, &place)?;
-    let package = weighed(publish(&made.package.deb)?, &place.program(arch))?;
+    let made = match kept(arch)? {
+        Some(kept) => kept,
+        None => {
+            let made = make(arch, &place)?;
+            let files: [&Path; 3] = [&made.package.deb, &made.symbols, &made.program];
+            kept::keep(arch, &kept_folder(arch)?, &files)?;
+            made
+        }
+    };
+    let package = weighed(publish(&made.package.deb)?, &made.program)?;
     let symbols = publish(&made.symbols)?;
-    let program = Program::read(&place.program(arch))?;
+    let program = Program::read(&made.program)?;
+    program.check(arch)?;
     ensure!(package.deb_size < PACKAGE_LIMIT, "the package for {arch} is bigger than promised");
     ensure!(package.binary_size < BINARY_LIMIT, "the program for {arch} is bigger than promised");
 
@@ -114,6 +140,35 @@ pub(crate) fn released(arch: Arch) -> Result<Released> {
         program.build_id
     );
     Ok(Released { program: made.program, package, symbols })
+}
+
+fn kept_folder(arch: Arch) -> Result<PathBuf> {
+    let source = root();
+    kept::folder(arch, &source, &source_date(&source)?)
+}
+
+/// The released package of an architecture that was built before of what is in this checkout now, if it is kept.
+pub(crate) fn kept(arch: Arch) -> Result<Option<Released>> {
+    let folder = kept_folder(arch)?;
+    if !folder.is_dir() {
+        println!("{}: not built before of the same inputs", folder.display());
+        return Ok(None);
+    }
+    let (mut deb, mut symbols) = (None, None);
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        match path.file_name().and_then(|name| name.to_str()).and_then(parts) {
+            Some(("pitool", _)) => deb = Some(path),
+            Some(("pitool-dbgsym", _)) => symbols = Some(path),
+            _ => {}
+        }
+    }
+    let program = folder.join("pitool");
+    let (Some(deb), Some(symbols), true) = (deb, symbols, program.is_file()) else {
+        bail!("{} lacks a part of the package: remove it", folder.display())
+    };
+    println!("{}: built before of the same inputs", folder.display());
+    Ok(Some(Released { package: weighed(deb, &program)?, program, symbols }))
 }
 
 /// Builds the released package of an architecture from any place's sources, and leaves it in its target folder.
@@ -204,24 +259,29 @@ fn weighed(deb: PathBuf, binary: &Path) -> Result<Package> {
 /// Runs lintian, where any error or warning fails; false when it is not installed.
 pub(crate) fn lint(deb: &Path) -> Result<bool> {
     let Some(lintian) = find("lintian") else { return Ok(false) };
+    let verdict = kept::verdict(deb, &lintian)?;
+    if verdict.exists() {
+        println!("{}: lintian had nothing to complain about", deb.display());
+        return Ok(true);
+    }
     run(command(lintian).args(["--fail-on", "error,warning", "--tag-display-limit", "0"]).arg(deb))?;
     println!("lintian: nothing to complain about");
+    // Without a cache that can be written, it is asked again the next time.
+    if verdict.parent().is_some_and(|folder| fs::create_dir_all(folder).is_ok()) {
+        let _ = fs::write(&verdict, "");
+    }
     Ok(true)
 }
 
-/// The time written into the package: that of the last commit, so that the same commit makes the same bytes.
+/// The time written into the package: that of its inputs, so that the same inputs make the same bytes.
 fn source_date(source: &Path) -> Result<String> {
     if let Ok(date) = env::var("SOURCE_DATE_EPOCH") {
         return Ok(date);
     }
-    // A root build of someone's checkout: git would refuse the foreign owner.
-    let safe = format!("safe.directory={}", source.display());
-    read(Command::new("git").current_dir(source).args(["-c", &safe, "log", "-1", "--format=%ct"])).or_else(
-        |_| {
-            let changelog = source.join("deb/changelog");
-            read(command("dpkg-parsechangelog").arg("-l").arg(changelog).args(["-S", "Timestamp"]))
-        },
-    )
+    kept::source_date(source).or_else(|_| {
+        let changelog = source.join("deb/changelog");
+        read(command("dpkg-parsechangelog").arg("-l").arg(changelog).args(["-S", "Timestamp"]))
+    })
 }
 
 /// A copy in dist/, which holds the newest of each package only and belongs to whoever owns the checkout.

@@ -6,23 +6,19 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::generate;
+use crate::times::timed;
 use crate::tools::{cache_dir, cargo, command, find, root, run};
 
 pub(crate) fn task() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--locked",
-        "--",
-        "--deny",
-        "warnings",
-    ]))?;
-    generate::task(&generate::Args { check: true })?;
-    scripts()?;
-    pipelines()
+    let clippy =
+        ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "--deny", "warnings"];
+    timed("clippy", || run(cargo().args(clippy)))?;
+    timed("generated files", || generate::task(&generate::Args { check: true }))?;
+    timed("scripts and pipelines", || {
+        scripts()?;
+        pipelines()
+    })
 }
 
 /// The CI pipelines against the schema of those who run them.

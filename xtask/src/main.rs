@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person at the terminal")]
 #![expect(clippy::disallowed_methods, reason = "tasks build and test the project on the machine they run on")]
 
+mod all;
 mod arch;
 mod bench;
 mod build;
@@ -14,10 +15,12 @@ mod deb;
 mod elf;
 mod emulated;
 mod generate;
+mod kept;
 mod lint;
 mod release;
 mod reproduce;
 mod test;
+mod times;
 mod tools;
 mod try_it;
 
@@ -56,6 +59,8 @@ enum Task {
     Bench(bench::Args),
     /// Every check that is not a test: lint, then the package with all its promises
     Ci,
+    /// Every check and test at full length: rebuilt packages, all power cuts, long races and fuzzing, benches
+    All,
 }
 
 fn main() -> ExitCode {
@@ -71,6 +76,7 @@ fn main() -> ExitCode {
         Task::Try(args) => try_it::task(&args),
         Task::Bench(args) => bench::task(&args),
         Task::Ci => ci::task(),
+        Task::All => all::task(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

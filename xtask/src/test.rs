@@ -1,12 +1,14 @@
 //! `cargo xtask test`: everything that can run here; what cannot is named, with the reason.
 //!
-//! The tests of the crates come first, then the parts that need a machine of their own: a row in [`PARTS`] each.
+//! The tests of the crates come first, with the whole machine for themselves, since they are built. Then come the parts that
+//! boot boxes or emulate, two at a time: they wait for disks, downloads and clocks. A row in [`PARTS`] each.
 
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +17,7 @@ use pitool_testkit::machine::{Lab, Suite};
 
 use crate::arch::Arch;
 use crate::deb::{self, Released};
+use crate::times::{self, Row};
 use crate::tools::{cargo, command, find, is_root, root, run, target_dir};
 
 /// One part of the tests, run only where all it needs is there.
@@ -24,17 +27,23 @@ struct Part {
     run: fn() -> Result<Tally>,
 }
 
+/// The first alone, the others two at a time in this order: the longest first.
 const PARTS: &[Part] = &[
     Part { name: "crates", needs: &[], run: crates },
+    // Boxes of one release share their downloads and so apt's lock on them: those of two do not meet.
+    Part { name: "machines, trixie", needs: BOXES, run: || machines(Suite::Trixie) },
+    Part { name: "machines, bookworm", needs: BOXES, run: || machines(Suite::Bookworm) },
+    Part { name: "boxes", needs: BOXES, run: boxes },
+    Part { name: "arm", needs: ARM, run: arm },
     Part {
         name: "package",
         needs: &[Need::Root, Need::Program("cargo-deb"), Need::Program("mmdebstrap")],
         run: package,
     },
-    Part { name: "arm", needs: ARM, run: arm },
-    Part { name: "boxes", needs: BOXES, run: boxes },
-    Part { name: "machines", needs: BOXES, run: machines },
 ];
+
+/// How many parts run at a time, on a machine that has the processors and the memory for it.
+const LANES: usize = 2;
 
 /// What a box needs.
 const BOXES: &[Need] = &[
@@ -78,6 +87,8 @@ pub(crate) struct Tally {
     skipped: usize,
     /// The lines that tell what failed: a log of hours is read from its end.
     told: Vec<String>,
+    /// What groups of cases within the part took.
+    groups: Vec<Row>,
 }
 
 impl AddAssign for Tally {
@@ -86,6 +97,7 @@ impl AddAssign for Tally {
         self.failed += more.failed;
         self.skipped += more.skipped;
         self.told.extend(more.told);
+        self.groups.extend(more.groups);
     }
 }
 
@@ -96,28 +108,42 @@ impl fmt::Display for Tally {
 }
 
 pub(crate) fn task() -> Result<()> {
-    let mut total = Tally::default();
-    let mut notes = Vec::new();
-    for part in PARTS {
-        if let Some(reason) = part.needs.iter().find_map(Need::unmet) {
-            notes.push(format!("skipped: {} ({reason})", part.name));
-            total.skipped += 1;
-            continue;
-        }
-        println!("== {}", part.name);
-        let start = Instant::now();
-        let tally = (part.run)().unwrap_or_else(|error| {
-            eprintln!("{}: {error:#}", part.name);
-            Tally { failed: 1, ..Tally::default() }
-        });
-        notes.push(format!("{}: {tally} in {} s", part.name, start.elapsed().as_secs()));
-        total += tally;
+    let started = Instant::now();
+    let (first, others) = PARTS.split_first().context("there are no parts")?;
+    let mut done = vec![first.run()];
+    if others.iter().any(|part| part.unmet().is_none()) {
+        // Once, and not in two parts at the same time.
+        times::timed("package under test", shipped)?;
     }
+    done.extend(in_lanes(others));
+
+    let mut rows = times::earlier();
+    let before = rows.len();
+    let mut total = Tally::default();
+    for (part, outcome) in PARTS.iter().zip(done) {
+        match outcome {
+            Outcome::Ran(tally, seconds) => {
+                let passed = format!("{} of {}", tally.passed, tally.passed + tally.failed + tally.skipped);
+                rows.push(Row { part: part.name.to_owned(), passed, seconds });
+                rows.extend(tally.groups.iter().cloned());
+                total += tally;
+            }
+            Outcome::Skipped(reason) => {
+                rows.push(Row {
+                    part: format!("{} ({reason})", part.name),
+                    passed: "skipped".into(),
+                    seconds: 0,
+                });
+                total.skipped += 1;
+            }
+        }
+    }
+    let all = started.elapsed().as_secs();
+    rows.push(Row { part: "all tests".into(), passed: format!("{} failed", total.failed), seconds: all });
 
     println!("==");
-    for note in notes {
-        println!("{note}");
-    }
+    times::print(&rows);
+    times::append(&rows[before..])?;
     if total.failed > 0 {
         for line in &total.told {
             println!("{line}");
@@ -128,6 +154,60 @@ pub(crate) fn task() -> Result<()> {
         bail!("tests failed");
     }
     Ok(())
+}
+
+/// What became of a part.
+enum Outcome {
+    /// What it counted, and how many seconds it took.
+    Ran(Tally, u64),
+    Skipped(String),
+}
+
+impl Part {
+    /// Why the part cannot run here, if it cannot.
+    fn unmet(&self) -> Option<String> {
+        self.needs.iter().find_map(Need::unmet)
+    }
+
+    fn run(&self) -> Outcome {
+        if let Some(reason) = self.unmet() {
+            return Outcome::Skipped(reason);
+        }
+        println!("== {}", self.name);
+        let started = Instant::now();
+        let tally = (self.run)().unwrap_or_else(|error| {
+            eprintln!("{}: {error:#}", self.name);
+            Tally { failed: 1, told: vec![format!("{}: {error:#}", self.name)], ..Tally::default() }
+        });
+        let seconds = started.elapsed().as_secs();
+        println!("== {}: {tally} in {seconds} s", self.name);
+        Outcome::Ran(tally, seconds)
+    }
+}
+
+/// Runs parts [`LANES`] at a time, the next one as soon as one is over; the outcomes are in the order of the parts.
+fn in_lanes(parts: &[Part]) -> Vec<Outcome> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = Mutex::new(parts.iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..LANES.min(cores) {
+            scope.spawn(|| {
+                loop {
+                    // A statement of its own: the lock is not held while the part runs.
+                    let taken = next.lock().ok().and_then(|mut next| next.next());
+                    let Some((place, part)) = taken else { break };
+                    let outcome = part.run();
+                    if let Ok(mut done) = done.lock() {
+                        done.push((place, outcome));
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 /// This machine's package as it is released: what is tested is what people get.
@@ -190,8 +270,8 @@ fn boxes() -> Result<Tally> {
     tallied(&mut machine_test("lab"), "")
 }
 
-/// The package on whole machines, and the contract of a host.
-fn machines() -> Result<Tally> {
+/// The package on whole machines of a release, and the contract of a host.
+fn machines(suite: Suite) -> Result<Tally> {
     // As shipped, and in the place where the suites look for it.
     let deb = shipped()?.package.deb;
     run(cargo().args(["build", "--locked", "--package", "pitool-host", "--example", "contract"]))?;
@@ -201,7 +281,8 @@ fn machines() -> Result<Tally> {
         machine_test("machine")
             .env("PITOOL_DEB", deb)
             .env("PITOOL_CONTRACT", contract)
-            .env("PITOOL_XTASK", xtask),
+            .env("PITOOL_XTASK", xtask)
+            .args(["--", suite.codename()]),
         "",
     )
 }
@@ -232,12 +313,14 @@ fn tallied(tests: &mut Command, prefix: &str) -> Result<Tally> {
             tally.told.push(line.clone());
         }
         reason = if tells { REASON } else { reason.saturating_sub(1) };
-        if let Some(result) = line.strip_prefix(prefix) {
+        if let Some(group) = group(&line) {
+            tally.groups.push(group);
+        } else if let Some(result) = line.strip_prefix(prefix) {
             tally += Tally {
                 passed: count(result, "passed"),
                 failed: count(result, "failed"),
                 skipped: count(result, "ignored") + count(result, "skipped"),
-                told: Vec::new(),
+                ..Tally::default()
             };
         }
     }
@@ -246,6 +329,14 @@ fn tallied(tests: &mut Command, prefix: &str) -> Result<Tally> {
         tally.failed = 1;
     }
     Ok(tally)
+}
+
+/// Reads a line in which a test program tells of a group of its cases: `group trixie: life: 13 of 13 in 95 s`.
+fn group(line: &str) -> Option<Row> {
+    let (part, rest) = line.strip_prefix("group ")?.rsplit_once(": ")?;
+    let (passed, seconds) = rest.split_once(" in ")?;
+    let seconds = seconds.strip_suffix(" s")?.parse().ok()?;
+    Some(Row { part: format!("  {part}"), passed: passed.to_owned(), seconds })
 }
 
 /// How many lines after one that tells say why.
@@ -269,13 +360,22 @@ fn count(result: &str, word: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{count, tells};
+    use super::{Row, count, group, tells};
 
     #[test]
     fn counts_are_read_from_the_result_line() {
         let line = "FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         assert_eq!((count(line, "passed"), count(line, "failed"), count(line, "ignored")), (12, 3, 1));
         assert_eq!((count("38 passed, 0 failed", "passed"), count("ok    it is purged", "passed")), (38, 0));
+    }
+
+    #[test]
+    fn a_group_is_read_from_its_line() {
+        let row = Row { part: "  trixie: life".into(), passed: "12 of 13".into(), seconds: 95 };
+        assert_eq!(group("group trixie: life: 12 of 13 in 95 s"), Some(row));
+        assert_eq!(group("trixie: life … ok (95.0 s)"), None);
+        // It counts nothing: its cases were counted when they ran.
+        assert_eq!(count("group trixie: life: 12 of 13 in 95 s", "passed"), 0);
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn go(words: &[&str]) -> Result<ExitCode> {
             println!("{name}: {suite} at {}", machine.ip());
             machine.keep()?;
         }
-        ["sh", name, command @ ..] => {
+        ["sh", name, "--", command @ ..] | ["sh", name, command @ ..] => {
             let output = at(name)?.sh(&command.join(" "))?;
             print!("{}", output.stdout);
             eprint!("{}", output.stderr);

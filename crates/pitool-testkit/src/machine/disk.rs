@@ -107,8 +107,8 @@ fn free(path: &Path) -> Result<u64> {
 fn mount_of(folder: &Path) -> Result<Option<String>> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
     let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let at = fields.filter(|fields| fields.get(4).is_some_and(|point| Path::new(point) == folder));
-    Ok(at.last().and_then(|fields| fields.get(2).map(|&device| device.to_owned())))
+    let mut at = fields.filter(|fields| fields.get(4).is_some_and(|point| Path::new(point) == folder));
+    Ok(at.next_back().and_then(|fields| fields.get(2).map(|&device| device.to_owned())))
 }
 
 /// Refuses to go on where another box could fill the disk of boxes, or with it this host's, on which its image grows.
