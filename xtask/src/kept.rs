@@ -74,11 +74,20 @@ pub(crate) fn folder(arch: Arch, source: &Path, date: &str) -> Result<PathBuf> {
     }
     for file in files(source)? {
         add(file.as_os_str().as_bytes());
-        let path = source.join(&file);
-        add(&fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+        add(&content(&source.join(&file))?);
     }
     let key = &hasher.finalize().to_hex()[..16];
     Ok(cache_dir().join("packages").join(format!("{arch}-{key}")))
+}
+
+/// What a file holds; a link, which in test data may lead nowhere, holds its target.
+fn content(path: &Path) -> Result<Vec<u8>> {
+    let content = if path.is_symlink() {
+        fs::read_link(path).map(|target| target.into_os_string().into_encoded_bytes())
+    } else {
+        fs::read(path)
+    };
+    content.with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The files that go into a package, by their paths in the checkout, in order.
@@ -96,7 +105,7 @@ fn collect(source: &Path, path: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         return Ok(());
     }
     let whole = source.join(path);
-    if !whole.is_dir() {
+    if whole.is_symlink() || !whole.is_dir() {
         found.push(path.to_owned());
         return Ok(());
     }
@@ -164,6 +173,9 @@ mod tests {
         }
         for path in ["crates/pitool-testkit/src/lib.rs", "crates/pitool-roles/tests/laws.rs"] {
             assert!(root().join(path).exists() && !has(path), "{path}");
+        }
+        for file in &files {
+            content(&root().join(file)).unwrap();
         }
         // Whatever crates/pitool/Cargo.toml packs.
         let manifest = fs::read_to_string(root().join("crates/pitool/Cargo.toml")).unwrap();
