@@ -124,10 +124,10 @@ fn release(arch: Arch) -> Result<Released> {
             made
         }
     };
-    let package = weighed(publish(&made.package.deb)?, &made.program)?;
-    let symbols = publish(&made.symbols)?;
     let program = Program::read(&made.program)?;
     program.check(arch)?;
+    let package = weighed(publish(&made.package.deb)?, &made.program)?;
+    let symbols = publish(&made.symbols)?;
     ensure!(package.deb_size < PACKAGE_LIMIT, "the package for {arch} is bigger than promised");
     ensure!(package.binary_size < BINARY_LIMIT, "the program for {arch} is bigger than promised");
 
