@@ -21,6 +21,7 @@ mod power;
 mod repository;
 mod restore;
 mod services;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ const GROUPS: &[(&str, Cases)] = &[
     ("going back", going_back::cases),
     ("services", services::cases),
     ("firewall", firewall::cases),
+    ("trust", trust::cases),
     ("power", power::cases),
 ];
 

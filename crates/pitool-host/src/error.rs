@@ -108,7 +108,7 @@ impl Error {
     pub(crate) fn foreign_link(path: &str, name: &str) -> Self {
         Self::Unexpected {
             path: path.to_owned(),
-            found: format!("behind the symbolic link `{name}`, in a directory that not only root can write"),
+            found: format!("behind the symbolic link `{name}`, in a directory that others can write to"),
             expected: "a path without such a link",
         }
     }

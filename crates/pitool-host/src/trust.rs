@@ -38,7 +38,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// A symbolic link in a directory that somebody else than root can write or replace.
     #[error(
-        "`{name}` is a symbolic link in a directory that not only root can write, and pitool does not follow it"
+        "`{name}` is a symbolic link in a directory that others can write to, and pitool does not follow it"
     )]
     ForeignLink {
         /// The link's name; lossy where it is not UTF-8.

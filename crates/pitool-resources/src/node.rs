@@ -238,3 +238,93 @@ pub(crate) fn access(host: &dyn Host, mode: u32, owner: &str, group: &str) -> Re
     let gid = accounts.gid_of(group).or_else(|| group.parse().ok()).ok_or_else(|| missing("group", group))?;
     Ok(Access { mode, uid, gid })
 }
+
+#[cfg(test)]
+mod tests {
+    use pitool_engine::Resource;
+    use pitool_host::sim::{Node as There, Sim};
+
+    use super::*;
+    use crate::{Directory, Edit, File, Link, Part, Seed};
+
+    /// A machine on which ada's home is hers, and what root must not be tricked into.
+    fn machine() -> Sim {
+        let sim = Sim::debian(13);
+        let mut world = sim.arrange();
+        let hers = Access { mode: 0o755, uid: 1000, gid: 1000 };
+        world.put("/root/secret", "secret\n");
+        world.put_with("/home/ada/file", "hers\n", Access { mode: 0o600, ..hers });
+        world.nodes.insert("/home/ada".into(), There::Dir { access: hers });
+        world.put_link("/home/ada/link", "/root/secret");
+        world.put_link("/home/ada/way", "/root");
+        world.nodes.insert("/home/ada/fifo".into(), There::Device);
+        world.put_dir("/home/ada/dir");
+        world.put("/home/ada/latin1", b"caf\xe9\n".to_vec());
+        world.put("/etc/real", "here\n");
+        world.put_link("/etc/linked", "real");
+        drop(world);
+        sim
+    }
+
+    fn line(path: &str) -> Part {
+        Part::new(path, Edit::Lines(vec!["ours".into()]))
+    }
+
+    /// What a resource makes of what is there: whether it wants a change, and why it holds back.
+    fn seen<R: Resource>(host: &Sim, resource: &R) -> (bool, Option<String>) {
+        let observed = resource.observe(host).unwrap();
+        let desired = resource.desired(&observed);
+        assert_eq!(resource.desired(&desired), desired, "a fixed point");
+        (desired != observed, resource.refusal(&observed))
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_held_back_and_no_error() {
+        let sim = machine();
+        for (path, why) in [
+            ("/home/ada/link", "`link`, in a directory that others can write to"),
+            ("/home/ada/way/secret", "`way`, in a directory that others can write to"),
+            ("/home/ada/fifo", "is a device, socket or FIFO, expected a regular file"),
+            ("/home/ada/dir", "is a directory, expected a regular file"),
+            ("/home/ada/latin1", "is not UTF-8"),
+        ] {
+            let (changes, refusal) = seen(&sim, &line(path));
+            assert!(
+                !changes && refusal.as_ref().is_some_and(|said| said.contains(why)),
+                "{path}: {refusal:?}"
+            );
+        }
+        for path in ["/home/ada/fifo", "/home/ada/dir", "/home/ada/way/secret"] {
+            let (changes, refusal) = seen(&sim, &File::new(path, "ours"));
+            assert!(!changes && refusal.is_some(), "{path}: {refusal:?}");
+        }
+        for path in ["/home/ada/fifo", "/home/ada/way/secret"] {
+            assert!(seen(&sim, &Seed::new(path, "ours", "root", "root")).1.is_some(), "{path}");
+            assert!(seen(&sim, &Link::new(path, "/etc/real")).1.is_some(), "{path}");
+        }
+        for path in ["/home/ada/fifo", "/home/ada/file", "/home/ada/way", "/home/ada/way/new"] {
+            let (changes, refusal) = seen(&sim, &Directory::new(path));
+            assert!(!changes && refusal.is_some(), "{path}: {refusal:?}");
+        }
+        // What can be used is.
+        for path in ["/home/ada/file", "/home/ada/new", "/etc/real", "/etc/linked", "/etc/new"] {
+            assert_eq!(seen(&sim, &line(path)), (true, None), "{path}");
+        }
+        // A whole file of ours takes the place of a link, and a person's link in a seed's place is theirs.
+        assert_eq!(seen(&sim, &File::new("/home/ada/link", "ours")), (true, None));
+        assert_eq!(seen(&sim, &Seed::new("/home/ada/link", "ours", "root", "root")), (false, None));
+    }
+
+    #[test]
+    fn another_owner_gets_a_new_file_with_the_text_that_is_known() {
+        let sim = machine();
+        let path = "/home/ada/file";
+        let before = Node::observe(&sim, path).unwrap();
+        let Node::File { content, mode, .. } = before.clone() else { panic!("{before:?}") };
+        let after = Node::File { content, mode, owner: "root".into(), group: "root".into() };
+        // Its owner puts another file there.
+        sim.arrange().put_with(path, "exchanged", Access { mode: 0o600, uid: 1000, gid: 1000 });
+        Node::put(&sim, path, &before, &after).unwrap();
+        assert_eq!(Node::observe(&sim, path).unwrap(), after);
+    }
+}

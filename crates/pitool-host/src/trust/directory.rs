@@ -3,13 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::Write;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, RenameFlags, mkdirat, openat, renameat, renameat_with, unlinkat,
+    AtFlags, Mode, OFlags, RawDir, RenameFlags, SeekFrom, mkdirat, openat, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
@@ -139,8 +140,11 @@ impl Directory {
     /// Names in the directory, sorted by their bytes, without `.` and `..`.
     pub fn list(&self) -> Result<Vec<OsString>> {
         let mut names = Vec::new();
-        // Not readdir(3) of a 32-bit libc, which fails on inodes that are larger. `read_from` has an offset of its own.
-        for entry in Dir::read_from(&self.file)? {
+        // getdents64(2) itself: readdir(3) of a 32-bit libc fails on inodes that are larger.
+        rustix::fs::seek(&self.file, SeekFrom::Start(0))?;
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(&self.file, &mut buffer);
+        while let Some(entry) = entries.next() {
             let name = entry?.file_name().to_bytes().to_vec();
             if name != b"." && name != b".." {
                 names.push(OsString::from_vec(name));

@@ -135,7 +135,13 @@ impl Root {
             let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::IN_ROOT;
             match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
                 Err(Errno::NOSYS | Errno::PERM) => REFUSED.store(true, Ordering::Relaxed),
-                // A link on the way, or in its place with `Follow`.
+                // Where it can be opened itself, the link is the last component and not on the way.
+                Err(Errno::LOOP)
+                    if last == Last::Itself
+                        && openat2(&self.fd, path, link_flags(), Mode::empty(), resolve).is_ok() =>
+                {
+                    return Err(Errno::LOOP.into());
+                }
                 Err(Errno::LOOP | Errno::AGAIN) => {}
                 opened => return Ok(opened?),
             }
@@ -173,8 +179,7 @@ impl Root {
                     Err(errno) => return Err(errno.into()),
                 }
             }
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let opened = match openat(place.directory(), name.as_os_str(), flags, Mode::empty()) {
+            let opened = match openat(place.directory(), name.as_os_str(), link_flags(), Mode::empty()) {
                 Ok(fd) => Object::new(fd)?,
                 // What is not there may still be created.
                 Err(Errno::NOENT) if is_last => {
@@ -307,6 +312,11 @@ impl Place<'_> {
 /// Flags that open a directory only to work below it.
 fn directory_flags() -> OFlags {
     OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC
+}
+
+/// Flags that open anything to look at it, a symbolic link itself.
+fn link_flags() -> OFlags {
+    OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
 
 fn absolute(path: &Path) -> Result<()> {
