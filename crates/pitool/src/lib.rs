@@ -6,11 +6,6 @@
 //!
 //! Start reading at [`cli`], then at `commands/plan.rs` and `commands/apply.rs`.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the terminal, the caller's own files and the time that a person waits are its business, not the machine's"
-)]
-
 pub mod cli;
 mod commands;
 pub mod exit;

@@ -183,6 +183,40 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn what_others_wrote_cannot_steer_the_terminal() {
+    let dir = TempDir::new().unwrap();
+    let hostile = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}";
+    let shown = r"\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}";
+    let name = dir.path().join(format!("{hostile}.toml"));
+    std::fs::write(&name, format!("[common]\n# {hostile}\n\"x\u{202e}\" = 1\n")).unwrap();
+    write(dir.path(), "vars.yml", "\"\\e]0;owned\\a\\u009b2J\\u202e\": 1\n");
+    let (name, vars) = (name.to_str().unwrap(), dir.path().join("vars.yml"));
+    let calls: [&[&str]; 4] = [
+        &["config", "check", name],
+        &["config", "check", name, "--color", "always"],
+        &["--config", "/nowhere/\u{1b}[2J", "config", "check"],
+        &["config", "import", vars.to_str().unwrap()],
+    ];
+    for arguments in calls {
+        let output = pitool(arguments);
+        let both = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(both.contains(r"\u{1b}"), "{arguments:?}: {both:?}");
+        let painted = ["[0m", "[1m", "[31m", "[33m"].map(|style| format!("\u{1b}{style}"));
+        let rest = painted.iter().fold(both.clone(), |text, style| text.replace(style, ""));
+        let obeyed = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!rest.contains(obeyed), "{arguments:?}: {rest:?}");
+        assert!(rest == both || arguments.contains(&"always"), "{both:?}");
+    }
+    let output = pitool(&["config", "check", name]);
+    assert!(stderr(&output).contains(shown), "{}", stderr(&output));
+    let output = pitool(&["config", "check", name, "--json"]);
+    let text = stdout(&output);
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{text:?}");
+    assert!(text.contains(r"\u009b2J\u202e"), "{text}");
+    serde_json::from_str::<serde_json::Value>(text).unwrap();
+}
+
+#[test]
 fn colours_only_where_they_are_wanted() {
     let plain = pitool(&["plan", "securty"]);
     let coloured = pitool(&["--color", "always", "plan", "securty"]);

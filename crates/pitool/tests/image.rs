@@ -147,3 +147,39 @@ fn what_would_do_nothing_or_harm_is_refused_before_anything_is_written() {
     fs::write(wrong.path().join("wrong.toml"), "[common]\nhostnam = \"kitchen\"\n").unwrap();
     refuses(&wrong, &["--deb", "pitool.deb", "--config", "wrong.toml"], "hostname");
 }
+
+/// What is on a card may come from anybody.
+#[test]
+fn nothing_on_a_card_is_followed_and_a_fifo_does_not_hang() {
+    let fifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    for name in ["config.txt", "user-data", "meta-data", "vendor-data", "pitool", "pitool/pitool.toml"] {
+        for link in [true, false] {
+            let folder = card(IMAGER);
+            let (boot, victim) = (folder.path().join("boot"), folder.path().join("victim"));
+            let target = if name == "pitool" { "victim-dir" } else { "victim" };
+            fs::create_dir(folder.path().join("victim-dir")).unwrap();
+            fs::write(folder.path().join("victim-dir/report.txt"), "precious").unwrap();
+            fs::write(&victim, "precious").unwrap();
+            if name.contains('/') {
+                fs::create_dir(boot.join("pitool")).unwrap();
+            }
+            let place = boot.join(name);
+            let _ = fs::remove_file(&place);
+            if link {
+                std::os::unix::fs::symlink(folder.path().join(target), &place).unwrap();
+            } else {
+                fifo(&place);
+            }
+            let before = listing(&boot);
+            let output = seed(folder.path(), &["--deb", "pitool.deb", "--config", "kitchen.toml"]);
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(3), "{name}, link: {link}: {words}");
+            assert!(words.contains("nothing was written"), "{words}");
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+            assert_eq!(fs::read_to_string(folder.path().join("victim-dir/report.txt")).unwrap(), "precious");
+            if link || !name.ends_with("pitool") {
+                assert_eq!(listing(&boot).len(), before.len(), "{name}: {words}");
+            }
+        }
+    }
+}

@@ -17,7 +17,7 @@ use crate::render::plan::{PlanView, show};
 use crate::render::proof::Tally;
 use crate::render::run::{Follower, name};
 use crate::render::{Terminal, count, duration, failure, json as json_out, proof, wrap};
-use crate::session::{Session, roles};
+use crate::session::{Session, roles, stopwatch};
 
 /// Plans, applies, proves.
 pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8> {
@@ -34,7 +34,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     let chosen = roles(&command.roles.roles)?;
     session.require_root()?;
     session.require_quiet()?;
-    let began = Instant::now();
+    let began = stopwatch();
     let (settings, fragments) = session.settings_closing(command.close_ports)?;
     let wanted = session.wanted(&chosen, &settings)?;
     let unfinished = session.unfinished()?;

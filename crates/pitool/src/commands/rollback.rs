@@ -1,7 +1,5 @@
 //! `pitool rollback`: goes back to what was there before a run.
 
-use std::time::Instant;
-
 use pitool_engine::{Ending, Engine, RunId};
 use pitool_roles::Kind;
 use serde_json::json;
@@ -14,7 +12,7 @@ use crate::render::plan::{PlanView, show};
 use crate::render::proof::Tally;
 use crate::render::run::{Follower, differs, name};
 use crate::render::{count, duration, failure, json as json_out, proof, wrap};
-use crate::session::Session;
+use crate::session::{Session, stopwatch};
 
 /// Shows what would come back, and brings it back.
 pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<u8> {
@@ -50,7 +48,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
         return Ok(if view.steps.is_empty() { exit::DONE } else { exit::PENDING });
     }
 
-    let began = Instant::now();
+    let began = stopwatch();
     let mut follower = Follower::new(terminal, &view);
     let rolled_back = session.engine().rollback::<Kind>(Some(run), &mut |event| follower.hear(&event));
     terminal.live.finish();

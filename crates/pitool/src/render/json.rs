@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::{Class, Failure};
 use crate::render::Terminal;
+use crate::render::text::visible_json;
 
 /// The version of everything that is printed as JSON.
 const VERSION: u32 = 1;
@@ -27,12 +28,12 @@ fn versioned(value: &impl Serialize) -> Value {
 
 /// Prints one document, readable for people too.
 pub fn document(terminal: &Terminal<'_>, value: &impl Serialize) {
-    terminal.line(format!("{:#}", versioned(value)));
+    terminal.line(visible_json(&format!("{:#}", versioned(value))));
 }
 
 /// Prints one object on one line.
 pub fn event(terminal: &Terminal<'_>, value: &impl Serialize) {
-    terminal.line(versioned(value).to_string());
+    terminal.line(visible_json(&versioned(value).to_string()));
 }
 
 /// Prints why a command could not do its work.

@@ -17,4 +17,4 @@ mod text;
 
 pub use progress::{Live, Ticker};
 pub use terminal::{Streams, Terminal};
-pub use text::{Clock, Paint, bytes, count, duration, list, wrap};
+pub use text::{Clock, Paint, bytes, count, duration, list, visible, wrap};

@@ -7,6 +7,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pitool_host::Progress;
 
+use crate::render::visible;
+
 /// One line on a terminal's stderr; without a terminal only what a person must know to wait patiently.
 #[derive(Debug)]
 pub struct Live {
@@ -63,7 +65,7 @@ impl Live {
             bar.set_style(style.progress_chars("━╸─"));
         }
         bar.set_prefix(format!("0/{steps}"));
-        bar.set_message(what.to_owned());
+        bar.set_message(visible(what, false).into_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
         *self.bar.borrow_mut() = Some(bar);
     }
@@ -75,7 +77,7 @@ impl Live {
         let what = if self.begun.get() > 1 { together(self.begun.get()) } else { what.to_owned() };
         what.clone_into(&mut self.what.borrow_mut());
         if let Some(bar) = &*self.bar.borrow() {
-            bar.set_message(what);
+            bar.set_message(visible(&what, false).into_owned());
         }
     }
 
@@ -105,11 +107,11 @@ impl Live {
                 let percent = percent.clamp(0.0, 100.0) as u64;
                 bar.set_position(self.ended.get() as u64 * PARTS + self.begun.get() as u64 * percent);
             }
-            bar.set_message(format!("{}  {text}", self.what.borrow()));
+            bar.set_message(visible(&format!("{}  {text}", self.what.borrow()), false).into_owned());
         } else if let Progress::Waiting(what) = progress {
             if !self.quiet.get() && *self.waiting.borrow() != *what {
                 what.clone_into(&mut self.waiting.borrow_mut());
-                let _unheard = writeln!(std::io::stderr(), "{what}");
+                let _unheard = writeln!(std::io::stderr(), "{}", visible(what, false));
             }
         }
     }
@@ -143,7 +145,7 @@ impl Ticker {
     /// Says how far it is.
     pub fn say(&self, text: String) {
         if let Some(bar) = &self.0 {
-            bar.set_message(text);
+            bar.set_message(visible(&text, false).into_owned());
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The one place that writes.
+//! The one place that writes. What a terminal would obey is shown as its code ([`visible`]): most of what is printed
+//! was written by others.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
 use std::rc::Rc;
 
 use crate::cli::{Color, Global};
+use crate::render::text::visible;
 use crate::render::{Live, Paint};
 
 /// Where output goes, and what it looks like there.
@@ -28,6 +30,10 @@ const WIDTH: usize = 100;
 
 impl<'a> Streams<'a> {
     /// This process's own.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "NO_COLOR and TERM are about the caller's terminal, not the machine"
+    )]
     pub fn standard() -> Self {
         let variable = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let colors = !variable("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
@@ -102,8 +108,9 @@ impl<'a> Terminal<'a> {
         }
     }
 
-    /// Prints data, as it is.
+    /// Prints data.
     pub fn write(&self, text: &str) {
+        let text = visible(text, self.paint.is_on());
         self.live.aside(|| {
             let mut stdout = self.stdout.borrow_mut();
             let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
@@ -118,9 +125,10 @@ impl<'a> Terminal<'a> {
 
     /// Says something, whatever was asked for.
     pub fn say(&self, line: impl AsRef<str>) {
+        let line = visible(line.as_ref(), self.talk.is_on());
         self.live.aside(|| {
             // Nobody is left to hear that nobody can hear.
-            let _unheard = writeln!(self.stderr.borrow_mut(), "{}", line.as_ref());
+            let _unheard = writeln!(self.stderr.borrow_mut(), "{line}");
         });
     }
 

@@ -1,5 +1,6 @@
 //! Words, lines and times.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -16,6 +17,11 @@ impl Paint {
     /// Colours if `on`.
     pub fn new(on: bool) -> Self {
         Self { on }
+    }
+
+    /// Whether there are colours.
+    pub fn is_on(self) -> bool {
+        self.on
     }
 
     fn with(self, style: Style, text: &str) -> String {
@@ -46,6 +52,59 @@ impl Paint {
     pub fn faint(self, text: &str) -> String {
         self.with(Style::new().dimmed(), text)
     }
+}
+
+/// The sequences of [`Paint`] and of clap's help, which set a colour or a weight and nothing else (ECMA-48, SGR).
+const STYLES: [&str; 7] =
+    ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[4m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
+
+/// Whether a terminal obeys a character, or shows what follows in another order than it is written.
+fn is_obeyed(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        // Line and paragraph separators, marks and overrides of direction (Unicode UAX #9).
+        '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    }
+}
+
+/// Replaces characters that a terminal obeys by their code, `\u{1b}`: a file's name, an archive or a YAML file may hold
+/// any. Line breaks and tabs stay, and with `styles` the sequences of [`Paint`].
+pub fn visible(text: &str, styles: bool) -> Cow<'_, str> {
+    replaced(text, styles, |c| c.escape_unicode().to_string())
+}
+
+/// The same within JSON, as JSON writes a code: `\u009b`. serde_json escapes what is below U+0020 itself.
+pub(super) fn visible_json(text: &str) -> Cow<'_, str> {
+    replaced(text, false, |c| format!("\\u{:04x}", u32::from(c)))
+}
+
+fn replaced(text: &str, styles: bool, code: impl Fn(char) -> String) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(at) = rest.find(is_obeyed) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let style = STYLES.iter().find(|style| styles && rest.starts_with(**style));
+        let length = match (style, rest.chars().next()) {
+            (Some(style), _) => {
+                shown.push_str(style);
+                style.len()
+            }
+            (None, Some(c)) => {
+                shown.push_str(&code(c));
+                c.len_utf8()
+            }
+            (None, None) => break,
+        };
+        rest = &rest[length..];
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
 }
 
 /// `1 change`, `2 changes`.
@@ -177,6 +236,32 @@ pub(super) fn between(from: &str, to: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown() {
+        assert_eq!(visible("plain\ttext\nü €", false), "plain\ttext\nü €");
+        let hostile = "a\u{1b}]0;owned\u{7}\r\u{9b}31m\u{7f}\u{202e}b\u{1b}";
+        let shown = r"a\u{1b}]0;owned\u{7}\u{d}\u{9b}31m\u{7f}\u{202e}b\u{1b}";
+        assert_eq!(visible(hostile, false), shown);
+        assert_eq!(visible(hostile, true), shown, "only whole sequences of ours are styles");
+        for painted in ["heading", "good", "notable", "bad", "faint"] {
+            let paint = Paint::new(true);
+            let text = match painted {
+                "heading" => paint.heading("x"),
+                "good" => paint.good("x"),
+                "notable" => paint.notable("x"),
+                "bad" => paint.bad("x"),
+                _ => paint.faint("x"),
+            };
+            assert_eq!(visible(&text, true), text, "{painted}");
+            assert!(!visible(&text, false).contains('\u{1b}'), "{painted}");
+        }
+        assert!(!visible("\u{1b}[8mhidden\u{1b}[2Jgone", true).contains('\u{1b}'));
+        let json = serde_json::json!({ "name": hostile }).to_string();
+        let shown = visible_json(&json);
+        assert!(!shown.contains(is_obeyed), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["name"], hostile);
+    }
 
     #[test]
     fn numbers_and_nouns() {
