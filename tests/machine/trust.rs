@@ -61,8 +61,8 @@ fn kept(machine: &Machine, directory: &str, round: usize) -> Result<()> {
 
 /// One attack beside one run. The exchanges count only if there were any while it ran.
 fn attack(machine: &Machine, user: &str, words: &[&str], run: &str) -> Result<Output> {
-    let argv = ["runuser", "-u", user, "--", ATTACKER].iter().chain(words);
-    let attacker = machine.spawn(argv)?;
+    let start = ["runuser", "-u", user, "--", ATTACKER];
+    let attacker = machine.spawn(start.iter().chain(words))?;
     std::thread::sleep(Duration::from_millis(200));
     // It may succeed, find that things moved, or fail and be taken back: that is the attacker's choice.
     let run = machine.sh(run)?;
