@@ -64,7 +64,7 @@ pub enum Source {
     Placeholder,
     /// A CA issued it to us.
     Issued,
-    /// Taken over from certbot.
+    /// Copied from certbot, or from where a site of nginx has it.
     Imported,
 }
 
