@@ -141,10 +141,10 @@ pub(super) fn nginx(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     }
     let sites =
         shell.world().gather(&["/etc/nginx/conf.d".to_owned(), "/etc/nginx/sites-enabled".to_owned()]);
-    let defaults = sites
+    let mut defaults = sites
         .iter()
         .filter(|(_, text)| text.text().is_some_and(|text| text.contains("listen 80 default_server")));
-    if let Some((path, _)) = defaults.skip(1).next() {
+    if let Some((path, _)) = defaults.nth(1) {
         shell.complain(format!("nginx: [emerg] a duplicate default server for 0.0.0.0:80 in {path}:1"));
         return shell.fail(1, format!("nginx: configuration file {file} test failed"));
     }
