@@ -193,7 +193,10 @@ fn an_unknown_host_and_broken_yaml_are_errors() {
 
 #[test]
 fn what_would_use_up_stack_or_memory_is_an_error_with_its_place() {
-    let deep = format!("a: 1\nb: {}\n", "[".repeat(200_000));
+    let deep = format!("a: 1\nb: {}{}\n", "[".repeat(100), "]".repeat(100));
+    let dashes = format!("a: 1\nb:\n  {}x\n", "- ".repeat(100_000));
+    // The parser has a limit of its own for these, which it meets first.
+    let brackets = format!("a: 1\nb: {}\n", "[".repeat(200_000));
     let nine = |name: &str, of: &str| format!("{name}: &{name} [{}]\n", vec![of; 9].join(", "));
     let mut bomb = "a: &a [lol, lol]\n".to_owned();
     for (of, name) in
@@ -204,6 +207,8 @@ fn what_would_use_up_stack_or_memory_is_an_error_with_its_place() {
     let many = format!("a:\n{}", "- x\n".repeat(150_000));
     for (text, line, words) in [
         (deep, 2, "more than 60 deep"),
+        (dashes, 3, "more than 60 deep"),
+        (brackets, 2, "recursion limit"),
         (bomb, 6, "100000 values"),
         (many, 99_999, "100000 values"),
         ("a: x\n".repeat(300_000), 1, "more than 1024 KiB"),
