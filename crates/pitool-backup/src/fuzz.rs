@@ -22,8 +22,12 @@ use std::time::{Duration, Instant};
 use mutate::Random;
 use seeds::Seeds;
 
-/// What one input may take. A whole archive of 5 MiB takes milliseconds.
+/// What one input may take of a processor. A whole archive of 5 MiB takes milliseconds.
 const INPUT: Duration = Duration::from_secs(10);
+
+/// What one input may take of the time on the wall, where it waits for something that never comes. A machine that is
+/// busy takes its time, too.
+const WAIT: Duration = Duration::from_secs(120);
 
 /// What a target may have in memory at its peak, in KiB.
 const MEMORY: u64 = 100 << 10;
@@ -105,18 +109,22 @@ fn in_a_process_of_its_own() {
     let only = number("PITOOL_FUZZ_ONLY");
     let seeds = Seeds::new();
     let run = targets::of(&target);
-    let limit = if target == "planted-loop" { Duration::from_secs(1) } else { INPUT };
-    // The number of the input, and when it was begun in milliseconds of this process; shared with what watches.
-    let begun = Instant::now();
-    let at = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    let wait = if target == "planted-loop" { Duration::from_secs(1) } else { WAIT };
+    // The number of the input, shared with what watches that it changes.
+    let at = Arc::new(AtomicU64::new(0));
     let watched = at.clone();
     std::thread::spawn(move || {
+        let (mut input, mut since, mut used) = (u64::MAX, Instant::now(), processor());
         loop {
             std::thread::sleep(Duration::from_millis(200));
-            let since = Duration::from_millis(watched[1].load(Ordering::Relaxed));
-            if begun.elapsed().saturating_sub(since) > limit {
-                let input = watched[0].load(Ordering::Relaxed);
-                eprintln!("an input takes longer than {limit:?}: PITOOL_FUZZ_ONLY={input}");
+            let now = watched.load(Ordering::Relaxed);
+            if now != input {
+                (input, since, used) = (now, Instant::now(), processor());
+            }
+            if processor().saturating_sub(used) > INPUT || since.elapsed() > wait {
+                eprintln!(
+                    "an input takes longer than {INPUT:?}, or waits for {wait:?}: PITOOL_FUZZ_ONLY={input}"
+                );
                 std::process::abort();
             }
         }
@@ -124,8 +132,7 @@ fn in_a_process_of_its_own() {
     let (mut inputs, mut read) = (0, 0);
     loop {
         let input = only.unwrap_or(inputs);
-        at[0].store(input, Ordering::Relaxed);
-        at[1].store(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+        at.store(input, Ordering::Relaxed);
         // Every input has a generator of its own: it can be made again without those before it.
         let mut random = Random::new(seed ^ input.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let outcome = catch_unwind(AssertUnwindSafe(|| run(&seeds, &mut random)));
@@ -146,6 +153,23 @@ fn in_a_process_of_its_own() {
     }
     println!("figures: {inputs} {read} {}", peak());
     std::io::stdout().flush().unwrap();
+}
+
+/// The time of a processor that this process took so far.
+fn processor() -> Duration {
+    // The name of the program is in brackets and may have anything in it (proc_pid_stat(5)).
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<u64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse().unwrap())
+        .collect();
+    // A hundredth of a second on every Linux.
+    Duration::from_millis(fields.iter().sum::<u64>() * 10)
 }
 
 /// The most memory that this process had, in KiB (proc_pid_status(5)).
