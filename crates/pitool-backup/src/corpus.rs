@@ -128,7 +128,7 @@ fn corpus() -> Vec<Case> {
                 stick.put(&forgery);
                 let file = File::options().write(true).open(&stick.archive).unwrap();
                 let mut footer = forgery.archive[forgery.archive.len() - index::FOOTER..].to_vec();
-                footer[..4].copy_from_slice(&4_000_000u32.to_le_bytes());
+                footer[..4].copy_from_slice(&400_000u32.to_le_bytes());
                 file.write_all_at(&footer, (1 << 40) - index::FOOTER as u64).unwrap();
             },
             Reported(2, "its index is not as it was written", false),

@@ -353,3 +353,34 @@ fn an_archive_that_is_exchanged_after_the_look_writes_nowhere_else() {
     assert!(restored.problems[0].why.contains("none of the paths"), "{restored:?}");
     place.untouched();
 }
+
+/// K1.2 as a race: a name is exchanged with a link to a file of root's while what has this name is restored.
+#[test]
+fn a_name_that_is_exchanged_meanwhile_changes_nothing_elsewhere() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let place = Playground::new();
+    fs::create_dir(place.target().join("there")).unwrap();
+    let secret = place.outside().join("secret");
+    let before = fs::metadata(&secret).unwrap();
+    let pipe = place.target().join("there/pipe");
+    let link = place.target().join("there/link");
+    std::os::unix::fs::symlink(&secret, &link).unwrap();
+    let name = place.stored("there/pipe").to_string();
+    let fifo = Entry { mode: 0o4777, ..entry(&name, Kind::Fifo) };
+    // One archive may have a name any number of times: that many chances.
+    let archive = place.forge(vec![(fifo, Vec::new()); 3000], |_| {}, true);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let _ = renameat_with(CWD, &link, CWD, &pipe, RenameFlags::EXCHANGE);
+            }
+        });
+        let restored = restore(&place.job(&archive, &Destination::InPlace), &|_| {});
+        done.store(true, Ordering::Relaxed);
+        assert!(restored.unwrap().entries > 0);
+    });
+    place.untouched();
+    let after = fs::metadata(&secret).unwrap();
+    assert_eq!((after.mode(), after.uid()), (before.mode(), before.uid()));
+}
