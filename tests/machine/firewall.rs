@@ -43,7 +43,8 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
 const CONFIG: &str = "[security.fail2ban]\nenabled = false\n[security.updates]\nenabled = false\n";
 
 fn off_before(machine: &Machine) -> Result<()> {
-    let rules = "cat /etc/ufw/user.rules /etc/ufw/user6.rules /etc/ufw/ufw.conf /etc/default/ufw";
+    // ufw writes the lines below its tuples anew when it is turned off.
+    let rules = "grep -h '### tuple' /etc/ufw/user.rules /etc/ufw/user6.rules; grep -h = /etc/ufw/ufw.conf /etc/default/ufw";
     let before = machine.check(rules)?.stdout;
     expect(machine, "pitool apply security -q", 0)?;
     expect(machine, "ufw status | grep -q 'Status: active'", 0)?;

@@ -737,8 +737,8 @@ impl Resource for Firewall {
         let unlimited = ports.iter().find_map(|port| Some((port, observed.let_in_by_others(*port)?)));
         if let Some((port, rule)) = unlimited {
             sentences.push(format!(
-                "port {port} of ssh has no limit, because ufw asks your own rule `{rule}` first; delete that with \
-                 `ufw delete`, then apply again"
+                "port {port} of ssh has no limit, because ufw asks your own rule `{rule}` first; delete that \
+                 (`ufw status numbered`, `ufw delete NUMBER`), then apply again"
             ));
         }
         let yielded = self.yielded(&observed.rules);
