@@ -1,6 +1,7 @@
 //! Backups on a whole machine: saved by their timer, opened by tar and zstd alone, restored bit for bit, drilled, copied
 //! to a disk, another machine and a bucket, and never deleted by a clock that nobody confirms.
 
+mod attack;
 mod targets;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ done
 sqlite3 /opt/grist/data/home.grist 'select count(*), sum(a) from t; pragma integrity_check'"#;
 
 pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
+    attack::cases(runner, lab, suite, deb);
     let name = |case: &str| format!("{suite}: backup: {case}");
     let mut made = None;
     runner.case(&name("a box with data, and one beside it"), || {

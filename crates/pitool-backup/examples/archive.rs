@@ -13,6 +13,10 @@ use pitool_backup::save::{Job, save};
 use pitool_backup::{Depth, Identities, Set, Store, StoredPath, verify};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if pitool_backup::is_database_reader(&std::env::args_os().collect::<Vec<_>>()) {
+        pitool_backup::serve_databases();
+        return Ok(());
+    }
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {

@@ -90,15 +90,6 @@ pub enum Error {
         /// What it does not have, at least one.
         paths: Vec<PathBuf>,
     },
-    /// A database could not be copied.
-    #[error("cannot copy the database {}", .path.display())]
-    Database {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite said.
-        #[source]
-        source: rusqlite::Error,
-    },
     /// A program could not be run.
     #[error(transparent)]
     Host(#[from] pitool_host::Error),

@@ -39,6 +39,7 @@ pub mod target;
 mod verify;
 
 pub use archive::seal::{Identities, check_recipients};
+pub use database::{is_meant as is_database_reader, serve as serve_databases};
 pub use drill::{Drill, Drilled, drill};
 pub use error::{Error, Result};
 pub use name::{ArchiveName, Part, SetName};

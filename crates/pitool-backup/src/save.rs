@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::num::NonZeroU8;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -34,7 +34,7 @@ use crate::archive::PIECE;
 use crate::archive::frame::Packer;
 use crate::archive::lines::{LineWriter, closing};
 use crate::archive::seal::{Identities, Output};
-use crate::database::{Copy, Snapshot};
+use crate::database::{self, Limits, Readers, Snapshot};
 use crate::manifest::{Database, End, Header, Line, Note, Seal, What};
 use crate::owners::Owners;
 use crate::store::Store;
@@ -93,6 +93,7 @@ pub struct Saved {
 }
 
 /// Saves a set; `listen` hears how far it is, from another thread.
+#[expect(clippy::disallowed_methods, reason = "an archive is named by the time, and says how long it took")]
 pub fn save(job: &Job, listen: &(dyn Fn(Progress) + Sync)) -> Result<Saved> {
     let begun = Instant::now();
     let Job { set, store, .. } = *job;
@@ -227,6 +228,7 @@ impl Run<'_> {
     }
 
     /// A file without a name, for the manifest's lines until the archive is written.
+    #[expect(clippy::disallowed_methods, reason = "a directory of root's own")]
     fn spool(&self) -> Result<std::fs::File> {
         use rustix::fs::{Mode, OFlags};
         let scratch = self.job.scratch;
@@ -235,7 +237,7 @@ impl Run<'_> {
             Ok(file) => Ok(file.into()),
             // Not all file systems can: then it has a name for a moment.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::NOENT) => {
-                let path = scratch.join(format!("{}manifest-{}", Copy::PREFIX, std::process::id()));
+                let path = scratch.join(format!("{}manifest-{}", database::PREFIX, std::process::id()));
                 let mut options = std::fs::OpenOptions::new();
                 let file = options.read(true).write(true).create_new(true).open(&path);
                 let file = file.map_err(Error::path("create", &path))?;
@@ -266,7 +268,7 @@ impl Run<'_> {
             level: set.level,
             scratch: scratch.to_owned(),
             owners: Owners::of_this_machine(),
-            copies: AtomicU64::new(0),
+            readers: Arc::new(Readers::new(scratch, Limits::USUAL)),
         };
         let mut writer = self.pack(previous.as_ref(), &context, writer)?;
         self.listen_to_signals()?;
@@ -367,7 +369,7 @@ impl Run<'_> {
                         let _ = snapshots.send((large.found.path.clone(), snapshot));
                         large
                     }
-                    Ok(Opened::Gone) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => {
+                    Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => {
                         own_notes.push(work::note(&found, What::Vanished, ""));
                         return Ok(());
                     }
@@ -485,6 +487,7 @@ fn roots(set: &Set) -> Result<Vec<Root>> {
     Ok(roots)
 }
 
+#[expect(clippy::disallowed_methods, reason = "directories of root's own, by their configured paths")]
 fn own(directories: &[&Path]) -> Result<HashSet<(u64, u64)>> {
     use std::os::unix::fs::MetadataExt;
     let identity = |path: &&Path| {
@@ -495,11 +498,17 @@ fn own(directories: &[&Path]) -> Result<HashSet<(u64, u64)>> {
 }
 
 /// Removes the copies of databases that a run that was cut off left behind.
+#[expect(clippy::disallowed_methods, reason = "a directory of root's own")]
 fn clean_scratch(scratch: &Path) -> Result<()> {
     for entry in std::fs::read_dir(scratch).map_err(Error::path("read", scratch))? {
         let entry = entry.map_err(Error::path("read", scratch))?;
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(Copy::PREFIX)) {
-            std::fs::remove_file(entry.path()).map_err(Error::path("remove", entry.path()))?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(database::PREFIX)) {
+            let path = entry.path();
+            let removed = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(&path),
+                _ => std::fs::remove_file(&path),
+            };
+            removed.map_err(Error::path("remove", path))?;
         }
     }
     Ok(())

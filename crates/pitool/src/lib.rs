@@ -33,6 +33,9 @@ use session::Session;
 /// Runs pitool on this machine, or on the root that its arguments name.
 pub fn start() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if pitool_backup::is_database_reader(&arguments) {
+        return pitool_backup::serve_databases();
+    }
     let streams = Streams::standard();
     let code = match parse(&arguments, streams) {
         Ok((cli, terminal)) => {

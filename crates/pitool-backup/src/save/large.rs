@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pitool_host::Digest;
-use rustix::fs::{FileType, SeekFrom, fstat, seek};
+use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::Errno;
 
 use super::group::LARGE;
 use super::walk::{Found, Meta};
 use super::work::{Context, entry, look_again, note, open, words};
 use super::xattr;
-use crate::Error;
 use crate::archive::file::ArchiveFile;
 use crate::archive::{PIECE, chaining_value, tar};
-use crate::database::{self, Claim, Snapshot};
+use crate::database::{self, Candidate, Snapshot, Use};
 use crate::manifest::{Entry, File, Kind, Note, What};
 
 /// Shorter holes are saved as zeros: a list of many small ones would cost more than they do.
@@ -50,8 +49,6 @@ pub(crate) enum Opened {
     Large(Arc<Large>),
     /// A database, and the snapshot that is to be checked.
     Database(Arc<Large>, Arc<Snapshot>),
-    /// It is gone, or is no file any more.
-    Gone,
 }
 
 impl Large {
@@ -86,26 +83,15 @@ impl Large {
                 return Ok(Opened::Large(Arc::new(large)));
             }
         }
-        let claim = Claim::on((found.meta.device, found.meta.inode));
         let file = open(&found)?;
         let meta = Meta::of(&fstat(&file)?);
-        if meta.file_type != FileType::RegularFile {
-            return Ok(Opened::Gone);
-        }
         let xattrs = xattr::of_file(&file, &found, notes);
         if database::has_magic(&file) {
             let wal = database::wal(&*found.parent, &found.name, meta.size);
-            drop(file);
-            drop(claim);
-            let number = context.copies.fetch_add(1, Ordering::Relaxed);
-            let path = found.path.absolute();
-            let taken = Snapshot::of(&path, (meta.device, meta.inode), &context.scratch, number);
-            let sized = taken.and_then(|snapshot| {
-                let size = snapshot.size().map_err(Error::path("read", path))?;
-                Ok((Arc::new(snapshot), size))
-            });
-            match sized {
-                Ok((snapshot, size)) => {
+            let candidate = Candidate { directory: &found.parent, name: &found.name, file: &file, meta };
+            match Snapshot::of(&context.readers, &candidate, Use::Long) {
+                Ok(snapshot) => {
+                    let (size, snapshot) = (snapshot.size(), Arc::new(snapshot));
                     let kind = File { database: Some(wal), ..File::plain(size, Digest::of(b"")) };
                     let entry = entry(context, &found, meta, Kind::File(kind), xattrs);
                     let data = Data::Database(snapshot.clone());
@@ -126,9 +112,7 @@ impl Large {
                 }
                 Err(error) => notes.push(note(&found, What::NotCopied, &words(&error))),
             }
-            return Self::plain(context, found.clone(), open(&found)?, meta, xattrs, before, looked_same);
         }
-        drop(claim);
         Self::plain(context, found, file, meta, xattrs, before, looked_same)
     }
 
@@ -226,8 +210,7 @@ impl Large {
     fn fill(&self, mut buffer: &mut [u8], mut at: u64) -> Result<(), Errno> {
         let file = match &self.data {
             Data::Database(snapshot) => {
-                let read = snapshot.open().and_then(|pages| pages.read(buffer, at));
-                return read.map_err(|error| {
+                return snapshot.read(buffer, at).map_err(|error| {
                     self.torn.store(true, Ordering::Relaxed);
                     Errno::from_io_error(&error).unwrap_or(Errno::IO)
                 });

@@ -5,15 +5,16 @@
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use pitool_host::trust::{self, Last};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
 use super::exclude::Excludes;
 use crate::StoredPath;
-use crate::database::Claim;
 use crate::manifest::{Note, Time, What};
 
 /// What stat(2) says of a thing, in types that are the same on all machines.
@@ -117,7 +118,7 @@ impl<'a> Walk<'a> {
                 Some(last) if last.path == root.path => last.required |= root.required,
                 Some(last) if root.path.is_within(&last.path) => {
                     // It is come to by the way, and missed only here.
-                    if root.required && root.path.absolute().symlink_metadata().is_err() {
+                    if root.required && !is_there(&root.path) {
                         notes.push(Note {
                             path: root.path.as_bytes().to_vec(),
                             what: What::Missing,
@@ -162,11 +163,11 @@ impl<'a> Walk<'a> {
 
     /// A root, if it is there.
     fn root(&mut self, root: &Root) -> Option<Found> {
-        let (parent, name) = root.path.split();
-        let parent = parent.map_or_else(|| "/".into(), |parent| parent.absolute());
-        // What leads to a root is the person's own choice, and may be a link.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let found = openat(CWD, &parent, flags, Mode::empty()).and_then(|directory| {
+        let path = root.path.absolute();
+        let found = trust::Root::open(Path::new("/")).and_then(|machine| {
+            // What leads to a root is the person's own choice, and may be a link of root's.
+            let (directory, name) = machine.parent(&path)?;
+            let directory = directory.as_fd().try_clone_to_owned()?;
             let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
             let meta = Meta::of(&statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?);
             Ok(Found { path: root.path.clone(), parent: Arc::new(directory), name, meta, has_log: true })
@@ -178,9 +179,12 @@ impl<'a> Walk<'a> {
                 }
                 return Some(found);
             }
-            Err(Errno::NOENT | Errno::NOTDIR) if !root.required => {}
-            Err(Errno::NOENT | Errno::NOTDIR) => self.note(&root.path, What::Missing, ""),
-            Err(error) => self.failed(&root.path, error),
+            Err(error) if error.is_missing() => {
+                if root.required {
+                    self.note(&root.path, What::Missing, "");
+                }
+            }
+            Err(error) => self.note(&root.path, What::Unreadable, error),
         }
         None
     }
@@ -220,6 +224,12 @@ impl<'a> Walk<'a> {
         }
         false
     }
+}
+
+/// Whether something is at a path.
+fn is_there(path: &StoredPath) -> bool {
+    let machine = trust::Root::open(Path::new("/"));
+    machine.is_ok_and(|machine| machine.look(&path.absolute(), Last::Itself).is_ok())
 }
 
 impl Iterator for Walk<'_> {
@@ -297,8 +307,9 @@ fn is_sidecar_of_database(listing: &Listing, name: &CStr) -> bool {
     let Ok(base) = CString::new(base) else { return false };
     let stat = rustix::fs::statat(&*listing.directory, &base, AtFlags::SYMLINK_NOFOLLOW);
     let Ok(meta) = stat.map(|stat| Meta::of(&stat)) else { return false };
-    // Who has claimed it holds a database.
-    let Some(_claim) = Claim::at_once((meta.device, meta.inode)) else { return true };
+    if meta.file_type != FileType::RegularFile {
+        return false;
+    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = openat(&*listing.directory, &base, flags, Mode::empty()) else { return false };
     crate::database::has_magic(&file)

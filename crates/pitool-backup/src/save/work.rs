@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use pitool_host::Digest;
@@ -17,7 +16,7 @@ use super::xattr;
 use crate::archive::file::{ArchiveFile, Reading};
 use crate::archive::frame::Packer;
 use crate::archive::tar;
-use crate::database::{self, Snapshot};
+use crate::database::{self, Candidate, NotTaken, Readers, Snapshot, Use};
 use crate::manifest::{CopyMethod, Database, Entry, File, Kind, Note, What};
 use crate::owners::Owners;
 use crate::{Error, Result};
@@ -41,7 +40,7 @@ pub(crate) struct Context {
     pub(crate) level: i32,
     pub(crate) scratch: PathBuf,
     pub(crate) owners: Owners,
-    pub(crate) copies: AtomicU64,
+    pub(crate) readers: Arc<Readers>,
 }
 
 /// One thing to do.
@@ -268,9 +267,6 @@ impl<'a> Worker<'a> {
             let limit = expected.size.min(GROWTH);
             read_up_to(&file, &mut self.data, limit)?;
             let meta = Meta::of(&fstat(&file)?);
-            if meta.file_type != FileType::RegularFile {
-                return Ok(None);
-            }
             if meta == expected && self.data.len() as u64 == meta.size {
                 break (meta, false);
             }
@@ -283,8 +279,7 @@ impl<'a> Worker<'a> {
         let xattrs = xattr::of_file(&file, found, &mut done.notes);
         let mut database = None;
         if self.data.starts_with(database::MAGIC) {
-            drop(file);
-            database = self.database(found, meta, done);
+            database = self.database(found, &file, meta, done);
         } else if torn {
             done.notes.push(note(found, What::Changed, ""));
         }
@@ -295,16 +290,23 @@ impl<'a> Worker<'a> {
     }
 
     /// Puts a whole copy of a small database into `data`; leaves its file there when that does not work.
-    fn database(&mut self, found: &Found, meta: Meta, done: &mut Done) -> Option<crate::manifest::Wal> {
+    fn database(
+        &mut self,
+        found: &Found,
+        file: &OwnedFd,
+        meta: Meta,
+        done: &mut Done,
+    ) -> Option<crate::manifest::Wal> {
         let wal = database::wal(&*found.parent, &found.name, meta.size);
-        let number = self.context.copies.fetch_add(1, Ordering::Relaxed);
-        let path = found.path.absolute();
-        let taken = Snapshot::of(&path, (meta.device, meta.inode), &self.context.scratch, number);
+        let candidate = Candidate { directory: &found.parent, name: &found.name, file, meta };
+        let taken = Snapshot::of(&self.context.readers, &candidate, Use::Brief);
         let read = taken.and_then(|snapshot| {
-            let failed = |source| Error::path("read", &path)(source);
-            let size = snapshot.size().map_err(failed)?;
-            let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-            snapshot.open().and_then(|pages| pages.read(&mut bytes, 0)).map_err(failed)?;
+            let size = usize::try_from(snapshot.size().min(GROWTH + 1)).unwrap_or(0);
+            if size as u64 > GROWTH {
+                return Err(NotTaken::Odd("it grew while the backup looked at it".to_owned()));
+            }
+            let mut bytes = vec![0; size];
+            snapshot.read(&mut bytes, 0).map_err(|error| NotTaken::Io("read", error))?;
             Ok((snapshot, bytes))
         });
         match read {
@@ -328,7 +330,12 @@ impl<'a> Worker<'a> {
         Ok(match found.meta.file_type {
             FileType::Directory => Some(Kind::Directory),
             FileType::Symlink => {
-                let target = readlinkat(&*found.parent, &found.name, Vec::new())?;
+                let target =
+                    readlinkat(&*found.parent, &found.name, Vec::new()).map_err(|error| match error {
+                        // Something else took its place.
+                        Errno::INVAL => Errno::NOENT,
+                        error => error,
+                    })?;
                 Some(Kind::Symlink(target.into_bytes()))
             }
             FileType::Fifo => Some(Kind::Fifo),
@@ -396,6 +403,10 @@ impl<'a> Worker<'a> {
 }
 
 /// An entry without its place in the archive.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "times of files are compared with the clock that they come from"
+)]
 pub(crate) fn entry(
     context: &Context,
     found: &Found,
@@ -425,10 +436,15 @@ pub(crate) fn entry(
 /// Opens a regular file for reading, without following a link, waiting for a pipe or touching its access time.
 pub(crate) fn open(found: &Found) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    match openat(&*found.parent, &found.name, flags | OFlags::NOATIME, Mode::empty()) {
+    let file = match openat(&*found.parent, &found.name, flags | OFlags::NOATIME, Mode::empty()) {
         // Only the owner and root may leave the access time alone.
-        Err(Errno::PERM) => openat(&*found.parent, &found.name, flags, Mode::empty()),
-        opened => opened,
+        Err(Errno::PERM) => openat(&*found.parent, &found.name, flags, Mode::empty())?,
+        opened => opened?,
+    };
+    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(file),
+        // A pipe or a device took its place: what was found is gone.
+        _ => Err(Errno::NOENT),
     }
 }
 

@@ -6,6 +6,18 @@ mod changing;
 mod damage;
 mod databases;
 mod everything;
+mod hostile;
 mod killed;
 mod mounts;
 mod place;
+
+/// The process that reads databases: this very program, called again by the run that is tested.
+mod internal {
+    #[test]
+    fn sqlite_pages() {
+        let arguments: Vec<_> = std::env::args_os().collect();
+        if pitool_backup::is_database_reader(&arguments) {
+            let _ = pitool_backup::serve_databases();
+        }
+    }
+}
