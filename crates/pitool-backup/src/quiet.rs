@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// Where what rests is written down.
 pub const RECORD: &str = "/var/lib/pitool/backup/resting.json";
 
+/// Where that goes when it cannot be understood.
+const DAMAGED: &str = "/var/lib/pitool/backup/resting.json.damaged";
+
 /// How long a program may take to end by itself; Docker's own ten seconds are short for a database on a card.
 const GRACE_SECONDS: u64 = 60;
 
@@ -95,12 +98,59 @@ impl Resting {
     }
 }
 
+/// Something that goes on although it was to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restless {
+    /// A container that Docker deletes, with its anonymous volumes, when it is stopped (`docker run --rm`).
+    DeletedWhenStopped {
+        /// Its name.
+        name: String,
+        /// The systemd unit that runs it, where one was found.
+        unit: Option<String>,
+    },
+    /// A container that something started meanwhile, such as a unit with `Restart=always`.
+    StartedMeanwhile {
+        /// Its name.
+        name: String,
+        /// The systemd unit that runs it, where one was found.
+        unit: Option<String>,
+    },
+    /// Containers that run on while Docker's daemon is down, and can be neither paused nor stopped.
+    WithoutDaemon,
+}
+
+impl Restless {
+    /// Says what is not at rest and what to do about it; `key` is the key of the set that names units.
+    pub fn advice(&self, key: &str) -> String {
+        let name_it = |unit: &Option<String>| match unit {
+            Some(unit) => format!("name its unit, {unit}, in `{key}` of the set"),
+            None => format!("name the systemd unit that runs it in `{key}` of the set"),
+        };
+        match self {
+            Self::DeletedWhenStopped { name, unit } => format!(
+                "the container {name} was not stopped, because Docker deletes it when it stops (`--rm`): {}",
+                name_it(unit)
+            ),
+            Self::StartedMeanwhile { name, unit } => format!(
+                "the container {name} was started while containers were stopped: {}",
+                name_it(unit)
+            ),
+            Self::WithoutDaemon => {
+                "containers run on although Docker's daemon is down, and cannot be stopped: start docker.service"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 /// A running container, with the directories that it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Container {
     id: String,
     name: String,
     mounts: Vec<PathBuf>,
+    /// Docker deletes it when it stops.
+    deleted_when_stopped: bool,
 }
 
 /// The part of `docker inspect` that matters here.
@@ -112,6 +162,15 @@ struct Inspected {
     state: State,
     #[serde(default)]
     mounts: Vec<Mount>,
+    #[serde(default)]
+    host_config: HostConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    #[serde(default)]
+    auto_remove: bool,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +200,7 @@ fn running(text: &str) -> Result<Vec<Container>> {
             id: one.id,
             name: one.name.trim_start_matches('/').to_owned(),
             mounts: one.mounts.into_iter().map(|mount| mount.source).collect(),
+            deleted_when_stopped: one.host_config.auto_remove,
         })
         .collect())
 }
@@ -154,23 +214,74 @@ fn using(containers: Vec<Container>, paths: &[PathBuf]) -> Vec<Container> {
         .collect()
 }
 
-fn containers(host: &dyn Inspect) -> Result<Vec<Container>> {
+/// The containers that run; `None` when Docker's daemon is down and will not answer.
+fn containers(host: &dyn Inspect) -> Result<Option<Vec<Container>>> {
     let list = Command::new("docker").args(["ps", "--quiet", "--no-trunc"]);
     let output = match host.ask(&list) {
         // No Docker, no containers.
-        Err(Error::Start { .. }) => return Ok(Vec::new()),
-        other => Error::unless_ok(&list, other?)?,
+        Err(Error::Start { .. }) => return Ok(Some(Vec::new())),
+        other => other?,
     };
+    if !output.ok() && is_down(host, &output)? {
+        return Ok(None);
+    }
+    let output = Error::unless_ok(&list, output)?;
     let ids: Vec<&str> = output.stdout.split_whitespace().collect();
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     // One that ended since the list was made makes the status 1; the others are told all the same.
     let output = host.ask(&Command::new("docker").arg("inspect").args(ids))?;
-    running(&output.stdout)
+    running(&output.stdout).map(Some)
 }
 
-/// The directories of Docker's volumes, in the order of their names.
+/// Whether Docker did not answer because its daemon does not run and nothing is about to start it.
+fn is_down(host: &dyn Inspect, output: &Output) -> Result<bool> {
+    let said = output.stderr.to_lowercase();
+    let unreachable = ["cannot connect to the docker daemon", "failed to connect to the docker api"];
+    if !unreachable.iter().any(|words| said.contains(words)) {
+        return Ok(false);
+    }
+    host.forget();
+    let status = host.units(&["docker.service"])?.pop().unwrap_or_default();
+    Ok(matches!(status.active, ActiveState::Inactive | ActiveState::Failed))
+}
+
+/// Whether containers run whose daemon is down (`live-restore`): each has a control group of its own.
+fn run_without_daemon(host: &dyn Inspect) -> Result<bool> {
+    let with_systemd = host.list("/sys/fs/cgroup/system.slice")?.unwrap_or_default();
+    let with_cgroupfs = host.list("/sys/fs/cgroup/docker")?.unwrap_or_default();
+    let id = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let scope = |name: &String| {
+        name.strip_prefix("docker-").and_then(|name| name.strip_suffix(".scope")).is_some_and(id)
+    };
+    Ok(with_systemd.iter().any(scope) || with_cgroupfs.iter().any(|name| id(name)))
+}
+
+/// The unit of systemd in which a program runs that started the container: `docker run --name NAME …`.
+fn unit_of(host: &dyn Inspect, container: &str) -> Option<String> {
+    let read = |pid: &str, file: &str| {
+        let content = host.read(&format!("/proc/{pid}/{file}")).ok().flatten()?;
+        Some(String::from_utf8_lossy(content.bytes()).into_owned())
+    };
+    let pids = host.list("/proc").ok().flatten()?;
+    pids.iter().filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())).find_map(|pid| {
+        let command = read(pid, "cmdline")?;
+        let words: Vec<&str> = command.split('\0').collect();
+        let docker = words.first().is_some_and(|program| program.rsplit('/').next() == Some("docker"));
+        let named = words.windows(2).any(|two| two == ["--name", container])
+            || words.iter().any(|word| word.strip_prefix("--name=") == Some(container));
+        if !docker || !named {
+            return None;
+        }
+        let groups = read(pid, "cgroup")?;
+        let unit = groups.lines().next_back()?.rsplit('/').next()?;
+        unit.ends_with(".service").then(|| unit.to_owned())
+    })
+}
+
+/// The directories of Docker's volumes, in the order of their names. While Docker's daemon is down, those of local volumes
+/// where Docker has them unless it is told otherwise.
 ///
 /// # Errors
 /// A volume that is not there, or no Docker that could tell.
@@ -178,7 +289,15 @@ pub fn volumes(host: &dyn Inspect, names: &[String]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for name in names {
         let command = Command::new("docker").args(["volume", "inspect", "--format", "{{.Mountpoint}}", name]);
-        let output = Error::unless_ok(&command, host.ask(&command)?)?;
+        let output = host.ask(&command)?;
+        if !output.ok() && is_down(host, &output)? {
+            let usual = format!("/var/lib/docker/volumes/{name}/_data");
+            if host.stat(&usual)?.is_some() {
+                paths.push(PathBuf::from(usual));
+                continue;
+            }
+        }
+        let output = Error::unless_ok(&command, output)?;
         paths.push(PathBuf::from(output.stdout.trim()));
     }
     Ok(paths)
@@ -188,7 +307,9 @@ pub fn volumes(host: &dyn Inspect, names: &[String]) -> Result<Vec<PathBuf>> {
 #[must_use]
 pub struct Quiet<'h> {
     host: &'h dyn Host,
+    paths: Vec<PathBuf>,
     resting: Vec<Resting>,
+    restless: Vec<Restless>,
 }
 
 /// Whether a container runs and whether it is paused.
@@ -198,45 +319,67 @@ fn state(host: &dyn Inspect, id: &str) -> Result<Output> {
 }
 
 impl<'h> Quiet<'h> {
-    /// Lets the containers rest that use these paths, and these units if they run.
+    /// Lets these units rest if they run, and the containers that use these paths. What cannot rest is told by
+    /// [`Quiet::restless`].
     ///
     /// # Errors
     /// Something cannot be stopped; then everything is awake again, as far as it can be woken.
     pub fn begin(host: &'h dyn Host, how: Option<Rest>, paths: &[PathBuf], units: &[String]) -> Result<Self> {
-        let mut wanted: Vec<Resting> = Vec::new();
-        let names: Vec<&str> = units.iter().map(String::as_str).collect();
-        if host.live() {
-            // Units first: a web server in front of containers would answer with errors otherwise, too.
-            for status in host.units(&names)? {
-                if status.active == ActiveState::Active {
-                    wanted.push(Resting::Unit { name: status.name });
-                }
-            }
-            if let Some(how) = how {
-                let used = using(containers(host.inspect())?, paths);
-                wanted.extend(used.into_iter().map(|one| Resting::Container {
-                    id: one.id,
-                    name: one.name,
-                    how,
-                }));
-            }
-        }
-        let quiet = Self { host, resting: wanted };
-        if quiet.resting.is_empty() {
-            return Ok(quiet);
-        }
-        // With what an earlier one could not wake.
-        let mut all = recorded(host.inspect())?;
-        all.extend(quiet.resting.iter().cloned());
-        write(host, &all)?;
-        for one in &quiet.resting {
-            if let Err(error) = one.rest(host.inspect()).and_then(|command| host.run(&command)) {
-                // What keeps it from waking is told by the record that stays.
-                let _woken = quiet.end();
-                return Err(error);
-            }
+        let mut quiet = Self { host, paths: paths.to_owned(), resting: Vec::new(), restless: Vec::new() };
+        if let Err(error) = quiet.rest(how, units) {
+            // What keeps it from waking is told by the record that stays.
+            let _woken = quiet.end();
+            return Err(error);
         }
         Ok(quiet)
+    }
+
+    fn rest(&mut self, how: Option<Rest>, units: &[String]) -> Result<()> {
+        let host = self.host;
+        if !host.live() {
+            return Ok(());
+        }
+        // Units first: a web server in front of containers would answer with errors otherwise, too, and the containers that a
+        // unit runs end with it.
+        let names: Vec<&str> = units.iter().map(String::as_str).collect();
+        let statuses = host.units(&names)?.into_iter();
+        self.put_to_rest(
+            statuses
+                .filter(|status| status.active == ActiveState::Active)
+                .map(|status| Resting::Unit { name: status.name })
+                .collect(),
+        )?;
+        let Some(how) = how else { return Ok(()) };
+        let Some(containers) = containers(host.inspect())? else {
+            if run_without_daemon(host.inspect())? {
+                self.restless.push(Restless::WithoutDaemon);
+            }
+            return Ok(());
+        };
+        let (kept, others): (Vec<_>, Vec<_>) = using(containers, &self.paths)
+            .into_iter()
+            .partition(|one| how == Rest::Stopped && one.deleted_when_stopped);
+        self.restless.extend(kept.into_iter().map(|Container { name, .. }| {
+            let unit = unit_of(host.inspect(), &name);
+            Restless::DeletedWhenStopped { name, unit }
+        }));
+        let others = others.into_iter();
+        self.put_to_rest(others.map(|one| Resting::Container { id: one.id, name: one.name, how }).collect())
+    }
+
+    /// Writes down what is about to rest, with what an earlier run could not wake; then lets it rest.
+    fn put_to_rest(&mut self, wanted: Vec<Resting>) -> Result<()> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut all = recorded(self.host.inspect())?;
+        all.extend(wanted.iter().cloned());
+        write(self.host, &all)?;
+        self.resting.extend(wanted.iter().cloned());
+        for one in &wanted {
+            self.host.run(&one.rest(self.host.inspect())?)?;
+        }
+        Ok(())
     }
 
     /// What rests.
@@ -244,12 +387,43 @@ impl<'h> Quiet<'h> {
         &self.resting
     }
 
-    /// Wakes everything, the last first.
+    /// What goes on although it was to rest.
+    pub fn restless(&self) -> &[Restless] {
+        &self.restless
+    }
+
+    /// What something started although containers were stopped.
+    fn started_meanwhile(&self) -> Result<Vec<Restless>> {
+        let stopped = |one: &Resting| matches!(one, Resting::Container { how: Rest::Stopped, .. });
+        if !self.resting.iter().any(stopped) {
+            return Ok(Vec::new());
+        }
+        let host = self.host.inspect();
+        let known = |container: &Container| {
+            self.restless.iter().any(
+                |one| matches!(one, Restless::DeletedWhenStopped { name, .. } if *name == container.name),
+            )
+        };
+        let running = using(containers(host)?.unwrap_or_default(), &self.paths);
+        Ok(running
+            .into_iter()
+            .filter(|container| !known(container))
+            .map(|Container { name, .. }| {
+                let unit = unit_of(host, &name);
+                Restless::StartedMeanwhile { name, unit }
+            })
+            .collect())
+    }
+
+    /// Wakes everything, the last first; gives what something started meanwhile.
     ///
     /// # Errors
     /// Something does not come back. It stays written down, and the next backup or boot tries again.
-    pub fn end(self) -> Result<()> {
-        wake(self.host, &self.resting).map(drop)
+    pub fn end(self) -> Result<Vec<Restless>> {
+        // Whatever keeps Docker from answering must not keep anything asleep, and is told by what does not wake.
+        let started = self.started_meanwhile().unwrap_or_default();
+        wake(self.host, &self.resting)?;
+        Ok(started)
     }
 }
 
@@ -258,7 +432,16 @@ impl<'h> Quiet<'h> {
 /// # Errors
 /// Something does not come back, or the record cannot be read.
 pub fn recover(host: &dyn Host) -> Result<Vec<Resting>> {
-    wake(host, &recorded(host.inspect())?)
+    match recorded(host.inspect()) {
+        Ok(resting) => wake(host, &resting),
+        Err(Error::Parse { what, why }) => {
+            // Told once: it must not keep every backup that is to come from stopping what it has to.
+            crate::record::set_aside(host, RECORD, DAMAGED)?;
+            let why = format!("{why}; it is now {DAMAGED}, and what it named may still be stopped");
+            Err(Error::Parse { what, why })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What is written down as resting.
@@ -318,7 +501,8 @@ mod tests {
 
     const INSPECT: &str = r#"[
         {"Id": "aa", "Name": "/grist", "State": {"Running": true, "Paused": false},
-         "Mounts": [{"Type": "volume", "Name": "grist", "Source": "/var/lib/docker/volumes/grist/_data"}]},
+         "Mounts": [{"Type": "volume", "Name": "grist", "Source": "/var/lib/docker/volumes/grist/_data"}],
+         "HostConfig": {"AutoRemove": true}},
         {"Id": "bb", "Name": "/web", "State": {"Running": true, "Paused": false},
          "Mounts": [{"Type": "bind", "Source": "/opt/web/data/files"}]},
         {"Id": "cc", "Name": "/frozen", "State": {"Running": true, "Paused": true},
@@ -376,15 +560,120 @@ mod tests {
     fn what_cannot_be_woken_stays_written_down_beside_what_rests_later() {
         let asleep = container("aa", Rest::Stopped);
         let sim = resting(&[asleep.clone(), container("bb", Rest::Stopped)]);
-        let later = Quiet { host: &sim, resting: vec![container("bb", Rest::Stopped)] };
+        let later = Quiet {
+            host: &sim,
+            paths: Vec::new(),
+            resting: vec![container("bb", Rest::Stopped)],
+            restless: Vec::new(),
+        };
+        says(&sim, "docker ps", "", 0);
         says(&sim, STATE, "true false", 0);
         later.end().unwrap();
         assert_eq!(recorded(&sim).unwrap(), [asleep]);
+    }
+
+    /// K1.12.
+    #[test]
+    fn a_damaged_record_of_what_rests_is_told_once_and_then_out_of_the_way() {
+        let sim = with_container(false);
+        sim.arrange().put(RECORD, "");
+        assert!(recover(&sim).unwrap_err().to_string().contains(DAMAGED));
+        assert!(sim.read(DAMAGED).unwrap().is_some());
+        assert_eq!(recover(&sim).unwrap(), []);
+        let quiet = Quiet::begin(&sim, Some(Rest::Paused), &[PathBuf::from("/opt/web")], &[]).unwrap();
+        assert_eq!(quiet.resting().len(), 1);
+        drop(quiet.end());
     }
 
     #[test]
     fn an_answer_that_is_none_is_an_error() {
         assert!(running("Cannot connect to the Docker daemon").is_err());
         assert!(running("[]").unwrap().is_empty());
+    }
+
+    /// A machine on which Docker says this of its one container, `aa`, which uses /opt/web.
+    fn with_container(removed: bool) -> Sim {
+        let sim = Sim::debian(13);
+        sim.arrange().put_dir("/var/lib/pitool/backup");
+        says(&sim, "docker ps", "aa\n", 0);
+        let inspect = format!(
+            r#"[{{"Id": "aa", "Name": "/web", "State": {{"Running": true}},
+                "Mounts": [{{"Source": "/opt/web/data"}}], "HostConfig": {{"AutoRemove": {removed}}}}}]"#
+        );
+        says(&sim, "docker inspect aa", &inspect, 0);
+        for verb in ["docker stop --time 60 aa", "docker pause aa", "docker unpause aa", "docker start aa"] {
+            says(&sim, verb, "", 0);
+        }
+        says(&sim, STATE, "false false", 0);
+        sim
+    }
+
+    fn ran(sim: &Sim, command: &str) -> bool {
+        sim.commands().iter().any(|one| one == command)
+    }
+
+    #[test]
+    fn a_container_that_docker_deletes_when_it_stops_is_not_stopped_and_its_unit_is_named() {
+        let sim = with_container(true);
+        sim.arrange().put("/proc/77/cmdline", "/usr/bin/docker\0run\0--rm\0--name\0web\0image\0");
+        sim.arrange().put("/proc/77/cgroup", "0::/system.slice/web-app.service\n");
+        let paths = [PathBuf::from("/opt/web")];
+        let quiet = Quiet::begin(&sim, Some(Rest::Stopped), &paths, &[]).unwrap();
+        assert!(quiet.resting().is_empty());
+        let [one] = quiet.restless() else { panic!("{:?}", quiet.restless()) };
+        let said = one.advice("units");
+        assert!(said.contains("container web") && said.contains("web-app.service, in `units`"), "{said}");
+        assert_eq!(quiet.end().unwrap(), []);
+        assert!(!ran(&sim, "docker stop --time 60 aa"), "{:?}", sim.commands());
+
+        let quiet = Quiet::begin(&sim, Some(Rest::Paused), &paths, &[]).unwrap();
+        assert!(quiet.restless().is_empty() && ran(&sim, "docker pause aa"));
+        drop(quiet.end());
+    }
+
+    #[test]
+    fn a_container_that_is_started_meanwhile_is_told() {
+        let sim = with_container(false);
+        let quiet = Quiet::begin(&sim, Some(Rest::Stopped), &[PathBuf::from("/opt/web")], &[]).unwrap();
+        assert!(quiet.restless().is_empty() && ran(&sim, "docker stop --time 60 aa"));
+        // A unit with Restart=always makes another one, of the same name.
+        let started = quiet.end().unwrap();
+        assert_eq!(started, [Restless::StartedMeanwhile { name: "web".to_owned(), unit: None }]);
+        assert!(ran(&sim, "docker start aa"), "what was stopped comes back all the same");
+        assert_eq!(recorded(&sim).unwrap(), []);
+    }
+
+    /// A machine whose Docker does not answer.
+    fn without_daemon(said: &str) -> Sim {
+        let sim = Sim::debian(13);
+        sim.arrange().put_dir("/var/lib/pitool/backup");
+        sim.answer("docker ps", Output { stderr: said.to_owned(), status: 1, ..Output::default() });
+        sim.answer("docker volume", Output { stderr: said.to_owned(), status: 1, ..Output::default() });
+        sim
+    }
+
+    #[test]
+    fn with_a_daemon_that_is_down_there_is_nothing_to_stop_unless_containers_run_on() {
+        for said in [
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+            "failed to connect to the docker API at unix:///var/run/docker.sock: connect: no such file",
+        ] {
+            let sim = without_daemon(said);
+            let quiet = Quiet::begin(&sim, Some(Rest::Stopped), &[PathBuf::from("/opt/web")], &[]).unwrap();
+            assert!(quiet.resting().is_empty() && quiet.restless().is_empty());
+            drop(quiet.end());
+            sim.arrange().put_dir("/var/lib/docker/volumes/grist/_data");
+            let found = volumes(&sim, &["grist".to_owned()]).unwrap();
+            assert_eq!(found, [PathBuf::from("/var/lib/docker/volumes/grist/_data")]);
+            assert!(volumes(&sim, &["other".to_owned()]).is_err());
+
+            let scope = format!("/sys/fs/cgroup/system.slice/docker-{}.scope", "0f".repeat(32));
+            sim.arrange().put_dir(&scope);
+            let quiet = Quiet::begin(&sim, Some(Rest::Stopped), &[PathBuf::from("/opt/web")], &[]).unwrap();
+            assert_eq!(quiet.restless(), [Restless::WithoutDaemon]);
+            drop(quiet.end());
+        }
+        let sim = without_daemon("permission denied while trying to connect");
+        assert!(Quiet::begin(&sim, Some(Rest::Stopped), &[PathBuf::from("/opt/web")], &[]).is_err());
     }
 }

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Where it is.
 pub const PATH: &str = "/var/lib/pitool/backup/record.json";
 
+/// Where a record goes that cannot be understood.
+pub const DAMAGED: &str = "/var/lib/pitool/backup/record.json.damaged";
+
 /// The directory of everything that backups keep about themselves; root's alone.
 pub const DIRECTORY: &str = "/var/lib/pitool/backup";
 
@@ -125,6 +128,25 @@ impl Record {
             .map_err(|error| Error::Parse { what: PATH.to_owned(), why: error.to_string() })
     }
 
+    /// Reads the record; one that is damaged is set aside under [`DAMAGED`], and an empty one takes its place. Then the second
+    /// value says so. What is at the targets is learned again from them, as on a new machine.
+    ///
+    /// # Errors
+    /// It cannot be read, or not be set aside.
+    pub fn read_or_set_aside(host: &dyn Host) -> Result<(Self, Option<String>)> {
+        let why = match Self::read(host.inspect()) {
+            Ok(record) => return Ok((record, None)),
+            Err(Error::Parse { why, .. }) => why,
+            Err(error) => return Err(error),
+        };
+        set_aside(host, PATH, DAMAGED)?;
+        let said = format!(
+            "{PATH} was damaged ({why}) and is now {DAMAGED}; when sets last succeeded is forgotten, and what is at \
+             the targets is looked at again"
+        );
+        Ok((Self { version: 1, ..Self::default() }, Some(said)))
+    }
+
     /// Writes the record; after a power cut it is the old one or this one.
     ///
     /// # Errors
@@ -148,6 +170,14 @@ impl Record {
     }
 }
 
+/// Moves a file that cannot be understood out of the way; the one that was moved before it goes.
+pub(crate) fn set_aside(host: &dyn Host, path: &str, to: &str) -> Result<()> {
+    if let Some(content) = host.read(path)? {
+        host.write(to, content.bytes(), Access::root(0o600))?;
+    }
+    host.remove(path)
+}
+
 /// Makes the directory where there is none.
 ///
 /// # Errors
@@ -164,6 +194,22 @@ pub fn prepare(host: &dyn Host) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// K1.12.
+    #[test]
+    fn a_damaged_record_is_set_aside_once_and_said_so() {
+        for damaged in ["", "\0\0\0\0", "{\"version\": 1, \"sets\": {\"mach", "{\"version\": \"one\"}"] {
+            let sim = pitool_host::sim::Sim::debian(13);
+            sim.arrange().put_dir(DIRECTORY).put(PATH, damaged);
+            assert!(Record::read(&sim).is_err(), "{damaged:?}");
+            let (record, said) = Record::read_or_set_aside(&sim).unwrap();
+            assert_eq!((record.version, record.sets.len()), (1, 0));
+            assert!(said.is_some_and(|said| said.contains(DAMAGED)));
+            let kept = sim.read(DAMAGED).unwrap().unwrap();
+            assert_eq!(kept.bytes(), damaged.as_bytes());
+            assert_eq!(Record::read_or_set_aside(&sim).unwrap(), (record, None));
+        }
+    }
 
     #[test]
     fn a_record_of_a_later_version_loses_nothing_that_is_known_here() {

@@ -3,6 +3,11 @@
 //! An archive is written as `.partial`, synced, renamed; then its manifest likewise. What has no manifest does not
 //! exist: a power cut at any moment leaves an archive that is whole, or none.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the door to the directories of archives, whose paths the config names"
+)]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -171,8 +176,16 @@ impl Store {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(failed())? {
             let entry = entry.map_err(failed())?;
-            if let Some((name, part)) = entry.file_name().to_str().and_then(ArchiveName::of_file) {
-                files.push((name, part, entry.metadata().map_err(failed())?.len()));
+            let Some((name, part)) = entry.file_name().to_str().and_then(ArchiveName::of_file) else {
+                continue;
+            };
+            match entry.metadata() {
+                Ok(there) if there.is_file() => files.push((name, part, there.len())),
+                // A link, a pipe or a directory is no archive, whatever its name.
+                Ok(_) => {}
+                // Somebody removed it meanwhile: a prune beside a list.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed()(error)),
             }
         }
         Ok(files)

@@ -151,6 +151,9 @@ pub struct Set {
     pub one_file_system: bool,
     /// What the containers that use what is saved do meanwhile.
     pub containers: Containers,
+    /// Units that are stopped while the set is saved, and started afterwards, such as one that runs `docker run --rm`.
+    #[cfg_attr(test, schemars(example = serde_json::json!(["wiki.service"])))]
+    pub units: Vec<UnitName>,
     /// A command before the set is saved; where it fails, so does the backup. No shell reads it.
     #[cfg_attr(test, schemars(example = serde_json::json!(["/usr/local/bin/dump-all", "--to", "/var/lib/dumps"])))]
     pub before: Vec<Argument>,
@@ -182,6 +185,7 @@ impl Default for Set {
             exclude: Vec::new(),
             one_file_system: true,
             containers: Containers::default(),
+            units: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
             check: Vec::new(),

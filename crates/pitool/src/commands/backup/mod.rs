@@ -95,7 +95,15 @@ impl<'s, 'h, 't> Backups<'s, 'h, 't> {
         if sets.is_empty() {
             return Err(Failure::input("there is no set to save: every one is disabled in [backup.sets]"));
         }
-        let record = Record::read(session.inspect()).map_err(|error| not_root(session, error))?;
+        let record = if session.caller.root {
+            let (record, said) = Record::read_or_set_aside(session.host)?;
+            if let Some(said) = said {
+                session.terminal.say(format!("warning: {said}"));
+            }
+            record
+        } else {
+            Record::read(session.inspect()).map_err(|error| not_root(session, error))?
+        };
         let now = session.inspect().now().to_zoned(session.clock().zone().clone());
         let synchronized = synchronized(session);
         Ok(Self { session, settings, record, sets, now, synchronized })

@@ -248,6 +248,15 @@ impl Work<'_, '_, '_, '_> {
         let quiet = Quiet::begin(session.host, Some(Rest::Stopped), &paths, &units).map_err(|error| {
             Failure::machine("what uses these files cannot be stopped; nothing was restored").because(&error)
         })?;
+        if let Some(restless) = quiet.restless().first() {
+            let why = restless.advice("services");
+            let woken = quiet.end();
+            let failure = Failure::machine("something writes to these files; nothing was restored").hint(why);
+            return Err(match woken {
+                Ok(_) => failure,
+                Err(error) => failure.because(&error),
+            });
+        }
         let resting = quiet::names(quiet.resting());
         if !resting.is_empty() {
             session.terminal.mention(format!("Stopped meanwhile: {resting}."));

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use pitool_backup::quiet::{self, Quiet};
+use pitool_backup::quiet::{self, Quiet, Restless};
 use pitool_backup::record::{self, ArchiveRecord, Deed, LOCAL, Record};
 use pitool_backup::save::{Job, Progress, Saved};
 use pitool_backup::{SetName, Store, Unchanged, save};
 use pitool_config::settings::{self, Set};
-use pitool_config::values::{AbsolutePath, AgeRecipient, Argument, BackupName, Pattern, VolumeName};
+use pitool_config::values::{
+    AbsolutePath, AgeRecipient, Argument, BackupName, Pattern, UnitName, VolumeName,
+};
 use pitool_host::Command;
 use serde_json::json;
 
@@ -175,17 +177,22 @@ impl One<'_, '_, '_, '_> {
             }
         };
         let used: Vec<PathBuf> = [set.paths.clone(), set.optional.clone(), set.databases.clone()].concat();
-        let quiet = match Quiet::begin(session.host, rest(self.set), &used, &[]) {
+        let units: Vec<String> = self.set.units.iter().map(UnitName::to_string).collect();
+        let quiet = match Quiet::begin(session.host, rest(self.set), &used, &units) {
             Ok(quiet) => quiet,
             Err(error) => {
-                self.problems.push(format!("cannot bring its containers to rest: {}", words(&error)));
+                self.problems
+                    .push(format!("cannot bring its containers and units to rest: {}", words(&error)));
                 return None;
             }
         };
+        // It is saved all the same: databases are whole in any case, and the rest is better than nothing.
+        self.problems.extend(quiet.restless().iter().map(not_at_rest));
         let after = reached.iter().map(|there| there.last(self.name.as_str())).max().unwrap_or(0);
         let saved = self.archive(&set, after);
-        if let Err(error) = quiet.end() {
-            self.problems.push(format!("what rested does not come back: {}", words(&error)));
+        match quiet.end() {
+            Ok(started) => self.problems.extend(started.iter().map(not_at_rest)),
+            Err(error) => self.problems.push(format!("what rested does not come back: {}", words(&error))),
         }
         match saved {
             Ok(saved) => Some(saved),
@@ -381,6 +388,11 @@ impl One<'_, '_, '_, '_> {
             }
         }
     }
+}
+
+/// Says that a set was not at rest while it was saved.
+fn not_at_rest(restless: &Restless) -> String {
+    format!("not at rest: {}", restless.advice("units"))
 }
 
 /// How many problems of a set are told one by one.
