@@ -22,6 +22,7 @@ mod repository;
 mod restore;
 mod services;
 mod trust;
+mod way_in;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ const GROUPS: &[(&str, Cases)] = &[
     ("services", services::cases),
     ("firewall", firewall::cases),
     ("trust", trust::cases),
+    ("way in", way_in::cases),
     ("power", power::cases),
 ];
 

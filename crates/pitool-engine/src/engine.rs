@@ -6,8 +6,8 @@ use crate::goal::backwards;
 use crate::plan::{Held, plan_holding};
 use crate::proof::chain;
 use crate::{
-    Aim, By, Desired, Ending, Event, Goal, Header, Id, Journal, JournalError, Managed, Move, Plan, PlanError,
-    Purpose, Resource, Reversal, RunId, plan,
+    Aim, By, Consent, Desired, Ending, Event, Goal, Header, Id, Journal, JournalError, Managed, Move, Plan,
+    PlanError, Purpose, Resource, Reversal, RunId, Turn, Upcoming, plan,
 };
 
 /// A run that could not begin, or not tell how it ended.
@@ -62,8 +62,10 @@ pub struct Settled {
     pub changed: Vec<Id>,
     /// Ids that failed, with the error.
     pub failures: Vec<(Id, String)>,
+    /// Ids whose steps were not taken on purpose, with why and what to do.
+    pub held: Vec<(Id, String)>,
     /// Of a rollback: ids that are not what they were before the run that was taken back, as a comparison showed, with
-    /// what differs or why it was left. What failed is not among them.
+    /// what differs or why it was left. What failed or was held is not among them.
     pub left: Vec<(Id, String)>,
 }
 
@@ -102,7 +104,7 @@ impl<'h> Engine<'h> {
         host: &dyn Inspect,
     ) -> Result<Plan<R>> {
         let (goals, managed, unwanted) = Self::goals(desired, prune, journal, host)?;
-        let mut plan = plan(&goals, host, &managed)?;
+        let mut plan = plan(&goals, host, &managed, desired.consent)?;
         plan.unmanaged = unwanted;
         Ok(plan)
     }
@@ -133,6 +135,7 @@ impl<'h> Engine<'h> {
     /// No such run; a state that cannot be read.
     pub fn plan_rollback<R: Resource>(
         run: Option<RunId>,
+        consent: Consent,
         journal: &Journal,
         host: &dyn Inspect,
     ) -> Result<(RunId, Plan<R>)> {
@@ -142,7 +145,7 @@ impl<'h> Engine<'h> {
         };
         let (goals, held) = Self::going_back(run, journal, host)?;
         // Whoever goes back undoes everything alike, whoever did it.
-        Ok((run, plan_holding(&goals, host, &Managed::default(), held)?))
+        Ok((run, plan_holding(&goals, host, &Managed::default(), consent, held)?))
     }
 
     /// The goals of going back to before a run, in order, and what of them is held.
@@ -191,7 +194,7 @@ impl<'h> Engine<'h> {
         }
         let _lock = self.lock()?;
         let (goals, managed, _) = Self::goals(desired, prune, &self.journal, inspect)?;
-        let plan = plan(&goals, inspect, &managed)?;
+        let plan = plan(&goals, inspect, &managed, desired.consent)?;
         if let Some(shown) = shown {
             let moved = plan.moved_since(shown);
             if !moved.is_empty() {
@@ -230,13 +233,24 @@ impl<'h> Engine<'h> {
             Purpose::Apply => run.header.run,
             Purpose::Rollback { of } => of,
         });
-        let settled =
-            self.settle(&goals, plan, managed, Purpose::Apply, &desired.roles, continues, false, tell)?;
+        let settled = self.settle(
+            &goals,
+            plan,
+            managed,
+            Purpose::Apply,
+            &desired.roles,
+            continues,
+            desired.consent,
+            false,
+            tell,
+        )?;
         let rolled_back = match (settled.ending, settled.run) {
             (Ending::Failed, Some(run)) => {
                 // Who asked the run to stop asked for no machine that is half changed.
                 self.host.set_interrupt_aside();
-                Some(self.settle_back::<R>(run, true, tell)?)
+                // What a failed run changed a moment ago is nobody's only way in.
+                let consent = Consent { cut_login: true };
+                Some(self.settle_back::<R>(run, consent, true, tell)?)
             }
             _ => None,
         };
@@ -250,6 +264,7 @@ impl<'h> Engine<'h> {
     pub fn rollback<R: Resource>(
         &self,
         run: Option<RunId>,
+        consent: Consent,
         tell: &mut dyn FnMut(Event),
     ) -> Result<(RunId, Settled)> {
         let _lock = self.lock()?;
@@ -257,7 +272,7 @@ impl<'h> Engine<'h> {
             Some(run) => run,
             None => self.journal.undoable(self.host.inspect())?.ok_or(Error::NothingToUndo)?,
         };
-        Ok((run, self.settle_back::<R>(run, false, tell)?))
+        Ok((run, self.settle_back::<R>(run, consent, false, tell)?))
     }
 
     /// Goes back to before a run. Where a failed run is `taken` back, it does so even if nothing can be written down
@@ -265,16 +280,17 @@ impl<'h> Engine<'h> {
     fn settle_back<R: Resource>(
         &self,
         run: RunId,
+        consent: Consent,
         taken: bool,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Settled> {
         let inspect = self.host.inspect();
         let (goals, held) = Self::going_back::<R>(run, &self.journal, inspect)?;
         let managed = Managed::read(&self.journal, inspect)?;
-        let plan = plan_holding(&goals, inspect, &managed, held)?;
+        let plan = plan_holding(&goals, inspect, &managed, consent, held)?;
         let roles = self.journal.run(inspect, run)?.map(|run| run.header.roles).unwrap_or_default();
         // Recorded even when nothing is left to do: the journal must say that the run does not stand any more.
-        self.settle(&goals, plan, managed, Purpose::Rollback { of: run }, &roles, None, taken, tell)
+        self.settle(&goals, plan, managed, Purpose::Rollback { of: run }, &roles, None, consent, taken, tell)
     }
 
     /// Takes the machine's lock, for work that changes it and is no run: a certificate that is renewed.
@@ -311,6 +327,7 @@ impl<'h> Engine<'h> {
         purpose: Purpose,
         roles: &[String],
         continues: Option<RunId>,
+        consent: Consent,
         unrecorded: bool,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Settled> {
@@ -337,7 +354,7 @@ impl<'h> Engine<'h> {
         tell(Event::Started { run, purpose: purpose.clone(), steps: plan.steps.len() });
 
         let mut settled = Settled { run: Some(run), ..Settled::nothing() };
-        let mut work = Work { engine: self, run, plan: &plan, settled: &mut settled, tell };
+        let mut work = Work { engine: self, run, plan: &plan, consent, settled: &mut settled, tell };
         let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
         // The preflight may have run a command, after which nothing that was read before counts.
         R::expect(&resources, host.inspect());
@@ -354,7 +371,7 @@ impl<'h> Engine<'h> {
         Work::adopt(goals, host, true, |goal, now| {
             if rollback && settled.ending != Ending::Interrupted {
                 let id = goal.resource.id();
-                let known = settled.failures.iter().chain(&settled.left).any(|(other, _)| *other == id);
+                let known = settled.failures.iter().chain(&settled.held).chain(&settled.left).any(|(other, _)| *other == id);
                 if let Some(why) = Some(()).filter(|()| !known).and_then(|()| difference(goal, now)) {
                     tell(Event::Left { id: id.clone(), why: why.clone() });
                     settled.left.push((id, why));
@@ -379,8 +396,16 @@ impl<'h> Engine<'h> {
 }
 
 impl Settled {
-    fn nothing() -> Self {
-        Self { run: None, ending: Ending::Done, changed: vec![], failures: vec![], left: vec![] }
+    /// What comes of a run that has nothing to do.
+    pub fn nothing() -> Self {
+        Self {
+            run: None,
+            ending: Ending::Done,
+            changed: vec![],
+            failures: vec![],
+            held: vec![],
+            left: vec![],
+        }
     }
 }
 
@@ -389,6 +414,7 @@ struct Work<'a, 'h, R: Resource> {
     engine: &'a Engine<'h>,
     run: RunId,
     plan: &'a Plan<R>,
+    consent: Consent,
     settled: &'a mut Settled,
     tell: &'a mut dyn FnMut(Event),
 }
@@ -453,11 +479,30 @@ impl<R: Resource> Work<'_, '_, R> {
                 }
             };
             let to = goal.target(&from);
-            if let Some(why) = self.plan.held.get(&id) {
-                if from != to {
+            if from != to {
+                if let Some(why) = self.plan.held.get(&id) {
                     self.left(&id, why.clone());
+                    continue;
                 }
-            } else if from != to {
+                let back = matches!(goal.aim, Aim::Restored(_));
+                let turn = Turn { upcoming: &Upcoming::default(), back, consent: self.consent };
+                match goal.resource.objection(host.inspect(), &from, &to, &turn) {
+                    Ok(None) => {}
+                    Ok(Some(why)) => {
+                        // The plan has said it already, unless it counted on a step before this one.
+                        if self.plan.steps.iter().any(|step| step.id == id) {
+                            (self.tell)(Event::Held { id: id.clone(), why: why.clone() });
+                        }
+                        self.settled.held.push((id, why));
+                        continue;
+                    }
+                    Err(error) => {
+                        self.failed(&id, error, rest)?;
+                        if back { continue } else { return Ok(false) }
+                    }
+                }
+            }
+            if from != to {
                 moves.push((goal, Move { resource: goal.resource.clone(), from, to }));
             } else if self.plan.observed.get(offset + index).is_some_and(|before| *before != from)
                 && self.plan.steps.iter().any(|step| step.id == id)

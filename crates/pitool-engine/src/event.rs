@@ -61,6 +61,13 @@ pub enum Event {
         /// What was left and why.
         why: String,
     },
+    /// A planned step was not taken, because its objection came up when its turn had come.
+    Held {
+        /// The resource.
+        id: Id,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A proof was asked.
     Proof {
         /// The proof.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Id, Resource};
+use crate::{Consent, Id, Resource};
 
 /// What a resource should become.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,8 @@ pub struct Desired<R: Resource> {
     pub goals: Vec<Goal<R>>,
     /// The roles that were asked.
     pub roles: Vec<String>,
+    /// What the person agreed to lose.
+    pub consent: Consent,
 }
 
 impl<R: Resource> Desired<R> {
@@ -90,7 +92,14 @@ impl<R: Resource> Desired<R> {
         }
         // What is enacted together must stand together.
         goals.sort_by_key(|goal| (goal.resource.stage(), goal.resource.group().is_none()));
-        Ok(Self { goals, roles: names })
+        Ok(Self { goals, roles: names, consent: Consent::default() })
+    }
+
+    /// Sets what the person agreed to lose.
+    #[must_use]
+    pub fn agreed(mut self, consent: Consent) -> Self {
+        self.consent = consent;
+        self
     }
 }
 

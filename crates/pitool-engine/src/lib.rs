@@ -23,4 +23,4 @@ pub use journal::{Ending, Header, Journal, JournalError, Purpose, Run, RunId};
 pub use managed::{Managed, ManagedEntry};
 pub use plan::{Plan, PlanError, Reason, Refused, Step, plan};
 pub use proof::{PATIENCE, Proof, Proved, Verdict, prove};
-pub use resource::{Change, Id, Move, Resource, Reversal, Risk, Stage, Upcoming};
+pub use resource::{Change, Consent, Id, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};

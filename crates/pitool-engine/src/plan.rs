@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use pitool_host::Inspect;
 
 use crate::managed::state_digest;
-use crate::{Aim, Change, Goal, Id, Managed, Move, Resource, Reversal, Risk, Stage, Upcoming};
+use crate::{
+    Aim, Change, Consent, Goal, Id, Managed, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming,
+};
 
 /// Why a step is in the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,8 +128,9 @@ pub fn plan<R: Resource>(
     goals: &[Goal<R>],
     host: &dyn Inspect,
     managed: &Managed,
+    consent: Consent,
 ) -> Result<Plan<R>, PlanError> {
-    plan_holding(goals, host, managed, Held::new())
+    plan_holding(goals, host, managed, consent, Held::new())
 }
 
 /// The same, where some of what goes back is held already.
@@ -135,6 +138,7 @@ pub(crate) fn plan_holding<R: Resource>(
     goals: &[Goal<R>],
     host: &dyn Inspect,
     managed: &Managed,
+    consent: Consent,
     mut held: Held,
 ) -> Result<Plan<R>, PlanError> {
     let resources: Vec<&R> = goals.iter().map(|goal| &goal.resource).collect();
@@ -143,7 +147,7 @@ pub(crate) fn plan_holding<R: Resource>(
         goal.resource.observe(host).map_err(|source| PlanError { id: goal.resource.id(), source })
     });
     let observed: Vec<R::State> = observed.collect::<Result<_, _>>()?;
-    let plan = steps(goals, observed.clone(), managed, held.clone());
+    let plan = steps(goals, host, observed.clone(), managed, consent, held.clone())?;
     let back: Vec<Move<R>> = goals
         .iter()
         .zip(&observed)
@@ -162,16 +166,18 @@ pub(crate) fn plan_holding<R: Resource>(
         return Ok(plan);
     }
     held.extend(objections);
-    Ok(steps(goals, observed, managed, held))
+    steps(goals, host, observed, managed, consent, held)
 }
 
 /// The steps from these states, one for each goal.
 fn steps<R: Resource>(
     goals: &[Goal<R>],
+    host: &dyn Inspect,
     observed_states: Vec<R::State>,
     managed: &Managed,
+    consent: Consent,
     held: Held,
-) -> Plan<R> {
+) -> Result<Plan<R>, PlanError> {
     let mut upcoming = Upcoming::default();
     let mut plan = Plan {
         steps: Vec::new(),
@@ -194,7 +200,23 @@ fn steps<R: Resource>(
             continue;
         }
         // What counts is the state that its turn will find: steps before it may bring it there, or take it away.
-        if foreseen != after {
+        let differs = foreseen != after;
+        let back = matches!(goal.aim, Aim::Restored(_));
+        let objection = match differs {
+            true => {
+                let turn = Turn { upcoming: &upcoming, back, consent };
+                let asked = goal.resource.objection(host, &foreseen, &after, &turn);
+                asked.map_err(|source| PlanError { id: id.clone(), source })?
+            }
+            false => None,
+        };
+        if let Some(why) = objection {
+            plan.refused.push(Refused { id, roles: goal.roles.clone(), why });
+        } else if differs {
+            if back {
+                let files = goal.resource.decides_logins(host, &after);
+                upcoming.1.extend(files.map_err(|source| PlanError { id: id.clone(), source })?);
+            }
             let alone = goal.target(&observed) == observed;
             let watched = goal.resource.watches();
             let moved = managed.left(&id).is_some_and(|left| {
@@ -221,5 +243,5 @@ fn steps<R: Resource>(
         }
         plan.observed.push(observed);
     }
-    plan
+    Ok(plan)
 }

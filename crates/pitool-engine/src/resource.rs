@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use pitool_host::{Content, Digest, Host, Inspect, Result};
+use pitool_host::{Candidate, Content, Digest, Host, Inspect, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -105,9 +105,10 @@ pub struct Move<R: Resource> {
     pub to: R::State,
 }
 
-/// What the steps planned so far will leave: the fingerprint of each resource after its step.
+/// What the steps planned so far will leave: the fingerprint of each resource after its step, and the files that
+/// decide who may log in.
 #[derive(Clone, Debug, Default)]
-pub struct Upcoming(pub(crate) BTreeMap<Id, Option<Digest>>);
+pub struct Upcoming(pub(crate) BTreeMap<Id, Option<Digest>>, pub(crate) Vec<Candidate>);
 
 impl Upcoming {
     /// The fingerprint that the resource will have, if a step for it is planned.
@@ -119,6 +120,29 @@ impl Upcoming {
     pub fn contains(&self, id: &Id) -> bool {
         self.0.contains_key(id)
     }
+
+    /// The files that decide who may log in, as the planned steps will leave them.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.1
+    }
+}
+
+/// What the person who runs pitool agreed to lose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// The login in which the run was typed in; on the way back also the last way in.
+    pub cut_login: bool,
+}
+
+/// The circumstances of a step that would be taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// The steps that are planned before it; none when its turn has come.
+    pub upcoming: &'a Upcoming,
+    /// Whether it goes back to what was there before, by a rollback or because the config wants it no more.
+    pub back: bool,
+    /// What the person agreed to lose.
+    pub consent: Consent,
 }
 
 /// One thing that should be so: a file, a package, a unit.
@@ -169,6 +193,24 @@ pub trait Resource: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwne
     /// Why the desired state holds back from what was asked for, as a sentence that says what to do.
     fn refusal(&self, _observed: &Self::State) -> Option<String> {
         None
+    }
+
+    /// Why the step from one state to another must wait, as a sentence that says what to do; `None` when it may be
+    /// taken. Asked only for a step that would be taken otherwise: when it is planned, and when its turn has come.
+    fn objection(
+        &self,
+        _host: &dyn Inspect,
+        _from: &Self::State,
+        _to: &Self::State,
+        _turn: &Turn<'_>,
+    ) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// The files of this state that decide who may log in: what a later step's objection has to know before this step
+    /// is taken.
+    fn decides_logins(&self, _host: &dyn Inspect, _to: &Self::State) -> Result<Vec<Candidate>> {
+        Ok(Vec::new())
     }
 
     /// The observed state as it will be when its own step comes, given the steps planned before it: a package

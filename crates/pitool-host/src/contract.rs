@@ -3,6 +3,8 @@
 //! [`files`] and [`commands`] may run anywhere; the others change packages, units and accounts, so they belong in a
 //! box. Each part cleans up behind itself, and each answers with what it checked and what went wrong.
 
+use crate::parse::sshd_config::{self, SshdConfig};
+use crate::parse::sudo_list::{self, Right};
 use crate::parse::systemctl_show;
 use crate::{Access, ActiveState, Candidate, Command, Content, Error, FileType, Host, Looked, UnitStatus};
 
@@ -16,7 +18,8 @@ pub type Verdict = std::result::Result<(), String>;
 pub fn check(host: &dyn Host, area: &str) -> Vec<Outcome> {
     let parts =
         [files(host, area), commands(host), views(host, area), packages(host), units(host), accounts(host)];
-    parts.into_iter().flatten().chain(firewall(host)).chain(answers(host)).collect()
+    let more = [firewall(host), answers(host), logins(host)];
+    parts.into_iter().chain(more).flatten().collect()
 }
 
 /// Tells which checks failed, one line each; empty when none did.
@@ -684,6 +687,95 @@ pub fn firewall(host: &dyn Host) -> Vec<Outcome> {
     suite.check("a rule that makes no sense is refused", |host| {
         refused("a port that is none", ufw(host, &["allow", "99999/tcp"]))?;
         refused("a word that is none", ufw(host, &["permit", "22"]))
+    });
+    suite.outcomes
+}
+
+/// What decides whether somebody can log in and become root; needs sshd and sudo.
+pub fn logins(host: &dyn Host) -> Vec<Outcome> {
+    const SSHD: &str = "/etc/ssh/sshd_config.d/99-pitool-contract.conf";
+    const SUDO: &str = "/etc/sudoers.d/pitool-contract";
+    let mut suite = Suite::new(host);
+    let sshd = |host: &dyn Host, user: &str, address: &str| -> std::result::Result<SshdConfig, Wrong> {
+        let connection = format!("user={user},host={address},addr={address},laddr=192.0.2.7,lport=22");
+        let output = host.ask(&Command::new("/usr/sbin/sshd").args(["-T", "-C", &connection]))?;
+        that(&format!("sshd answers: {output:?}"), output.ok())?;
+        Ok(sshd_config::parse_effective(&output.stdout))
+    };
+    let value = |config: &SshdConfig, keyword: &str| config.get(keyword).map(sshd_config::Setting::value);
+
+    suite.check("sshd says what it has for a user and an address", |host| {
+        let text = "Match User daemon\n    PubkeyAuthentication no\n    AuthorizedKeysFile /etc/none/%u\n\
+                    Match Group www-data Address 10.0.0.0/8\n    ForceCommand /bin/true\n";
+        host.write(SSHD, text.as_bytes(), Access::root(0o644))?;
+        let (daemon, web) = (sshd(host, "daemon", "203.0.113.7")?, sshd(host, "www-data", "203.0.113.7")?);
+        let near = sshd(host, "www-data", "10.1.2.3")?;
+        host.remove(SSHD)?;
+        for (config, keyword, expected) in [
+            (&daemon, "pubkeyauthentication", "no"),
+            (&daemon, "authorizedkeysfile", "/etc/none/%u"),
+            (&daemon, "forcecommand", "none"),
+            (&web, "pubkeyauthentication", "yes"),
+            (&web, "authorizedkeysfile", ".ssh/authorized_keys .ssh/authorized_keys2"),
+            (&web, "forcecommand", "none"),
+            (&web, "chrootdirectory", "none"),
+            (&web, "revokedkeys", "none"),
+            (&web, "trustedusercakeys", "none"),
+            (&web, "authorizedkeyscommand", "none"),
+            (&web, "authenticationmethods", "any"),
+            (&web, "permittty", "yes"),
+            (&web, "requiredrsasize", "1024"),
+            (&web, "permitrootlogin", "without-password"),
+            (&near, "forcecommand", "/bin/true"),
+        ] {
+            same(keyword, value(config, keyword).as_deref(), Some(expected))?;
+        }
+        let algorithms = value(&web, "pubkeyacceptedalgorithms").unwrap_or_default();
+        for algorithm in ["ssh-ed25519", "rsa-sha2-512"] {
+            that(&format!("{algorithm} in {algorithms}"), algorithms.split(',').any(|one| one == algorithm))?;
+        }
+        Ok(())
+    });
+    suite.check("sudo says what a user may do", |host| {
+        let list = |rules: &str| -> std::result::Result<Right, Wrong> {
+            host.write(SUDO, rules.as_bytes(), Access::root(0o440))?;
+            let output = host.ask(&Command::new("/usr/bin/sudo").args(["-n", "-l", "-U", "daemon"]))?;
+            host.remove(SUDO)?;
+            Ok(sudo_list::parse(&output.stdout))
+        };
+        for (rules, expected) in [
+            ("", Right::None),
+            ("daemon ALL=(ALL:ALL) ALL\n", Right::WithPassword),
+            ("%daemon ALL=(ALL) NOPASSWD: ALL\n", Right::Free),
+            ("daemon ALL=NOPASSWD: ALL\n", Right::Free),
+            ("daemon ALL=(root) NOPASSWD: /usr/sbin/reboot\n", Right::Some),
+            ("daemon ALL=(www-data) NOPASSWD: ALL\n", Right::Some),
+            ("daemon ALL=(ALL,!root) NOPASSWD: ALL\n", Right::Some),
+            ("daemon otherhost=(ALL) NOPASSWD: ALL\n", Right::None),
+            ("daemon ALL=(ALL) NOPASSWD: ALL, !/usr/bin/su\n", Right::Some),
+            ("daemon ALL=(ALL) NOPASSWD: ALL\ndaemon ALL=(ALL) ALL\n", Right::WithPassword),
+            ("Defaults:daemon !authenticate\ndaemon ALL=(ALL) ALL\n", Right::Free),
+            ("Defaults:daemon rootpw\ndaemon ALL=(ALL) ALL\n", Right::WithRootsPassword),
+        ] {
+            same(rules, list(rules)?, expected)?;
+        }
+        Ok(())
+    });
+    suite.check("a file is read with a user's own rights", |host| {
+        let path = "/etc/pitool-contract";
+        let read = |access: Access| -> std::result::Result<(bool, String), Wrong> {
+            host.write(path, b"key\n", access)?;
+            let file = format!("if={path}");
+            let words =
+                ["--reuid=1", "--regid=1", "--init-groups", "--", "dd", &file, "iflag=nonblock", "bs=65536"];
+            let output = host.ask(&Command::new("setpriv").args(words).args(["count=16", "status=none"]))?;
+            host.remove(path)?;
+            Ok((output.ok(), output.stdout))
+        };
+        same("for root alone", read(Access::root(0o600))?, (false, String::new()))?;
+        same("for everybody", read(Access::root(0o644))?, (true, "key\n".to_owned()))?;
+        same("for the user", read(Access { mode: 0o600, uid: 1, gid: 0 })?, (true, "key\n".to_owned()))?;
+        same("for the group", read(Access { mode: 0o640, uid: 0, gid: 1 })?, (true, "key\n".to_owned()))
     });
     suite.outcomes
 }

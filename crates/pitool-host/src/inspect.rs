@@ -11,7 +11,8 @@ use crate::{Access, Command, Content, Output, Packages, Result, Stat, UnitStatus
 /// Paths are absolute, UTF-8, as seen on the machine: a host rooted elsewhere (a mounted card) prefixes them. A
 /// symbolic link in a directory that somebody else than root can write is not followed ([`crate::trust`]): such a path,
 /// like something of the wrong kind, is [`crate::Error::Unexpected`].
-/// Answers about packages and units are read once and kept until the next write through [`Host`].
+/// Answers about packages and units, and those of [`ask_once`](Inspect::ask_once), are read once and kept until the
+/// next write through [`Host`].
 pub trait Inspect {
     /// Reads a whole regular file, following links; `None` where nothing is there (or a link dangles).
     /// A directory or a file over 16 MiB is an error: nothing that pitool manages is larger.
@@ -37,6 +38,11 @@ pub trait Inspect {
     /// already in place. The machine itself is not touched. Used to check a configuration before it goes live.
     fn ask_with(&self, candidates: &[Candidate], command: &Command) -> Result<Output>;
 
+    /// The same, asked once: the answer is kept until the next write through [`Host`].
+    fn ask_once(&self, candidates: &[Candidate], command: &Command) -> Result<Output> {
+        if candidates.is_empty() { self.ask(command) } else { self.ask_with(candidates, command) }
+    }
+
     /// The package database, from dpkg's status file and apt's extended states.
     fn packages(&self) -> Result<Rc<Packages>>;
 
@@ -48,7 +54,7 @@ pub trait Inspect {
     /// read. What goes wrong is told with the answer.
     fn expect_units(&self, _names: &[&str]) {}
 
-    /// Forgets what was read of packages and units: whoever asks next is to hear what is so now.
+    /// Forgets all answers that are kept: whoever asks next is to hear what is so now.
     fn forget(&self) {}
 
     /// Who holds the lock at this path, without touching it; `None` where nobody does. Where somebody does whose name may
@@ -164,6 +170,15 @@ pub enum Candidate {
         /// The path.
         path: String,
     },
+}
+
+impl Candidate {
+    /// The path that it is about.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::File { path, .. } | Self::Link { path, .. } | Self::Absent { path } => path,
+        }
+    }
 }
 
 /// A held lock.

@@ -21,6 +21,7 @@ pub mod listening;
 pub mod local;
 mod package;
 pub mod parse;
+mod rehearsed;
 pub mod sim;
 pub mod trust;
 mod unit;
@@ -34,6 +35,7 @@ pub use facts::{Facts, Person, SwapMechanism};
 pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Looked, Progress};
 pub use job::{job, run_job};
 pub use package::{Package, PackageState, Packages, related};
+pub use rehearsed::Rehearsed;
 pub use unit::{ActiveState, UnitStatus};
 pub use values::{Access, Content, Digest, FileType, Stat};
 

@@ -18,11 +18,13 @@ pub mod fstab;
 pub mod glob;
 pub mod nginx_dump;
 pub mod os_release;
+pub mod pam;
 pub mod proc_meminfo;
 pub mod proc_net_tcp;
 pub mod proc_pid_stat;
 pub mod proc_swaps;
 pub mod sshd_config;
+pub mod sudo_list;
 pub mod sysctl_d;
 pub mod systemctl_show;
 #[cfg(test)]

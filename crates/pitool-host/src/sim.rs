@@ -14,6 +14,7 @@ mod catalogue;
 mod docker;
 mod kernel;
 mod locale;
+mod login;
 mod machine;
 mod net;
 mod program;

@@ -1,11 +1,12 @@
 //! A whole file that pitool owns.
 
-use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
+use pitool_engine::{Change, Id, Resource, Risk, Stage, Turn};
 use pitool_host::trust::Kind;
 use pitool_host::{Candidate, Content, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::node::access;
+use crate::login::going_back;
+use crate::node::{access, candidate};
 use crate::{Check, LoginGuard, Node, Returning};
 
 /// A whole file: content, mode, owner. Printed `file[PATH]`.
@@ -26,13 +27,10 @@ pub struct File {
     absent: bool,
 }
 
-/// The state of a file: what is there, and whether its guard lets it be there.
+/// The state of a file: what is there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileState {
     node: Node,
-    /// `None` when there is no guard or it agrees, else why it does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    held_back: Option<String>,
 }
 
 impl File {
@@ -144,22 +142,14 @@ impl Resource for File {
     }
 
     fn observe(&self, host: &dyn Inspect) -> Result<FileState> {
-        let node = Node::observe(host, &self.path)?;
-        let held_back = match &self.guard {
-            // A file that is in place already cannot lock anybody out any more: asking again would only cost.
-            Some(guard) if node != self.wanted() && self.obstacle(&node).is_none() => {
-                guard.objection(host)?
-            }
-            _ => None,
-        };
-        Ok(FileState { node, held_back })
+        Ok(FileState { node: Node::observe(host, &self.path)? })
     }
 
     fn desired(&self, observed: &FileState) -> FileState {
-        if observed.held_back.is_some() || self.obstacle(&observed.node).is_some() {
+        if self.obstacle(&observed.node).is_some() {
             return observed.clone();
         }
-        FileState { node: self.wanted(), held_back: None }
+        FileState { node: self.wanted() }
     }
 
     fn enact(&self, host: &dyn Host, from: &FileState, to: &FileState) -> Result<()> {
@@ -190,20 +180,39 @@ impl Resource for File {
         }
     }
 
-    fn foresee(&self, observed: &FileState, upcoming: &Upcoming) -> FileState {
-        let lifted = self.lifted_by.iter().any(|id| upcoming.contains(id));
-        FileState { held_back: observed.held_back.clone().filter(|_| !lifted), ..observed.clone() }
+    fn objection(
+        &self,
+        host: &dyn Inspect,
+        _from: &FileState,
+        to: &FileState,
+        turn: &Turn<'_>,
+    ) -> Result<Option<String>> {
+        if turn.back {
+            let candidates = self.decides_logins(host, to)?;
+            if candidates.is_empty() {
+                return Ok(None);
+            }
+            return going_back(host, "the file stays", &candidates, turn);
+        }
+        match &self.guard {
+            Some(_) if self.lifted_by.iter().any(|id| turn.upcoming.contains(id)) => Ok(None),
+            Some(guard) => guard.objection(host, &candidate(host, &self.path, &to.node)?, turn),
+            None => Ok(None),
+        }
     }
 
     fn refusal(&self, observed: &FileState) -> Option<String> {
-        self.obstacle(&observed.node).or_else(|| observed.held_back.clone())
+        self.obstacle(&observed.node)
+    }
+
+    fn decides_logins(&self, host: &dyn Inspect, to: &FileState) -> Result<Vec<Candidate>> {
+        if self.path.starts_with("/etc/ssh/") || self.path.starts_with("/etc/sudoers") {
+            return Ok(vec![candidate(host, &self.path, &to.node)?]);
+        }
+        Ok(Vec::new())
     }
 
     fn fingerprint(&self, state: &FileState) -> Option<Digest> {
         state.node.fingerprint()
-    }
-
-    fn restored(&self, before: &FileState, now: &FileState) -> FileState {
-        FileState { node: before.node.clone(), held_back: now.held_back.clone() }
     }
 }

@@ -7,6 +7,7 @@
 //! [`node`] is the state that every kind with a path shares; start reading at [`File`].
 
 mod apt;
+mod caller;
 mod check;
 mod containers;
 mod directory;
@@ -28,6 +29,7 @@ mod sysctl;
 mod unit;
 mod upgrade;
 mod user;
+mod way;
 
 pub use check::{Check, Reader, Returning, objections};
 pub use containers::{Container, running as running_containers};

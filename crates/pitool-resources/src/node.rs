@@ -3,7 +3,9 @@
 use pitool_engine::Change;
 use pitool_host::parse::accounts::Accounts;
 use pitool_host::trust::Kind;
-use pitool_host::{Access, Content, Digest, Error, FileType, Host, Inspect, Looked, Result};
+use pitool_host::{
+    Access, Candidate, Content, Digest, Error, FileType, Host, Inspect, Looked, Result,
+};
 use serde::{Deserialize, Serialize};
 
 /// What is at a path. Owners are names, because a plan may name a user that the same run creates.
@@ -227,16 +229,29 @@ fn names(host: &dyn Inspect, uid: u32, gid: u32) -> Result<(String, String)> {
 }
 
 /// Turns names into numbers, now that they must exist.
-pub(crate) fn access(host: &dyn Host, mode: u32, owner: &str, group: &str) -> Result<Access> {
+pub(crate) fn access(host: &(impl Inspect + ?Sized), mode: u32, owner: &str, group: &str) -> Result<Access> {
     if (owner, group) == ("root", "root") {
         return Ok(Access::root(mode));
     }
-    let accounts = Accounts::read(host.inspect())?;
+    let accounts = Accounts::read(host)?;
     let missing =
         |what: &str, name: &str| Error::Unsupported(format!("there is no {what} {name} on this machine"));
     let uid = accounts.uid_of(owner).or_else(|| owner.parse().ok()).ok_or_else(|| missing("user", owner))?;
     let gid = accounts.gid_of(group).or_else(|| group.parse().ok()).ok_or_else(|| missing("group", group))?;
     Ok(Access { mode, uid, gid })
+}
+
+/// A state as what a program would find at the path.
+pub(crate) fn candidate(host: &dyn Inspect, path: &str, node: &Node) -> Result<Candidate> {
+    let path = path.to_owned();
+    Ok(match node {
+        Node::File { content, mode, owner, group } => {
+            let access = access(host, *mode, owner, group)?;
+            Candidate::File { path, content: content.clone(), access }
+        }
+        Node::Link { target } => Candidate::Link { path, target: target.clone() },
+        Node::Absent | Node::Directory { .. } | Node::Other => Candidate::Absent { path },
+    })
 }
 
 #[cfg(test)]

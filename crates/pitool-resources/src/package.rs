@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use pitool_engine::{Change, Id, Move, Resource, Reversal, Stage};
+use pitool_engine::{Change, Id, Move, Resource, Reversal, Stage, Turn};
 use pitool_host::{Command, Error, Host, Inspect, PackageState, Packages, Result, related};
 use serde::{Deserialize, Serialize};
 
@@ -455,6 +455,27 @@ impl Resource for InstalledSet {
 
     fn stage(&self) -> Stage {
         Stage::Packages
+    }
+
+    fn objection(
+        &self,
+        host: &dyn Inspect,
+        from: &InstalledState,
+        to: &InstalledState,
+        turn: &Turn<'_>,
+    ) -> Result<Option<String>> {
+        let gone = |name: &str| {
+            let installed =
+                |state: &InstalledState| state.packages.get(name).is_some_and(|status| status.installed());
+            turn.back && installed(from) && !installed(to)
+        };
+        if gone("openssh-server") {
+            return crate::login::sshd_stays(host, "the packages stay, openssh-server among them", turn);
+        }
+        if gone("sudo") {
+            return crate::login::sudo_stays(host, "the packages stay, sudo among them", turn);
+        }
+        Ok(None)
     }
 
     fn reversal(&self) -> Reversal {

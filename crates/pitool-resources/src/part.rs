@@ -1,12 +1,13 @@
 //! A part of a file that others own too: one line, some words, some JSON keys.
 
-use pitool_engine::{Change, Id, Resource, Risk, Stage};
+use pitool_engine::{Change, Id, Resource, Risk, Stage, Turn};
 use pitool_host::trust::Kind;
 use pitool_host::{Candidate, Content, Digest, Error, FileType, Host, Inspect, Result, Stat};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::node::access;
+use crate::login::going_back;
+use crate::node::{access, candidate};
 use crate::{Check, Node, Returning};
 
 /// What part of the file is ours.
@@ -413,6 +414,25 @@ impl Resource for Part {
 
     fn risk(&self) -> Risk {
         self.risk
+    }
+
+    fn objection(
+        &self,
+        host: &dyn Inspect,
+        _from: &Node,
+        to: &Node,
+        turn: &Turn<'_>,
+    ) -> Result<Option<String>> {
+        let candidates = if turn.back { self.decides_logins(host, to)? } else { Vec::new() };
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        going_back(host, "the keys stay", &candidates, turn)
+    }
+
+    fn decides_logins(&self, host: &dyn Inspect, to: &Node) -> Result<Vec<Candidate>> {
+        let keys = matches!(self.edit, Edit::Lines(_)) && self.path.ends_with("/authorized_keys");
+        Ok(if keys { vec![candidate(host, &self.path, to)?] } else { Vec::new() })
     }
 
     fn fingerprint(&self, state: &Node) -> Option<Digest> {

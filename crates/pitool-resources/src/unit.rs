@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
+use pitool_engine::{Change, Id, Resource, Risk, Stage, Turn, Upcoming};
 use pitool_host::{Access, ActiveState, Command, Digest, Error, Host, Inspect, Result, UnitStatus, run_job};
 use serde::{Deserialize, Serialize};
 
@@ -295,6 +295,20 @@ impl Resource for Unit {
             on_disk: observed.on_disk.clone(),
             running_with: active.then(|| observed.on_disk.clone()),
         }
+    }
+
+    fn objection(
+        &self,
+        host: &dyn Inspect,
+        from: &UnitState,
+        to: &UnitState,
+        turn: &Turn<'_>,
+    ) -> Result<Option<String>> {
+        let stops = from.active && !to.active;
+        if turn.back && stops && self.name == "ssh.service" {
+            return crate::login::sshd_stays(host, "sshd goes on running", turn);
+        }
+        Ok(None)
     }
 
     fn enact(&self, host: &dyn Host, from: &UnitState, to: &UnitState) -> Result<()> {

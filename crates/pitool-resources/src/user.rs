@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use pitool_engine::{Change, Id, Resource, Reversal, Risk};
+use pitool_engine::{Change, Id, Resource, Reversal, Risk, Turn};
 use pitool_host::parse::accounts::Accounts;
-use pitool_host::{Command, Host, Inspect, Result};
+use pitool_host::{Access, Candidate, Command, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::login::going_back;
 
 /// A user with a home and groups. Printed `user[NAME]`.
 ///
@@ -101,6 +103,29 @@ impl User {
     pub fn of_existing(mut self) -> Self {
         self.create = false;
         self
+    }
+
+    /// A line of the user database as this state has it; `None` where it goes.
+    fn entry(&self, path: &str, line: &str, to: &UserState) -> Option<String> {
+        let mut fields: Vec<String> = line.split(':').map(str::to_owned).collect();
+        let own = fields.first().is_some_and(|name| *name == self.name);
+        match (path, &to.account) {
+            ("/etc/group", account) => {
+                let name = fields.first()?.clone();
+                let is_in = account.as_ref().is_some_and(|account| account.groups.contains(&name));
+                let members = fields.get_mut(3)?;
+                let mut left: Vec<&str> =
+                    members.split(',').filter(|member| !member.is_empty() && *member != self.name).collect();
+                if is_in {
+                    left.push(&self.name);
+                }
+                *members = left.join(",");
+            }
+            (_, None) if own => return None,
+            ("/etc/passwd", Some(account)) if own => account.shell.clone_into(fields.get_mut(6)?),
+            _ => {}
+        }
+        Some(fields.join(":"))
     }
 
     fn primary(&self) -> &str {
@@ -251,6 +276,42 @@ impl Resource for User {
 
     fn reversal(&self) -> Reversal {
         Reversal::Partial("a removed user's home directory and files stay".into())
+    }
+
+    fn objection(
+        &self,
+        host: &dyn Inspect,
+        from: &UserState,
+        to: &UserState,
+        turn: &Turn<'_>,
+    ) -> Result<Option<String>> {
+        let fewer = match (&from.account, &to.account) {
+            (Some(_), None) => true,
+            (Some(from), Some(to)) => !from.groups.is_subset(&to.groups) || from.shell != to.shell,
+            (None, _) => false,
+        };
+        if !turn.back || !fewer {
+            return Ok(None);
+        }
+        let what = match to.account {
+            None => "the account stays",
+            Some(_) => "its groups stay",
+        };
+        going_back(host, what, &self.decides_logins(host, to)?, turn)
+    }
+
+    /// The user database without the account, or with other groups and another shell of it.
+    fn decides_logins(&self, host: &dyn Inspect, to: &UserState) -> Result<Vec<Candidate>> {
+        let mut candidates = Vec::new();
+        for path in ["/etc/passwd", "/etc/shadow", "/etc/group"] {
+            let Some(content) = host.read(path)? else { continue };
+            let access = host.stat(path)?.map_or(Access::root(0o644), |stat| stat.access);
+            let text = String::from_utf8_lossy(content.bytes()).into_owned();
+            let lines = text.lines().filter_map(|line| self.entry(path, line, to));
+            let text: String = lines.map(|line| line + "\n").collect();
+            candidates.push(Candidate::File { path: path.to_owned(), content: text.into(), access });
+        }
+        Ok(candidates)
     }
 
     fn restored(&self, before: &UserState, now: &UserState) -> UserState {

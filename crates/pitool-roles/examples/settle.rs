@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => println!("{other:?}"),
     };
     if settings == "back" {
-        println!("{:?}", engine.rollback::<Kind>(None, &mut tell)?);
+        println!("{:?}", engine.rollback::<Kind>(None, pitool_engine::Consent::default(), &mut tell)?);
         return Ok(());
     }
     let settings: Settings = serde_json::from_str(&settings)?;

@@ -78,7 +78,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     if matches!(verb.as_str(), "all" | "rollback") {
-        let (run, settled) = engine.rollback::<Kind>(None, &mut |event| told(&event))?;
+        let (run, settled) =
+            engine.rollback::<Kind>(None, pitool_engine::Consent::default(), &mut |event| told(&event))?;
         println!("rollback of {run:?}: {:?}, {} changed", settled.ending, settled.changed.len());
         for (id, error) in &settled.failures {
             println!("  FAILED {id}: {error}");

@@ -1,8 +1,8 @@
 //! The one list of kinds: a closed enum, so that the journal is ordinary serde and every match is exhaustive.
 
 use pitool_acme::placeholder::Placeholder;
-use pitool_engine::{Change, Id, Move, Resource, Reversal, Risk, Stage, Upcoming};
-use pitool_host::{Digest, Error, Host, Inspect, Result};
+use pitool_engine::{Change, Id, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
+use pitool_host::{Candidate, Digest, Error, Host, Inspect, Result};
 use pitool_resources::{
     Directory, File, Firewall, Hostname, InstalledSet, Link, Locale, Package, Part, PublishedPorts, Seed,
     SwapFile, Sysctl, Unit, Upgrade, User,
@@ -84,6 +84,26 @@ macro_rules! kinds {
                 match (self, observed) {
                     $((Self::$kind(kind), KindState::$kind(state)) => kind.refusal(state),)*
                     _ => None,
+                }
+            }
+
+            fn objection(
+                &self,
+                host: &dyn Inspect,
+                from: &KindState,
+                to: &KindState,
+                turn: &Turn<'_>,
+            ) -> Result<Option<String>> {
+                match (self, from, to) {
+                    $((Self::$kind(kind), KindState::$kind(from), KindState::$kind(to)) => kind.objection(host, from, to, turn),)*
+                    _ => Ok(None),
+                }
+            }
+
+            fn decides_logins(&self, host: &dyn Inspect, to: &KindState) -> Result<Vec<Candidate>> {
+                match (self, to) {
+                    $((Self::$kind(kind), KindState::$kind(state)) => kind.decides_logins(host, state),)*
+                    _ => Ok(Vec::new()),
                 }
             }
 

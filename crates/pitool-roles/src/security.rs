@@ -160,7 +160,8 @@ fn sshd_files(settings: &Settings, facts: &Facts, wishes: &mut Wishes) -> Vec<Id
         RootLogin::ProhibitPassword if !passwords => {
             root_file.guarded_by(LoginGuard::Key { root: true }).lifted_by(their())
         }
-        RootLogin::ProhibitPassword | RootLogin::Yes => root_file,
+        RootLogin::ProhibitPassword => root_file.guarded_by(LoginGuard::RootByKey).lifted_by(their()),
+        RootLogin::Yes => root_file,
     };
     wishes.prove(SshdValue::new("permitrootlogin", root, &path("-root")));
     files.push(root_file);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pitool_acme::placeholder::Placeholder;
 use pitool_engine::{
-    Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Proof, Purpose, Resource, RunId, Stage,
+    Consent, Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Proof, Purpose, Resource, RunId, Stage,
     Verdict, prove,
 };
 use pitool_host::parse::ufw_rules;
@@ -106,7 +106,7 @@ fn apply(want: &Desired<Kind>, sim: &Sim) -> Result<Vec<Id>, Error> {
 }
 
 fn rollback(run: Option<RunId>, sim: &Sim) -> Result<(), Error> {
-    let (_, settled) = engine(sim).rollback::<Kind>(run, &mut |_| {})?;
+    let (_, settled) = engine(sim).rollback::<Kind>(run, Consent::default(), &mut |_| {})?;
     assert_eq!(settled.ending, Ending::Done, "{:?}", settled.failures);
     Ok(())
 }
@@ -366,7 +366,7 @@ fn a_rollback_that_was_given_up_undid_nothing() {
     apply(&first(), &sim).unwrap();
     let run = Journal::default().undoable(&sim).unwrap();
     sim.interrupt_after(0);
-    let (_, back) = engine(&sim).rollback::<Kind>(run, &mut |_| {}).unwrap();
+    let (_, back) = engine(&sim).rollback::<Kind>(run, Consent::default(), &mut |_| {}).unwrap();
     assert_eq!(back.ending, Ending::Interrupted);
     sim.interrupt_after(usize::MAX / 2);
     settled(&first(), &sim);
@@ -479,7 +479,7 @@ proptest! {
                     let result = if what == 2 {
                         apply(&desired(&jail, "listen 80;"), &sim).map(drop)
                     } else {
-                        engine(&sim).rollback::<Kind>(None, &mut |_| {}).map(drop)
+                        engine(&sim).rollback::<Kind>(None, Consent::default(), &mut |_| {}).map(drop)
                     };
                     if result.is_err() && sim.dark() {
                         if reboot { sim.restore_power() } else { sim.kill() }
@@ -1007,23 +1007,31 @@ fn a_port_that_stays_open_besides_is_not_in_force() {
 
 #[test]
 fn a_session_that_came_in_by_key_counts_through_sudo_too() {
+    let by = |method: &str| format!("Accepted {method} for pi from 192.0.2.1 port 50000 ssh2");
     let path = "/etc/ssh/sshd_config.d/01-pitool-passwords.conf";
     let file = File::new(path, "PasswordAuthentication no\n").guarded_by(LoginGuard::Key { root: false });
     let want = Desired::new([("ssh".to_owned(), vec![Kind::from(file)])]).unwrap();
+    let key = "from=\"192.0.2.0/24\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi\n";
     let refused = |environment: &str, journal: &str| {
         let sim = Sim::debian(13);
         sim.arrange()
+            .put_dir("/home/pi/.ssh")
+            .put("/home/pi/.ssh/authorized_keys", key)
+            .put("/proc/100/status", "Name:\tbash\nUid:\t1000\t1000\t1000\t1000\n")
             .put("/proc/self/stat", "300 (pitool) S 200 300 300 0\n")
             .put("/proc/200/stat", "200 (sudo (x) y) S 100 200 200 0\n")
             .put("/proc/200/environ", "PATH=/usr/bin\0SUDO_USER=pi\0")
             .put("/proc/100/stat", "100 (bash) S 1 100 100 0\n")
             .put("/proc/100/environ", environment);
         let stdout = format!("{journal}\n");
-        sim.answer("journalctl", Output { status: 0, stdout, stderr: String::new() });
+        // Whoever asks by the identifier, which any user can choose, hears whatever a user likes.
+        let forged = format!("{}\n", by("publickey"));
+        sim.answer("journalctl", Output { status: 0, stdout: forged, stderr: String::new() });
+        let trusted = "journalctl -b -o cat --no-pager -n 2000 _UID=0 _COMM=sshd";
+        sim.answer(trusted, Output { status: 0, stdout, stderr: String::new() });
         !plan(&want, &sim).refused.is_empty()
     };
     let connection = "SSH_CONNECTION=192.0.2.1 50000 192.0.2.2 22\0HOME=/home/pi\0";
-    let by = |method: &str| format!("Accepted {method} for pi from 192.0.2.1 port 50000 ssh2");
     assert!(!refused(connection, &by("publickey")));
     assert!(refused(connection, &by("password")));
     assert!(refused(connection, "Accepted publickey for pi from 192.0.2.1 port 50001 ssh2"));
@@ -1189,7 +1197,8 @@ fn back_from_pruning_a_service_runs_with_the_file_again() {
         if reboot {
             sim.reboot();
         }
-        let plan = Engine::plan_rollback::<Kind>(None, &Journal::default(), &sim).unwrap().1;
+        let plan =
+            Engine::plan_rollback::<Kind>(None, Consent::default(), &Journal::default(), &sim).unwrap().1;
         rollback(None, &sim).unwrap();
         assert_eq!(ids(&plan), [id("file", path), id("unit", "ssh.service")], "after a reboot: {reboot}");
         back(&sim, &before, "back from pruning");

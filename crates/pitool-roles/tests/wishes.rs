@@ -335,7 +335,8 @@ fn the_roles_settle_on_a_simulated_machine() {
             let again = Engine::plan(&desired, false, &Journal::default(), &sim).unwrap();
             let again: Vec<_> = again.steps.iter().map(|step| (&step.id, step.change().summary)).collect();
             assert!(again.is_empty(), "{again:?}");
-            let (_, back) = engine.rollback::<Kind>(None, &mut |_| {}).unwrap();
+            let (_, back) =
+                engine.rollback::<Kind>(None, pitool_engine::Consent::default(), &mut |_| {}).unwrap();
             assert_eq!(back.ending, Ending::Done, "{:?}", back.failures);
         }
     }

@@ -190,6 +190,10 @@ pub struct Apply {
     /// Close ports in use too, which otherwise stay open until the config names them
     #[arg(long)]
     pub close_ports: bool,
+
+    /// Let this run take away the login that it is typed in: its port, user, key or sudo
+    #[arg(long)]
+    pub cut_login: bool,
 }
 
 /// `rollback`.
@@ -206,6 +210,10 @@ pub struct Rollback {
     /// Show the difference of each file
     #[arg(long)]
     pub diff: bool,
+
+    /// Let this run take away the login that it is typed in: its port, user, key or sudo, or the last way in
+    #[arg(long)]
+    pub cut_login: bool,
 }
 
 /// `history`.

@@ -1,5 +1,7 @@
 //! The user database: passwd(5), group(5) and shadow(5).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{Inspect, Result};
@@ -11,6 +13,57 @@ pub struct Accounts {
     pub users: Vec<User>,
     /// /etc/group.
     pub groups: Vec<Group>,
+    /// What /etc/shadow says of time, by user.
+    #[serde(skip)]
+    pub ageing: BTreeMap<String, Ageing>,
+}
+
+/// The fields of shadow(5) that are about time, in days since 1970; `None` for an empty one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ageing {
+    /// When the password was last changed; 0 asks for a new one at the next login.
+    pub changed: Option<i64>,
+    /// How long a password is valid.
+    pub maximum: Option<i64>,
+    /// How long after that a login with the old password still asks for a new one.
+    pub inactive: Option<i64>,
+    /// When the account ends.
+    pub expires: Option<i64>,
+}
+
+/// What the account stage of pam_unix(8) says on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It lets the user in.
+    Valid,
+    /// The account has ended (`PAM_ACCT_EXPIRED`).
+    Ended,
+    /// The user must enter a new password before anything else (`PAM_NEW_AUTHTOK_REQD`).
+    NewPassword,
+    /// The password is too old even for that (`PAM_AUTHTOK_EXPIRED`).
+    TooOld,
+}
+
+impl Ageing {
+    /// What pam_unix(8) says on this day, as in its `check_shadow_expiry`.
+    pub fn standing(&self, today: i64) -> Standing {
+        // A negative number is an empty field.
+        let field = |value: Option<i64>| value.filter(|value| *value >= 0);
+        if field(self.expires).is_some_and(|end| today >= end) {
+            return Standing::Ended;
+        }
+        let Some(changed) = field(self.changed) else { return Standing::Valid };
+        if changed == 0 {
+            return Standing::NewPassword;
+        }
+        let (age, maximum) = (today - changed, field(self.maximum));
+        match (maximum, field(self.inactive)) {
+            _ if age < 0 => Standing::Valid,
+            (Some(maximum), Some(inactive)) if age > maximum && age > maximum + inactive => Standing::TooOld,
+            (Some(maximum), _) if age > maximum => Standing::NewPassword,
+            _ => Standing::Valid,
+        }
+    }
 }
 
 /// A user.
@@ -59,7 +112,7 @@ pub struct Group {
 
 impl Accounts {
     /// Reads the three files.
-    pub fn read(inspect: &dyn Inspect) -> Result<Self> {
+    pub fn read(inspect: &(impl Inspect + ?Sized)) -> Result<Self> {
         let text = |path| -> Result<String> {
             let content = inspect.read(path)?;
             Ok(content
@@ -135,7 +188,12 @@ pub fn parse(passwd: &str, group: &str, shadow: &str) -> Accounts {
         let members = members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect();
         Some(Group { name: name.to_owned(), gid: gid.parse().ok()?, members })
     });
-    Accounts { users: users.collect(), groups: groups.collect() }
+    let ageing = records(shadow).map(|fields| {
+        let day = |at: usize| fields.get(at).and_then(|field| field.trim().parse().ok());
+        let ageing = Ageing { changed: day(2), maximum: day(4), inactive: day(6), expires: day(7) };
+        (fields[0].to_owned(), ageing)
+    });
+    Accounts { users: users.collect(), groups: groups.collect(), ageing: ageing.collect() }
 }
 
 fn records(text: &str) -> impl Iterator<Item = Vec<&str>> {
@@ -146,6 +204,53 @@ fn password(field: &str) -> Password {
     match field.as_bytes() {
         [] => Password::Empty,
         [b'!' | b'*', ..] => Password::Locked,
-        _ => Password::Usable,
+        // crypt(5): `$ID$…`, the 20 characters of BSDi's, the 13 of the oldest. No password becomes any other text.
+        [b'$', ..] if field.matches('$').count() >= 3 => Password::Usable,
+        [b'_', rest @ ..] if rest.len() == 19 => Password::Usable,
+        bytes if bytes.len() == 13 => Password::Usable,
+        _ => Password::Locked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(shadow: &str, today: i64) -> Standing {
+        parse("", "", &format!("ada:x:{shadow}\n")).ageing["ada"].standing(today)
+    }
+
+    #[test]
+    fn what_pam_says_of_the_dates_in_shadow() {
+        for (fields, today, expected) in [
+            ("20000:0:99999:7:::", 20100, Standing::Valid),
+            ("20000:0:99999:7::20100:", 20099, Standing::Valid),
+            ("20000:0:99999:7::20100:", 20100, Standing::Ended),
+            ("20000:0:99999:7::0:", 20100, Standing::Ended),
+            ("20000:0:99999:7::-1:", 20100, Standing::Valid),
+            ("0:0:99999:7:::", 20100, Standing::NewPassword),
+            ("20000:0:90:7:::", 20090, Standing::Valid),
+            ("20000:0:90:7:::", 20091, Standing::NewPassword),
+            ("20000:0:90:7:10::", 20100, Standing::NewPassword),
+            ("20000:0:90:7:10::", 20101, Standing::TooOld),
+            ("20000::::::", 30000, Standing::Valid),
+            (":0:90:7:::", 30000, Standing::Valid),
+            ("20000:0:90:7:::", 19000, Standing::Valid),
+        ] {
+            assert_eq!(standing(fields, today), expected, "{fields} on day {today}");
+        }
+    }
+
+    #[test]
+    fn only_a_hash_is_a_password() {
+        let of =
+            |field: &str| parse("a:x:1:1::/:/bin/sh", "", &format!("a:{field}:1::::::")).users[0].password;
+        for field in ["$y$j9T$salt$hash", "$6$salt$hash", "abJnggxhB/yWI", "_J9..XXXXjKFJ/wKLmP."] {
+            assert_eq!(of(field), Password::Usable, "{field}");
+        }
+        for field in ["!", "*", "!$y$j9T$salt$hash", "x", "NP", "$6$", "LOCKED"] {
+            assert_eq!(of(field), Password::Locked, "{field}");
+        }
+        assert_eq!(of(""), Password::Empty);
     }
 }

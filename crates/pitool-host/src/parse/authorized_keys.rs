@@ -15,6 +15,46 @@ pub struct Key {
     pub comment: String,
 }
 
+impl Key {
+    /// The size of an RSA key in bits (RFC 4253, section 6.6: the modulus is the third field); `None` of other types.
+    pub fn rsa_bits(&self) -> Option<u32> {
+        let blob = decode_base64(&self.body)?;
+        let (kind, rest) = string(&blob)?;
+        if kind != b"ssh-rsa" {
+            return None;
+        }
+        let (_, rest) = string(rest)?;
+        let (modulus, _) = string(rest)?;
+        let at = modulus.iter().position(|byte| *byte != 0)?;
+        let bytes = u32::try_from(modulus.len() - at).ok()?;
+        Some(bytes * 8 - modulus[at].leading_zeros())
+    }
+
+    /// The names of the options in lower case, each once, in order (sshd(8)).
+    pub fn option_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let (mut quoted, mut escaped, mut name, mut in_value) = (false, false, String::new(), false);
+        for character in self.options.chars().chain([',']) {
+            match character {
+                '"' if !escaped => quoted = !quoted,
+                ',' if !quoted => {
+                    let found = name.trim().to_ascii_lowercase();
+                    if !found.is_empty() && !names.contains(&found) {
+                        names.push(found);
+                    }
+                    name.clear();
+                    in_value = false;
+                }
+                '=' if !quoted => in_value = true,
+                _ if !in_value => name.push(character),
+                _ => {}
+            }
+            escaped = character == '\\' && !escaped;
+        }
+        names
+    }
+}
+
 /// Reads a line. A blank line or comment is `None`; a line that sshd would not accept is an error that says why.
 pub fn parse_line(line: &str) -> Result<Option<Key>, &'static str> {
     let line = line.trim();
@@ -37,8 +77,9 @@ pub fn parse_line(line: &str) -> Result<Option<Key>, &'static str> {
     if embedded != kind.as_bytes() {
         return Err("the key is of another type than the line says");
     }
-    // Every type has at least one more field.
-    string(data).filter(|(field, _)| !field.is_empty()).ok_or("the key is cut off")?;
+    // Every type has at least one more field; that of ed25519 is 32 bytes long (RFC 8709).
+    let whole = |field: &[u8]| if kind == "ssh-ed25519" { field.len() == 32 } else { !field.is_empty() };
+    string(data).filter(|(field, _)| whole(field)).ok_or("the key is cut off")?;
     Ok(Some(Key {
         options: options.to_owned(),
         kind: kind.to_owned(),
@@ -109,4 +150,54 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rsa(modulus: &[u8]) -> Key {
+        let field = |bytes: &[u8]| {
+            let length = u32::try_from(bytes.len()).unwrap();
+            [&length.to_be_bytes()[..], bytes].concat()
+        };
+        let blob = [field(b"ssh-rsa"), field(&[1, 0, 1]), field(modulus)].concat();
+        let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut body = String::new();
+        for chunk in blob.chunks(3) {
+            let bits = chunk
+                .iter()
+                .chain([&0; 3])
+                .take(3)
+                .fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+            for at in 0..4 {
+                let digit = char::from(digits[bits >> (18 - 6 * at) & 63]);
+                body.push(if at > chunk.len() { '=' } else { digit });
+            }
+        }
+        parse_line(&format!("ssh-rsa {body} x")).unwrap().unwrap()
+    }
+
+    #[test]
+    fn how_long_an_rsa_key_is() {
+        assert_eq!(rsa(&[&[0, 0x80][..], &[0; 127]].concat()).rsa_bits(), Some(1024));
+        assert_eq!(rsa(&[&[0x40][..], &[0; 127]].concat()).rsa_bits(), Some(1023));
+        assert_eq!(rsa(&[&[0, 0xff][..], &[1; 383]].concat()).rsa_bits(), Some(3072));
+        let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi";
+        assert_eq!(parse_line(other).unwrap().unwrap().rsa_bits(), None);
+    }
+
+    #[test]
+    fn options_by_name() {
+        let key = |options: &str| Key {
+            options: options.to_owned(),
+            kind: String::new(),
+            body: String::new(),
+            comment: String::new(),
+        };
+        let names = |options: &str| key(options).option_names();
+        assert_eq!(names(""), [""; 0]);
+        assert_eq!(names("no-PTY,Command=\"a,b=\\\"c\",from=\"10.0.0.1,!x\""), ["no-pty", "command", "from"]);
+        assert_eq!(names("environment=\"FROM=x\""), ["environment"]);
+    }
 }

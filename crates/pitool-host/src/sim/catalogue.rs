@@ -129,6 +129,12 @@ pub(super) fn fill(world: &mut World, release: u32) {
                 "Include /etc/ssh/sshd_config.d/*.conf\n\n#Port 22\n#PermitRootLogin prohibit-password\n#PasswordAuthentication yes\n\
                  KbdInteractiveAuthentication no\nUsePAM yes\nX11Forwarding yes\nPrintMotd no\nAcceptEnv LANG LC_*\nSubsystem\tsftp\t/usr/lib/openssh/sftp-server\n",
             )
+            .conffile(
+                "/etc/pam.d/sshd",
+                "@include common-auth\naccount    required     pam_nologin.so\n@include common-account\n\
+                 session    required     pam_loginuid.so\n@include common-session\n\
+                 session    required     pam_limits.so\nsession    required     pam_env.so\n@include common-password\n",
+            )
             .file("/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHNpbXVsYXRlZA root@raspberrypi\n")
             .unit(
                 Unit::new("ssh.service")
@@ -138,10 +144,20 @@ pub(super) fn fill(world: &mut World, release: u32) {
             )
             .unit(Unit { wanted_by: "sockets.target".to_owned(), ..Unit::new("ssh.socket").off().without_reload() }),
     );
-    world.offer(Package::new("sudo").file("/usr/bin/sudo", "ELF").file("/usr/sbin/visudo", "ELF").conffile(
-        "/etc/sudoers",
-        "root\tALL=(ALL:ALL) ALL\n%sudo\tALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n",
-    ));
+    world.offer(
+        Package::new("sudo")
+            .file("/usr/bin/sudo", "ELF")
+            .file("/usr/sbin/visudo", "ELF")
+            .conffile(
+                "/etc/sudoers",
+                "root\tALL=(ALL:ALL) ALL\n%sudo\tALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n",
+            )
+            .conffile(
+                "/etc/pam.d/sudo",
+                "session    required   pam_limits.so\n@include common-auth\n@include common-account\n\
+                 @include common-session-noninteractive\n",
+            ),
+    );
     world.offer(
         Package::new("locales")
             .file("/usr/sbin/locale-gen", "script")

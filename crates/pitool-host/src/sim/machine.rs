@@ -446,7 +446,27 @@ impl World {
         let gshadow = "root:*::\ndaemon:*::\nadm:*::pi\nsudo:*::pi\nwww-data:*::\nshadow:*::\nusers:*::pi\nnogroup:*::\npi:!::\n";
         self.put_with("/etc/gshadow", gshadow, Access { mode: 0o640, uid: 0, gid: 42 });
         self.put("/etc/shells", "/bin/sh\n/bin/bash\n/usr/bin/bash\n");
-        self.put("/usr/bin/bash", "ELF").put("/usr/bin/sh", "ELF").put("/usr/sbin/nologin", "ELF");
+        for program in ["/usr/bin/bash", "/usr/bin/sh", "/usr/sbin/nologin"] {
+            self.put_with(program, "ELF", Access::root(0o755));
+        }
+        for (stack, text) in [
+            (
+                "auth",
+                "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\nauth required pam_permit.so\n",
+            ),
+            (
+                "account",
+                "account [success=1 new_authtok_reqd=done default=ignore] pam_unix.so\naccount requisite pam_deny.so\naccount required pam_permit.so\n",
+            ),
+            (
+                "session",
+                "session [default=1] pam_permit.so\nsession required pam_unix.so\nsession optional pam_systemd.so\n",
+            ),
+            ("session-noninteractive", "session [default=1] pam_permit.so\nsession required pam_unix.so\n"),
+            ("password", "password [success=1 default=ignore] pam_unix.so obscure yescrypt\n"),
+        ] {
+            self.put(&format!("/etc/pam.d/common-{stack}"), text);
+        }
         self.put_dir("/home/pi");
         self.nodes.insert(
             "/home/pi".to_owned(),

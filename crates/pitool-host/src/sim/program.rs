@@ -3,7 +3,8 @@
 use std::cell::{Ref, RefCell};
 
 use super::{
-    Fault, Sim, World, accounts, answers, apt, docker, kernel, locale, swap, systemctl, ufw, validators,
+    Fault, Sim, World, accounts, answers, apt, docker, kernel, locale, login, swap, systemctl, ufw,
+    validators,
 };
 use crate::{Command, Error, Host, Output, Result};
 
@@ -55,9 +56,11 @@ const PROGRAMS: &[(&str, &str, Program)] = &[
     ("logrotate", "logrotate", validators::logrotate),
     ("mkswap", "", swap::mkswap),
     ("nginx", "nginx", validators::nginx),
+    ("setpriv", "", login::setpriv),
     ("ss", "", answers::ss),
     ("sshd", "openssh-server", validators::sshd),
     ("su", "", answers::su),
+    ("sudo", "sudo", login::sudo),
     ("swapoff", "", swap::swapoff),
     ("swapon", "", swap::swapon),
     ("sysctl", "", kernel::sysctl),

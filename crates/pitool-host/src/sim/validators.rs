@@ -1,6 +1,7 @@
 //! Programs that check a configuration, and the daemons' own questions.
 
 use super::World;
+use super::login::Connection;
 use super::program::{Ending, Shell};
 
 /// The word that makes any configuration wrong.
@@ -20,24 +21,50 @@ fn check(shell: &mut Shell<'_>, paths: &[&str], words: &str) -> Ending {
 }
 
 impl World {
-    /// Reads sshd's settings as sshd does: the first value wins, and files are included where that is written.
-    fn sshd_settings(&self, file: &str, found: &mut Vec<(String, String)>) {
+    /// Reads sshd's settings as sshd does: the first value wins, files are included where that is written, and what a
+    /// `Match` block says of this connection comes before what holds for everybody.
+    fn sshd_settings(&self, file: &str, connection: Option<&Connection>) -> Vec<(String, String)> {
+        let (mut usual, mut matched) = (Vec::new(), Vec::new());
+        self.sshd_file(file, connection, true, true, &mut usual, &mut matched);
+        usual.retain(|(key, _): &(String, String)| !matched.iter().any(|(other, _)| other == key));
+        usual.extend(matched);
+        usual
+    }
+
+    fn sshd_file(
+        &self,
+        file: &str,
+        connection: Option<&Connection>,
+        global: bool,
+        active: bool,
+        usual: &mut Vec<(String, String)>,
+        matched: &mut Vec<(String, String)>,
+    ) {
+        let (mut global, mut active) = (global, active);
         for line in self.text(file).to_owned().lines().map(str::trim) {
             let Some((key, value)) = line.split_once([' ', '\t', '=']) else { continue };
             let (key, value) = (key.to_lowercase(), value.trim().to_owned());
+            let found: &mut Vec<(String, String)> = if global { usual } else { matched };
             match key.as_str() {
                 _ if key.starts_with('#') => {}
-                "match" => return,
+                "match" => {
+                    global = false;
+                    active = connection.is_some_and(|one| one.is_one_of(&value, &self.user_database()));
+                }
                 "include" => {
                     let dir = value.trim_end_matches("/*.conf");
                     for name in
                         self.names(dir).unwrap_or_default().iter().filter(|name| name.ends_with(".conf"))
                     {
-                        self.sshd_settings(&format!("{dir}/{name}"), found);
+                        self.sshd_file(&format!("{dir}/{name}"), connection, global, active, usual, matched);
                     }
                 }
+                _ if !active => {}
                 // These add up; of all others the first counts.
                 "port" | "listenaddress" | "acceptenv" | "hostkey" => found.push((key, value)),
+                "allowusers" | "denyusers" | "allowgroups" | "denygroups" => {
+                    found.extend(value.split_whitespace().map(|one| (key.clone(), one.to_owned())));
+                }
                 _ if found.iter().any(|(known, _)| *known == key) => {}
                 _ => found.push((key, value)),
             }
@@ -47,14 +74,15 @@ impl World {
 
 /// sshd(8): `-t` and `-T`.
 pub(super) fn sshd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
-    let (mut print, mut file) = (false, "/etc/ssh/sshd_config");
+    let (mut print, mut file, mut connection) = (false, "/etc/ssh/sshd_config", None);
     let mut rest = args.iter();
     while let Some(&arg) = rest.next() {
         match arg {
             "-t" => {}
             "-T" => print = true,
             "-f" => file = rest.next().copied().unwrap_or_default(),
-            "-C" | "-o" => {
+            "-C" => connection = rest.next().map(|spec| Connection::read(spec)),
+            "-o" => {
                 rest.next();
             }
             _ => shell.unknown(),
@@ -69,8 +97,7 @@ pub(super) fn sshd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     if !print {
         return Ok(0);
     }
-    let mut found = Vec::new();
-    shell.world().sshd_settings(file, &mut found);
+    let mut found = shell.world().sshd_settings(file, connection.as_ref());
     const DEFAULTS: &[(&str, &str)] = &[
         ("port", "22"),
         ("permitrootlogin", "prohibit-password"),
@@ -90,6 +117,18 @@ pub(super) fn sshd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         ("authorizedkeysfile", ".ssh/authorized_keys .ssh/authorized_keys2"),
         ("authenticationmethods", "any"),
         ("strictmodes", "yes"),
+        ("permittty", "yes"),
+        ("forcecommand", "none"),
+        ("chrootdirectory", "none"),
+        ("trustedusercakeys", "none"),
+        ("revokedkeys", "none"),
+        ("authorizedkeyscommand", "none"),
+        ("requiredrsasize", "1024"),
+        (
+            "pubkeyacceptedalgorithms",
+            "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
+             sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256",
+        ),
         ("loglevel", "INFO"),
     ];
     for (key, value) in DEFAULTS {

@@ -260,7 +260,11 @@ impl CataloguePackage {
     /// Adds an ordinary file.
     #[must_use]
     pub fn file(mut self, path: &str, content: &str) -> Self {
-        let mode = if path.contains("/bin/") || path.contains("/sbin/") { 0o755 } else { 0o644 };
+        let mode = match path {
+            "/usr/bin/sudo" => 0o4755,
+            _ if path.contains("/bin/") || path.contains("/sbin/") => 0o755,
+            _ => 0o644,
+        };
         self.files.push(Shipped { path: path.to_owned(), content: content.into(), conffile: false, mode });
         self
     }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use pitool_config::{Diagnostic, Fragment, Severity};
-use pitool_engine::{Ending, Error, Id, Outcome, PATIENCE, Proved, Resource, Settled, Verdict, prove};
+use pitool_engine::{
+    Consent, Ending, Error, Id, Outcome, PATIENCE, Proved, Resource, Settled, Verdict, prove,
+};
 use pitool_roles::{Question, Wanted};
 use serde_json::json;
 
@@ -28,6 +30,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
             diff: command.diff,
             prune: command.prune,
             close_ports: command.close_ports,
+            consent: Consent { cut_login: command.cut_login },
         };
         return look(session, &request);
     }
@@ -36,7 +39,8 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     session.require_quiet()?;
     let began = stopwatch();
     let (settings, fragments) = session.settings_closing(command.close_ports)?;
-    let wanted = session.wanted(&chosen, &settings)?;
+    let mut wanted = session.wanted(&chosen, &settings)?;
+    wanted.desired.consent = Consent { cut_login: command.cut_login };
     let unfinished = session.unfinished()?;
     let (shown, view) = plan(session, &wanted, session.journal(), command.prune, command.diff)?;
     let terminal = session.terminal;
@@ -65,6 +69,12 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
         applied.map_err(|error| refused(session, &error, &settings, &fragments))?
     };
     let settled = &outcome.settled;
+    for (id, why) in &settled.held {
+        // What the plan held back has been said.
+        if !view.refused.iter().any(|refused| refused.id == id.to_string()) {
+            terminal.mention(wrap(&format!("held back: {id}: {why}"), terminal.width, 0, 11));
+        }
+    }
     let changed = settled.run.is_some();
     if settled.ending == Ending::Done && touched(&wanted, settled, "ssl") {
         cert::after_apply(session, &settings)?;
@@ -228,9 +238,7 @@ fn advise(terminal: &Terminal<'_>, outcome: &Outcome, proved: &[Proved], wanted:
 }
 
 fn nothing() -> Outcome {
-    let settled =
-        Settled { run: None, ending: Ending::Done, changed: vec![], failures: vec![], left: vec![] };
-    Outcome { settled, rolled_back: None }
+    Outcome { settled: Settled::nothing(), rolled_back: None }
 }
 
 fn left(settled: &Settled) -> Vec<serde_json::Value> {

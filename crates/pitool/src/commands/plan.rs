@@ -1,6 +1,6 @@
 //! `pitool plan`: what would change.
 
-use pitool_engine::{Engine, Error, Journal, Plan, Purpose};
+use pitool_engine::{Consent, Engine, Error, Journal, Plan, Purpose};
 use pitool_roles::{Kind, Wanted};
 use serde_json::json;
 
@@ -23,27 +23,29 @@ pub(crate) struct Request<'r> {
     pub(crate) prune: bool,
     /// Whether ports in use are closed.
     pub(crate) close_ports: bool,
+    /// What the person agreed to lose.
+    pub(crate) consent: Consent,
 }
 
 /// Plans and shows what would change.
 pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Plan) -> Result<u8> {
-    look(
-        session,
-        &Request {
-            command: "plan",
-            roles: &command.roles.roles,
-            diff: command.diff,
-            prune: command.prune,
-            close_ports: command.close_ports,
-        },
-    )
+    let request = Request {
+        command: "plan",
+        roles: &command.roles.roles,
+        diff: command.diff,
+        prune: command.prune,
+        close_ports: command.close_ports,
+        consent: Consent::default(),
+    };
+    look(session, &request)
 }
 
 /// Plans and shows what would change, for `plan` and `apply --check`.
 pub(crate) fn look(session: &Session<'_, '_>, request: &Request<'_>) -> Result<u8> {
     let roles = roles(request.roles)?;
     let (settings, _) = session.settings_closing(request.close_ports)?;
-    let wanted = session.wanted(&roles, &settings)?;
+    let mut wanted = session.wanted(&roles, &settings)?;
+    wanted.desired.consent = request.consent;
     let journal = session.readable_journal()?;
     let (_, view) = plan(session, &wanted, &journal, request.prune, request.diff)?;
     let pending = !view.steps.is_empty();

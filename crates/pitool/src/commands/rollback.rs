@@ -1,6 +1,6 @@
 //! `pitool rollback`: goes back to what was there before a run.
 
-use pitool_engine::{Ending, Engine, RunId};
+use pitool_engine::{Consent, Ending, Engine, RunId};
 use pitool_roles::Kind;
 use serde_json::json;
 
@@ -22,7 +22,8 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
     }
     let terminal = session.terminal;
     let asked = command.run.map(RunId);
-    let (run, plan) = Engine::plan_rollback::<Kind>(asked, session.journal(), session.inspect())
+    let consent = Consent { cut_login: command.cut_login };
+    let (run, plan) = Engine::plan_rollback::<Kind>(asked, consent, session.journal(), session.inspect())
         .map_err(|error| session.failed(&error))?;
     session.unfinished()?;
     let view = PlanView::new(&plan, &[], command.diff);
@@ -50,7 +51,8 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
 
     let began = stopwatch();
     let mut follower = Follower::new(terminal, &view);
-    let rolled_back = session.engine().rollback::<Kind>(Some(run), &mut |event| follower.hear(&event));
+    let rolled_back =
+        session.engine().rollback::<Kind>(Some(run), consent, &mut |event| follower.hear(&event));
     terminal.live.finish();
     let (_, settled) = rolled_back.map_err(|error| session.failed(&error))?;
     let proved = containers.ask(session, Some(&plan));
@@ -58,6 +60,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
     let code = if settled.ending == Ending::Done && kept { exit::DONE } else { exit::ROLLBACK_INCOMPLETE };
     if terminal.json {
         let left: Vec<_> = follower.left().iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
+        let held: Vec<_> = settled.held.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
         let failures: Vec<_> =
             settled.failures.iter().map(|(id, error)| json!({ "id": id, "error": error })).collect();
         json_out::event(
@@ -71,6 +74,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
                 "ending": settled.ending,
                 "changed": settled.changed,
                 "left": left,
+                "held": held,
                 "failures": failures,
                 "seconds": began.elapsed().as_secs_f64(),
             }),
@@ -80,8 +84,21 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
     match settled.ending {
         Ending::Done => {
             follower.say_left();
-            if !terminal.json {
-                let took = duration(began.elapsed());
+            let took = duration(began.elapsed());
+            if !settled.held.is_empty() {
+                // Said after the work too: the machine is not as it was.
+                for (id, why) in &settled.held {
+                    let text = format!("held back: {id}: {why}");
+                    terminal.say(wrap(&text, terminal.width, 0, 11));
+                }
+                let stay = count(settled.held.len(), "thing");
+                let verb = if settled.held.len() == 1 { "stays" } else { "stay" };
+                terminal.say(format!(
+                    "Back to before run {run}, except for {stay} that {verb} on purpose: {changes}, took {took}."
+                ));
+                let hint = format!("`pitool rollback {run} --cut-login` takes that back too");
+                failure::hints(terminal, &[hint]);
+            } else if !terminal.json {
                 let but = match settled.left.len() {
                     0 => String::new(),
                     some => format!("; {} as it was before", differs(some)),

@@ -79,6 +79,7 @@ impl<'t, 'a> Follower<'t, 'a> {
                     self.ended(id, Some(why.clone()));
                 }
             }
+            Event::Held { id, why } => self.ended(id, Some(format!("held back: {why}"))),
             Event::Finished { .. } => live.finish(),
             Event::Proof { .. } => {}
         }
@@ -293,13 +294,7 @@ mod tests {
             stage: Stage::Configure,
             summary: "content".into(),
         };
-        let settled = |run, ending| Settled {
-            run: Some(RunId(run)),
-            ending,
-            changed: vec![],
-            failures: vec![],
-            left: vec![],
-        };
+        let settled = |run, ending| Settled { run: Some(RunId(run)), ending, ..Settled::nothing() };
         let back = Purpose::Rollback { of: RunId(7) };
         let events = [
             Event::Started { run: RunId(7), purpose: Purpose::Apply, steps: 3 },
