@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::{
-    Access, Candidate, Command, Content, FileType, Inspect, Output, Packages, Result, Stat, UnitStatus,
+    Access, Candidate, Command, Content, FileType, Inspect, Looked, Output, Packages, Result, Stat, UnitStatus,
 };
 
 /// A machine with candidates in place, for reading; a later candidate of a path hides an earlier one.
@@ -63,6 +63,15 @@ impl Inspect for Rehearsed<'_> {
             Some(Candidate::Absent { .. }) => None,
             None => self.host.stat(path)?,
         })
+    }
+
+    fn look(&self, path: &str) -> Result<Option<Looked>> {
+        let content = match self.at(path) {
+            Some(Candidate::File { content, .. }) => Some(content.clone()),
+            Some(_) => None,
+            None => return self.host.look(path),
+        };
+        Ok(self.stat(path)?.map(|stat| Looked { stat, content }))
     }
 
     fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
