@@ -1232,6 +1232,13 @@ fn pruned_things_go_children_first_and_users_last() {
     back(&sim, &start, "pruned");
 }
 
+/// Gives root a password that sshd takes: what a guard is there to keep.
+fn root_has_a_password(sim: &Sim) {
+    let mut world = sim.arrange();
+    let shadow = world.text("/etc/shadow").replace("root:*:", "root:$y$j9T$salt$hash:");
+    world.put("/etc/shadow", shadow).put("/etc/ssh/sshd_config.d/60-root.conf", "PermitRootLogin yes\n");
+}
+
 #[test]
 fn a_key_without_a_way_to_become_root_does_not_shut_root_out() {
     let sim = Sim::debian(13);
@@ -1255,6 +1262,7 @@ fn a_key_without_a_way_to_become_root_does_not_shut_root_out() {
         )
         .collect();
     sim.arrange().put("/etc/shadow", shadow.join("\n") + "\n");
+    root_has_a_password(&sim);
     assert_eq!(plan(&want, &sim).refused.len(), 1, "pi has a key, and no password that sudo would take");
     sim.arrange()
         .put_dir("/etc/sudoers.d")
@@ -1296,6 +1304,7 @@ fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
             .put_dir("/etc/keys")
             .put(at, keys)
             .put("/etc/ssh/sshd_config.d/50-mine.conf", sshd);
+        root_has_a_password(&sim);
         !plan(&want, &sim).refused.is_empty()
     };
     let usual = "/home/pi/.ssh/authorized_keys";
@@ -1304,12 +1313,16 @@ fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
         assert!(refused(&format!("{options} {key}"), "", usual), "{options}");
     }
     assert!(!refused(&format!("no-agent-forwarding {key}"), "", usual));
-    for lists in
-        ["AllowUsers ada", "AllowUsers pi@10.0.0.1", "DenyUsers p?", "DenyGroups sudo", "AllowGroups staff"]
-    {
+    for lists in [
+        "AllowUsers root",
+        "AllowUsers root pi@10.0.0.1",
+        "DenyUsers p?",
+        "DenyGroups sudo",
+        "AllowGroups root",
+    ] {
         assert!(refused(key, &format!("{lists}\n"), usual), "{lists}");
     }
-    for lists in ["AllowUsers ada p*", "AllowGroups staff sudo", "DenyUsers ada"] {
+    for lists in ["AllowUsers ada p*", "AllowGroups root sudo", "DenyUsers ada"] {
         assert!(!refused(key, &format!("{lists}\n"), usual), "{lists}");
     }
     let elsewhere = "AuthorizedKeysFile /etc/keys/%u\n";
@@ -1323,11 +1336,12 @@ fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
             .put_dir("/home/pi/.ssh")
             .put_with(usual, key, Access { mode, uid, gid })
             .put("/etc/ssh/sshd_config.d/50-mine.conf", sshd);
+        root_has_a_password(&sim);
         plan(&want, &sim).refused.first().map(|refusal| refusal.why.clone())
     };
     assert_eq!(file("", 0o600, 1000, 1000), None);
     assert_eq!(file("", 0o664, 1000, 1000), None, "its group is pi's own");
-    for (mode, uid, gid) in [(0o666, 1000, 1000), (0o660, 1000, 33), (0o600, 33, 33)] {
+    for (mode, uid, gid) in [(0o666, 1000, 1000), (0o660, 1000, 33), (0o644, 33, 33)] {
         let why = file("", mode, uid, gid).expect("sshd passes over the key");
         assert!(why.contains(&format!("{usual} has to be pi's or root's")), "{why}");
         assert_eq!(file("StrictModes no\n", mode, uid, gid), None);
