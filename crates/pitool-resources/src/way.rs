@@ -851,7 +851,12 @@ impl Rules {
                         keys += 1;
                         key.clone()
                     }
-                    "password" | "keyboard-interactive" => password.clone(),
+                    "password" | "keyboard-interactive" => match password {
+                        Way::Shut(why) if why.is_empty() => {
+                            Way::shut("sshd asks it for a password too, and takes no passwords then")
+                        }
+                        way => way.clone(),
+                    },
                     other => Way::unsure(format!("sshd asks it for {other}")),
                 });
             }
