@@ -83,7 +83,7 @@ pub struct Firewall {
     pub rules: Vec<Rule>,
     /// Ports that the firewall closes although a service or container uses them when it is first turned on. Ports in use
     /// that neither `rules` nor `close` names stay open then, and each plan says so.
-    #[cfg_attr(test, schemars(example = [445]))]
+    #[cfg_attr(test, schemars(example = serde_json::json!([445])))]
     pub close: Vec<Ports>,
 }
 

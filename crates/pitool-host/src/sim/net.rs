@@ -41,7 +41,9 @@ impl World {
             text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
                 .to_owned();
         }
-        let inode = 20_000 + u64::from(port) * 4 + u64::from(udp) * 2 + u64::from(address.is_ipv6());
+        // Of its own, also where several sockets share a port.
+        let table = u64::from(udp) * 2 + u64::from(address.is_ipv6());
+        let inode = 20_000 + (u64::from(port) * 4 + table) * 16 + text.lines().count() as u64 % 16;
         text += &format!(
             "   0: {local}:{port:04X} {remote}:0000 {state} 00000000:00000000 00:00000000 00000000 {uid:5}        0 {inode} 1\n"
         );
