@@ -115,7 +115,7 @@ impl Returning {
                 Candidate::Link { path, target: target.clone() }
             }
             Node::Absent => Candidate::Absent { path },
-            Node::Directory { .. } | Node::Other => return None,
+            Node::Directory { .. } | Node::Other | Node::Unusable { .. } => return None,
         })
     }
 }

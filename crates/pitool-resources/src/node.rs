@@ -250,7 +250,9 @@ pub(crate) fn candidate(host: &dyn Inspect, path: &str, node: &Node) -> Result<C
             Candidate::File { path, content: content.clone(), access }
         }
         Node::Link { target } => Candidate::Link { path, target: target.clone() },
-        Node::Absent | Node::Directory { .. } | Node::Other => Candidate::Absent { path },
+        Node::Absent | Node::Directory { .. } | Node::Other | Node::Unusable { .. } => {
+            Candidate::Absent { path }
+        }
     })
 }
 
