@@ -371,7 +371,12 @@ impl<'h> Engine<'h> {
         Work::adopt(goals, host, true, |goal, now| {
             if rollback && settled.ending != Ending::Interrupted {
                 let id = goal.resource.id();
-                let known = settled.failures.iter().chain(&settled.held).chain(&settled.left).any(|(other, _)| *other == id);
+                let known = settled
+                    .failures
+                    .iter()
+                    .chain(&settled.held)
+                    .chain(&settled.left)
+                    .any(|(other, _)| *other == id);
                 if let Some(why) = Some(()).filter(|()| !known).and_then(|()| difference(goal, now)) {
                     tell(Event::Left { id: id.clone(), why: why.clone() });
                     settled.left.push((id, why));

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use pitool_host::Inspect;
 
 use crate::managed::state_digest;
-use crate::{
-    Aim, Change, Consent, Goal, Id, Managed, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming,
-};
+use crate::{Aim, Change, Consent, Goal, Id, Managed, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
 
 /// Why a step is in the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]

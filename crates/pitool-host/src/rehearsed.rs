@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::{
-    Access, Candidate, Command, Content, FileType, Inspect, Looked, Output, Packages, Result, Stat, UnitStatus,
+    Access, Candidate, Command, Content, FileType, Inspect, Looked, Output, Packages, Result, Stat,
+    UnitStatus,
 };
 
 /// A machine with candidates in place, for reading; a later candidate of a path hides an earlier one.

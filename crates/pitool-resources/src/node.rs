@@ -3,9 +3,7 @@
 use pitool_engine::Change;
 use pitool_host::parse::accounts::Accounts;
 use pitool_host::trust::Kind;
-use pitool_host::{
-    Access, Candidate, Content, Digest, Error, FileType, Host, Inspect, Looked, Result,
-};
+use pitool_host::{Access, Candidate, Content, Digest, Error, FileType, Host, Inspect, Looked, Result};
 use serde::{Deserialize, Serialize};
 
 /// What is at a path. Owners are names, because a plan may name a user that the same run creates.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pitool_acme::placeholder::Placeholder;
 use pitool_engine::{
-    Consent, Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Proof, Purpose, Resource, RunId, Stage,
-    Verdict, prove,
+    Consent, Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Proof, Purpose, Resource, RunId,
+    Stage, Verdict, prove,
 };
 use pitool_host::parse::ufw_rules;
 use pitool_host::sim::{Container, Cut, Sim, World};
@@ -1498,7 +1498,7 @@ fn a_seed_that_somebody_changed_stays() {
         apply(&want(), &sim).unwrap();
         let text = edit(sim.world().text(path));
         sim.arrange().put(path, text.clone());
-        let (_, settled) = engine(&sim).rollback::<Kind>(None, &mut |_| {}).unwrap();
+        let (_, settled) = engine(&sim).rollback::<Kind>(None, Consent::default(), &mut |_| {}).unwrap();
         assert_eq!(settled.ending, Ending::Done);
         assert_eq!(sim.world().exists(path), stays, "{text}");
         assert_eq!(settled.left.len(), usize::from(stays), "{:?}", settled.left);
@@ -1530,10 +1530,11 @@ fn what_a_checker_refuses_does_not_come_back() {
     let sim = Sim::of(world.clone());
     apply(&want, &sim).unwrap();
     sim.arrange().put("/etc/nginx/sites-enabled/mine", "server { listen 80 default_server; }\n");
-    let (_, planned) = Engine::plan_rollback::<Kind>(None, &Journal::default(), &sim).unwrap();
+    let (_, planned) =
+        Engine::plan_rollback::<Kind>(None, Consent::default(), &Journal::default(), &sim).unwrap();
     assert_eq!(planned.refused.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [id("link", default)]);
     assert!(planned.refused[0].why.contains("duplicate default server"), "{}", planned.refused[0].why);
-    let (_, settled) = engine(&sim).rollback::<Kind>(None, &mut |_| {}).unwrap();
+    let (_, settled) = engine(&sim).rollback::<Kind>(None, Consent::default(), &mut |_| {}).unwrap();
     assert_eq!((settled.ending, settled.left.len()), (Ending::Done, 1), "{settled:?}");
     assert_eq!(settled.left[0].0, id("link", default));
     assert!(check(&sim), "nginx would start again");
@@ -1548,7 +1549,8 @@ fn what_a_checker_refuses_does_not_come_back() {
         .put("/etc/nginx/sites-enabled/mine", "server { listen 80 default_server; }\n")
         .put("/etc/nginx/sites-enabled/too", "server { listen 80 default_server; }\n");
     assert!(!check(&sim));
-    let (_, planned) = Engine::plan_rollback::<Kind>(None, &Journal::default(), &sim).unwrap();
+    let (_, planned) =
+        Engine::plan_rollback::<Kind>(None, Consent::default(), &Journal::default(), &sim).unwrap();
     assert!(planned.refused.is_empty(), "{:?}", planned.refused);
 }
 
@@ -1560,12 +1562,12 @@ fn going_on_with_a_rollback_finishes_that_one_and_leaves_what_was_done_since() {
     let middle = sim.snapshot();
     apply(&second(), &sim).unwrap();
     sim.fail_next("write /etc/nginx/sites-available/app", pitool_host::sim::Fault::ReadOnly);
-    let (of, settled) = engine(&sim).rollback::<Kind>(None, &mut |_| {}).unwrap();
+    let (of, settled) = engine(&sim).rollback::<Kind>(None, Consent::default(), &mut |_| {}).unwrap();
     assert_eq!((of, settled.ending, settled.failures.len()), (RunId(2), Ending::Failed, 1), "{settled:?}");
     let jail = "/etc/fail2ban/jail.d/pitool.local";
     let mine = "[DEFAULT]\nbackend = systemd\nbantime = 9h\n";
     sim.arrange().put(jail, mine);
-    let (of, settled) = engine(&sim).rollback::<Kind>(None, &mut |_| {}).unwrap();
+    let (of, settled) = engine(&sim).rollback::<Kind>(None, Consent::default(), &mut |_| {}).unwrap();
     assert_eq!((of, settled.ending), (RunId(2), Ending::Done), "{settled:?}");
     assert_eq!(sim.world().text(jail), mine, "a hand edit of something that was back");
     assert_eq!(
@@ -1612,7 +1614,10 @@ fn a_damaged_newest_run_is_named() {
         let text = damage(sim.world().text(file));
         sim.arrange().put(file, text);
         for asked in [None, Some(RunId(2))] {
-            let error = engine(&sim).rollback::<Kind>(asked, &mut |_| {}).unwrap_err().to_string();
+            let error = engine(&sim)
+                .rollback::<Kind>(asked, Consent::default(), &mut |_| {})
+                .unwrap_err()
+                .to_string();
             assert!(error.starts_with("run 2, the newest, is damaged"), "{error}");
         }
         assert_eq!(Journal::default().damaged(&sim).unwrap(), Some(RunId(2)));
@@ -1699,6 +1704,8 @@ fn going_back_does_not_purge_what_was_there_before_its_package() {
             back(&sim, &start, "purged");
         }
     }
+}
+
 /// A Docker that somebody set up by hand: no live-restore, and a container of each restart policy.
 fn docker_by_hand(release: u32) -> World {
     let mut world = World::debian(release, "arm64");
