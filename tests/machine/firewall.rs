@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use pitool_testkit::machine::{Lab, Machine, Suite};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
 use crate::{expect, install, installed};
@@ -14,7 +14,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: firewall: {case}");
     let mut machine = None;
     runner.case(&name("a box with ufw, off"), || {
-        let fresh = installed(lab, suite, "household", deb)?;
+        let fresh = installed(lab, suite, &BoxOptions::named("household"), deb)?;
         let docker = if suite == Suite::Trixie { "docker.io docker-cli" } else { "docker.io" };
         install(
             &fresh,

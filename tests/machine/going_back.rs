@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use pitool_testkit::machine::{Lab, Machine, Suite};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
 use crate::{expect, install, installed};
@@ -13,7 +13,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: going back: {case}");
     let mut booted = None;
     runner.case(&name("a box"), || {
-        booted = Some(installed(lab, suite, "goback", deb)?);
+        booted = Some(installed(lab, suite, &BoxOptions::named("goback"), deb)?);
         Ok(())
     });
     let Some(machine) = booted else { return };

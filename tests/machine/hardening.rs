@@ -24,7 +24,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: hardening: {case}");
     let mut machine = None;
     runner.case(&name("apply all on a box"), || {
-        let fresh = installed(lab, suite, "hard", deb)?;
+        let fresh = installed(lab, suite, &BoxOptions::named("hard"), deb)?;
         fresh.write_file(
             "/etc/pitool/pitool.toml",
             "[ssl]\ndomains = [\"pi.example\"]\nemail = \"a@pi.example\"\n[apps.notes]\ndomains = [\"pi.example\"]\n\

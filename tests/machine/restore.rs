@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use pitool_testkit::machine::{Lab, Machine, Output, Suite};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Output, Suite};
 use pitool_testkit::suite::Runner;
 
 use crate::{expect, install, installed};
@@ -38,7 +38,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: restore: {case}");
     let mut made = None;
     runner.case(&name("a box with an app's user"), || {
-        let machine = installed(lab, suite, "tricked", deb)?;
+        let machine = installed(lab, suite, &BoxOptions::named("tricked"), deb)?;
         install(&machine, "python3-minimal nginx-light")?;
         machine.write_file("/root/attacker.py", ATTACKER, 0o755)?;
         machine.check("install -m 755 /root/attacker.py /usr/local/bin/attacker")?;

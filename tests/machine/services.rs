@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use pitool_testkit::machine::{Lab, Machine, Suite};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
 use crate::{expect, install, installed};
@@ -14,7 +14,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: services: {case}");
     let mut booted = None;
     runner.case(&name("a box with a Docker that somebody set up"), || {
-        let machine = installed(lab, suite, "services", deb)?;
+        let machine = installed(lab, suite, &BoxOptions::named("services"), deb)?;
         docker_by_hand(&machine, suite)?;
         booted = Some(machine);
         Ok(())
@@ -165,7 +165,7 @@ cat pi.pem ca.pem > fullchain.pem"#;
 
 /// K3.4, K1.11: no authority answers.
 fn certificates(lab: &Lab, suite: Suite, deb: &Path) -> Result<()> {
-    let machine = installed(lab, suite, "sites", deb)?;
+    let machine = installed(lab, suite, &BoxOptions::named("sites"), deb)?;
     install(&machine, "openssl nginx curl")?;
     machine.check(CERTBOT)?;
     machine.check("systemctl reset-failed; mkdir -p /opt/notes/releases/1/public; ln -s releases/1 /opt/notes/current; echo a page > /opt/notes/releases/1/public/index.html")?;

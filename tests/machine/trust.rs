@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use pitool_testkit::machine::{Lab, Machine, Output, Suite};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Output, Suite};
 use pitool_testkit::suite::Runner;
 
 use crate::{expect, installed};
@@ -40,7 +40,7 @@ fn rounds() -> usize {
 }
 
 fn prepared(lab: &Lab, suite: Suite, deb: &Path) -> Result<Machine> {
-    let machine = installed(lab, suite, "trust", deb)?;
+    let machine = installed(lab, suite, &BoxOptions::named("trust"), deb)?;
     machine.write_file(ATTACKER, include_bytes!("attacker.py"), 0o755)?;
     machine.write_file("/root/secret", format!("{SECRET}\n"), 0o600)?;
     let config = format!("[common.users.ada]\nauthorized_keys = [\"{KEY}\"]\n[apps.notes]\n");

@@ -40,7 +40,7 @@ const SPOILED: [(&str, &str); 7] = [
 pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |what: &str| format!("{suite}: way in: {what}");
     let boxes = || -> Result<(Machine, Machine)> {
-        let machine = installed(lab, suite, "wayin", deb)?;
+        let machine = installed(lab, suite, &BoxOptions::named("wayin"), deb)?;
         install(&machine, "sudo openssh-server")?;
         let outsider = Machine::up(lab, suite, &BoxOptions::named("wayin-out"))?;
         Ok((machine, outsider))

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use pitool_testkit::machine::{Lab, Machine, Suite};
+use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
 use pitool_testkit::suite::Runner;
 
 use crate::{expect, installed};
@@ -68,7 +68,7 @@ pub(super) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     let name = |case: &str| format!("{suite}: backup attacked: {case}");
     let mut made = None;
     runner.case(&name("a box with an app's user"), || {
-        let machine = installed(lab, suite, "attacked", deb)?;
+        let machine = installed(lab, suite, &BoxOptions::named("attacked"), deb)?;
         super::install(&machine, "sqlite3 python3")?;
         machine.check(APP)?;
         machine.check("install -d -m 755 /root/shared; chmod 711 /root")?;
