@@ -238,7 +238,7 @@ _pitool() {
             return 0
             ;;
         pitool__subcmd__apply)
-            opts="-q -v -h --check --diff --verify --prune --config --root --json --color --quiet --verbose --help"
+            opts="-q -v -h --check --diff --verify --prune --close-ports --cut-login --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1084,7 +1084,7 @@ _pitool() {
             return 0
             ;;
         pitool__subcmd__plan)
-            opts="-q -v -h --diff --prune --config --root --json --color --quiet --verbose --help"
+            opts="-q -v -h --diff --prune --close-ports --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1110,7 +1110,7 @@ _pitool() {
             return 0
             ;;
         pitool__subcmd__rollback)
-            opts="-q -v -h --check --diff --config --root --json --color --quiet --verbose --help"
+            opts="-q -v -h --check --diff --cut-login --config --root --json --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
