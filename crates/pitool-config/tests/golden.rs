@@ -197,7 +197,7 @@ fn what_would_use_up_stack_or_memory_is_an_error_with_its_place() {
     let dashes = format!("a: 1\nb:\n  {}x\n", "- ".repeat(100_000));
     // The parser has a limit of its own for these, which it meets first.
     let brackets = format!("a: 1\nb: {}\n", "[".repeat(200_000));
-    let nine = |name: &str, of: &str| format!("{name}: &{name} [{}]\n", vec![of; 9].join(", "));
+    let nine = |name: &str, of: &str| format!("{name}: &{name} [{}]\n", [of; 9].join(", "));
     let mut bomb = "a: &a [lol, lol]\n".to_owned();
     for (of, name) in
         ["a", "b", "c", "d", "e", "f", "g", "h"].iter().zip(["b", "c", "d", "e", "f", "g", "h", "i"])

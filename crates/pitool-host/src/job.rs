@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn spans_are_read_as_systemd_prints_them() {
         for (text, seconds) in
-            [("1min 30s", 90.0), ("500ms", 0.5), ("2h 1us", 7200.000_001), ("1.5s", 1.5), ("0", -1.0)]
+            [("1min 30s", 90.0), ("500ms", 0.5), ("2h 1us", 7_200.000_001), ("1.5s", 1.5), ("0", -1.0)]
         {
             let expected = (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds));
             assert_eq!(span(text), expected, "{text}");

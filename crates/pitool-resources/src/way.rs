@@ -198,8 +198,8 @@ impl<'h> Ways<'h> {
             host.live() && host.stat("/usr/sbin/sshd")?.is_some() && host.stat("/run/sshd")?.is_some();
         let options = host.read("/etc/default/ssh")?;
         let options = options.as_ref().and_then(|content| content.text()).unwrap_or_default();
-        let options = options.lines().filter_map(|line| line.trim().strip_prefix("SSHD_OPTS="));
-        let own = options.last().is_some_and(|options| options.contains("-f") || options.contains("-o"));
+        let mut options = options.lines().filter_map(|line| line.trim().strip_prefix("SSHD_OPTS="));
+        let own = options.next_back().is_some_and(|options| options.contains("-f") || options.contains("-o"));
         let doubt = own.then(|| "sshd runs with options of its own (/etc/default/ssh)".to_owned());
         Ok(Self { host, view, accounts, files, limits, caller: caller.cloned(), answers, doubt })
     }
@@ -774,7 +774,8 @@ impl<'h> Ways<'h> {
         Ok(match method.as_deref() {
             Some("publickey") => true,
             Some("password" | "keyboard-interactive/pam") => {
-                !self.limits.no_passwords && !(user.uid == 0 && self.limits.no_root_password)
+                let refused = user.uid == 0 && self.limits.no_root_password;
+                !self.limits.no_passwords && !refused
             }
             _ => false,
         })

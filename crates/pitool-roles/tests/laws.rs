@@ -1486,7 +1486,8 @@ fn a_seed_that_somebody_changed_stays() {
         let seed = Seed::new(path, "SECRET=@RANDOM@\nOTHER=@RANDOM@\n", "root", "root");
         Desired::new([("app".to_owned(), vec![Kind::from(seed)])]).unwrap()
     };
-    let edits: [(fn(&str) -> String, bool); 4] = [
+    type Edited = fn(&str) -> String;
+    let edits: [(Edited, bool); 4] = [
         (str::to_owned, false),
         (|text| format!("{text}MINE=1\n"), true),
         // A secret of the same length, as `openssl rand -hex 32` makes one.

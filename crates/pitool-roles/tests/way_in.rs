@@ -1,5 +1,7 @@
 //! Nobody is locked out: ways in which a key, an account or sudo does not work, and what must not happen then.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pitool_engine::{Consent, Desired, Ending, Engine, Id, Journal, Settled};
 use pitool_host::sim::{Sim, World};
 use pitool_host::{Access, Output};

@@ -116,7 +116,8 @@ fn the_certificate_of_a_site_is_taken_over() {
 
 #[test]
 fn what_nobody_could_use_is_not_taken_over() {
-    let unusable: [(&str, &dyn Fn(&Sim)); 4] = [
+    type Prepare<'a> = &'a dyn Fn(&Sim);
+    let unusable: [(&str, Prepare<'_>); 4] = [
         ("expired", &|sim| certbots(sim, "pi.test", &signed(sim, &["pi.test"], 0))),
         ("another name", &|sim| certbots(sim, "pi.test", &signed(sim, &["other.test"], 60))),
         ("another key", &|sim| {

@@ -485,7 +485,8 @@ mod tests {
     /// K1.6: what lies where a copy begins is not gone on with, unless it is root's own.
     #[test]
     fn what_somebody_put_in_the_place_of_a_copy_is_not_used() {
-        let traps: [&dyn Fn(&Path, &Path); 5] = [
+        type Trap<'a> = &'a dyn Fn(&Path, &Path);
+        let traps: [Trap<'_>; 5] = [
             // A link to a file elsewhere.
             &|path, victim| {
                 left(path, b"");

@@ -166,7 +166,7 @@ fn fate(name: &str) -> Fate {
 /// # Errors
 /// A file that is not UTF-8 or not YAML, or a host that is not in the inventory.
 pub fn import(files: &[Fragment], host: Option<&str>) -> Result<Imported, Vec<Diagnostic>> {
-    for file in files.iter().filter(|file| file.bytes.len() > LARGEST) {
+    if let Some(file) = files.iter().find(|file| file.bytes.len() > LARGEST) {
         let message =
             format!("the file has more than {} KiB, which no inventory and no variables have", LARGEST >> 10);
         // Without the text: its lines may be as long as it is.

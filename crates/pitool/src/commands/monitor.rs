@@ -37,7 +37,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Monitor) -> Result<u
     let zone = session.clock().zone().clone();
     pitool_monitor::service::run(setup, machine, zone, stop, |line| {
         // The journal; where nobody reads it, nobody is missed.
-        let _ = writeln!(std::io::stderr(), "{}", crate::render::visible(line.as_ref(), false));
+        let _ = writeln!(std::io::stderr(), "{}", crate::render::visible(line, false));
     })
     .map_err(|error| Failure::machine(error.to_string()).because_of(&error))?;
     Ok(exit::DONE)
