@@ -1,6 +1,7 @@
 //! The code and the documents name faults by number: each must have its row in docs/faults.md, and each row a test that exists.
 
 #![expect(clippy::disallowed_methods, reason = "a test reads the repository")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
