@@ -16,7 +16,8 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap().flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if entry.file_type().unwrap().is_dir() {
-            if !matches!(name.as_str(), "target" | "dist" | ".git") {
+            let built = ["target", "dist", ".git"].iter().any(|skipped| path == root().join(skipped));
+            if !built {
                 files(&path, found);
             }
         } else if ["rs", "md", "sh", "py", "toml", "txt", "conf", "service", "rules"]
@@ -87,19 +88,28 @@ fn every_number_has_its_row() {
 #[test]
 fn every_row_names_tests_that_exist() {
     let root = root();
+    let mut all = Vec::new();
+    files(&root.join("crates"), &mut all);
+    files(&root.join("tests"), &mut all);
+    let code: String = all.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
     for (number, tests) in rows() {
-        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty(), "{number} names no test");
-        for test in named {
-            let (path, name) = test.split_once(": ").unwrap_or((test, ""));
-            let places = [root.join(path), root.join("crates").join(path)];
-            let place = places.iter().find(|place| place.exists());
-            let place = place.unwrap_or_else(|| panic!("{number}: {path} does not exist"));
-            if !name.is_empty() && place.is_file() {
-                let text = fs::read_to_string(place).unwrap();
-                assert!(text.contains(name), "{number}: {path} has no test `{name}`");
+        let mut places = 0;
+        let named = tests.split('`').skip(1).step_by(2);
+        for test in named.flat_map(|named| named.split("; ")) {
+            let (path, names) = test.split_once(": ").unwrap_or((test, test));
+            if path.contains('/') {
+                let exists =
+                    [root.join(path), root.join("crates").join(path)].iter().any(|place| place.exists());
+                assert!(exists, "{number}: {path} does not exist");
+                places += 1;
+            }
+            // A function by its name; what a case on a machine is called may be shortened.
+            let is_function = |name: &&str| name.contains('_') && !name.contains(['/', ' ', '.', ':']);
+            for name in names.split(", ").filter(is_function) {
+                assert!(code.contains(name), "{number}: there is no test `{name}`");
             }
         }
+        assert!(places > 0, "{number} names no test");
     }
 }
 
