@@ -1351,7 +1351,7 @@ fn a_key_counts_only_where_sshd_takes_it_and_lets_its_owner_in() {
     }
 }
 
-/// D6: who asked a run to stop asked for no machine that is half changed.
+/// K5.1: who asked a run to stop asked for no machine that is half changed.
 #[test]
 fn a_request_to_stop_does_not_keep_a_failed_run_from_going_back() {
     for second_request in [false, true] {
@@ -1383,7 +1383,7 @@ fn a_request_to_stop_does_not_keep_a_failed_run_from_going_back() {
     }
 }
 
-/// D9: a job may take what its unit allows; then the step fails and says so.
+/// K5.8: a job may take what its unit allows; then the step fails and says so.
 #[test]
 fn a_restart_is_waited_for_as_long_as_its_unit_allows() {
     for (takes, ending) in [(200, Ending::Done), (211, Ending::Failed)] {
@@ -1478,7 +1478,7 @@ fn all_lines_that_one_of_ours_replaced_come_back() {
     assert_eq!(sim.world().text("/etc/x"), "LANG=C\nLANG=de\nA=1\nB=theirs\n");
 }
 
-/// D25: once somebody changed it, a seed is a person's.
+/// K5.4: once somebody changed it, a seed is a person's.
 #[test]
 fn a_seed_that_somebody_changed_stays() {
     let path = "/opt/env";
@@ -1582,7 +1582,7 @@ fn going_on_with_a_rollback_finishes_that_one_and_leaves_what_was_done_since() {
     assert_eq!(Journal::default().undoable(&sim).unwrap(), Some(RunId(1)));
 }
 
-/// D19: what a dropped run alone named counts no more.
+/// K5.7: what a dropped run alone named counts no more.
 #[test]
 fn a_journal_that_is_too_large_loses_its_oldest_runs_only() {
     let sim = Sim::debian(13);

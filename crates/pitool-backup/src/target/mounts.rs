@@ -69,7 +69,7 @@ mod tests {
 33 22 8:2 /srv /mnt/bound rw - ext4 /dev/sda2 rw
 ";
 
-    /// D26.
+    /// K10.7.
     #[test]
     fn a_disk_of_its_own_is_another_source_at_or_above_the_path() {
         let mounts = parse(TEXT);
