@@ -119,6 +119,14 @@ impl Part {
         // Whoever can put a link there must not choose what root writes to: the host says whether it follows this one.
         host.read(&self.path)?;
         let parent = self.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        // That was another question: what is there can have been exchanged in between, unless root alone can do that.
+        if !is_roots_alone(host, parent)? {
+            return Err(Error::Unexpected {
+                path: self.path.clone(),
+                found: "a symbolic link in a directory that others can write to".into(),
+                expected: "a regular file",
+            });
+        }
         let mut parts: Vec<&str> = if target.starts_with('/') { vec![] } else { parent.split('/').collect() };
         for piece in target.split('/') {
             match piece {
@@ -323,6 +331,26 @@ fn firmware_line(text: &str, line: &str) -> String {
         (None, None) => lines.extend(["[all]", line]),
     }
     joined(&lines)
+}
+
+/// Whether nobody but root (or the owner of the machine's tree) can change what is in a directory, or exchange one above it.
+fn is_roots_alone(host: &dyn Inspect, directory: &str) -> Result<bool> {
+    let mut place = String::new();
+    let mut owners = vec![0];
+    for piece in directory.split('/') {
+        if place != "/" {
+            place.push('/');
+        }
+        place.push_str(piece);
+        let Some(stat) = host.stat(&place)? else { return Ok(false) };
+        if place == "/" {
+            owners.push(stat.access.uid);
+        }
+        if !owners.contains(&stat.access.uid) || stat.access.mode & 0o022 != 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Resource for Part {
