@@ -105,7 +105,7 @@ impl Guest {
         let own = own.and_then(|entry| entry.lines().find(|line| line.starts_with("Architecture: ")));
         let own = own.context("the base has no dpkg")?;
         fs::write(&status, host.replace(own, &format!("Architecture: {}", self.debian)))?;
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/pitool.toml");
+        let example = Path::new("../../docs/pitool.toml");
         fs::copy(example, fixture.join("example.toml"))?;
         fs::write(fixture.join("wrong.toml"), "[security.ssh]\nprot = 22\n")?;
         Ok(())

@@ -99,7 +99,7 @@ fn deb() -> Result<PathBuf> {
     if let Some(deb) = std::env::var_os("PITOOL_DEB") {
         return Ok(deb.into());
     }
-    let dist = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../dist");
+    let dist = std::path::absolute("../../dist")?;
     let files = std::fs::read_dir(&dist).context("there is no package: run `cargo xtask deb` first")?;
     let own = match std::env::consts::ARCH {
         "aarch64" => "_arm64.deb",

@@ -24,8 +24,9 @@ fn main() -> ExitCode {
         let filters: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
         filters.is_empty() || filters.iter().any(|filter| name(path).contains(filter.as_str()))
     };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
-    let mut paths: Vec<PathBuf> = match std::fs::read_dir(&folder) {
+    // Cargo runs tests in the folder of their crate.
+    let folder = Path::new("../../tests/scenarios");
+    let mut paths: Vec<PathBuf> = match std::fs::read_dir(folder) {
         Ok(files) => files.flatten().map(|file| file.path()).collect(),
         Err(error) => {
             println!("{}: {error}", folder.display());

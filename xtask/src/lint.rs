@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::generate;
 use crate::times::timed;
@@ -16,9 +16,36 @@ pub(crate) fn task() -> Result<()> {
     timed("clippy", || run(cargo().args(clippy)))?;
     timed("generated files", || generate::task(&generate::Args { check: true }))?;
     timed("scripts and pipelines", || {
+        paths_of_the_build()?;
         scripts()?;
         pipelines()
     })
+}
+
+/// Builds are kept for other checkouts (`.ci/times`), so no source takes the path of the one that it is compiled in.
+fn paths_of_the_build() -> Result<()> {
+    let variable = "CARGO_MANIFEST_DIR";
+    let wrong = command("git")
+        .args([
+            "-c",
+            &format!("safe.directory={}", root().display()),
+            "grep",
+            "--line-number",
+            "--fixed-strings",
+        ])
+        .args([&format!("env!(\"{variable}\")"), "--", "*.rs"])
+        .output()
+        .context("cannot start git")?;
+    match wrong.status.code() {
+        // Nothing found.
+        Some(1) => Ok(()),
+        Some(0) => bail!(
+            "{variable} at compile time names a checkout that may be gone; tests run in the folder of their crate, \
+             other programs ask for the variable at run time:\n{}",
+            String::from_utf8_lossy(&wrong.stdout)
+        ),
+        _ => bail!("git grep: {}", String::from_utf8_lossy(&wrong.stderr)),
+    }
 }
 
 /// The CI pipelines against the schema of those who run them.

@@ -14,7 +14,9 @@ const SHARED_CACHE: &str = "/var/cache/pitool-dev";
 
 /// The checkout.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the checkout").to_owned()
+    // Asked at run time: a build that is kept may be of another checkout.
+    let xtask = env::var_os("CARGO_MANIFEST_DIR").expect("cargo starts this program");
+    Path::new(&xtask).parent().expect("xtask/ lies in the checkout").to_owned()
 }
 
 /// Where cargo builds: `CARGO_TARGET_DIR`, or `target/` of the checkout.

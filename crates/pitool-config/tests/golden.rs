@@ -12,7 +12,8 @@ use pitool_config::values::Port;
 use pitool_config::{Fragment, Settings, load};
 
 fn data(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(folder)
+    // Cargo runs tests in the folder of their crate.
+    Path::new("testdata").join(folder)
 }
 
 /// The files of a folder with this ending, in order.

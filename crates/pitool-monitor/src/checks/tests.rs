@@ -74,7 +74,9 @@ impl System for Made {
 }
 
 pub(crate) fn fixture(name: &str) -> Local {
-    Local::new(&format!("{}/testdata/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    // Cargo runs tests in the folder of their crate.
+    let root = std::path::absolute(format!("testdata/{name}")).unwrap();
+    Local::new(root.to_str().unwrap()).unwrap()
 }
 
 pub(crate) fn setup(config: &str) -> Setup {
