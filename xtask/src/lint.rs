@@ -11,12 +11,12 @@ use crate::tools::{cache_dir, cargo, command, find, root, run};
 
 pub(crate) fn task() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
+    paths_of_the_build()?;
     let clippy =
         ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "--deny", "warnings"];
     timed("clippy", || run(cargo().args(clippy)))?;
     timed("generated files", || generate::task(&generate::Args { check: true }))?;
     timed("scripts and pipelines", || {
-        paths_of_the_build()?;
         scripts()?;
         pipelines()
     })
