@@ -7,9 +7,9 @@
 //! Everything here is a function of a [`Set`] and a directory; who runs it, when, and where its archives go from
 //! there is decided elsewhere.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this crate is the door to the data that it saves and restores"
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "tests make the files that they save and restore")
 )]
 
 mod archive;

@@ -24,6 +24,10 @@ pub(crate) fn of_file(file: impl AsFd, found: &Found, notes: &mut Vec<Note>) -> 
 }
 
 /// The attributes of what cannot be opened without doing something: links, pipes, devices.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the name is looked up in the directory that is held open, and not followed"
+)]
 pub(crate) fn of_path(found: &Found, notes: &mut Vec<Note>) -> Vec<Xattr> {
     // There is no listxattrat; the directory that is held open has a name under /proc.
     let mut path = format!("/proc/self/fd/{}/", found.parent.as_raw_fd()).into_bytes();
