@@ -63,6 +63,43 @@ fn docker(host: &dyn Inspect, args: &[&str]) -> Result<Option<String>> {
     }
 }
 
+/// The first dockerd that leaves a container with `--rm` running when it starts with `live-restore` (moby, release notes
+/// of 24.0.8; an earlier one removes it for good).
+const SPARES_REMOVED: [u32; 3] = [24, 0, 8];
+
+/// Lists the names of the running containers that a restart of dockerd removes for good.
+///
+/// # Errors
+/// The machine's.
+pub(crate) fn lost_at_restart(host: &dyn Inspect) -> Result<Vec<String>> {
+    let running = running(host)?.unwrap_or_default();
+    if running.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ask = ["inspect", "--format", "{{.HostConfig.AutoRemove}} {{.Name}}"];
+    let ids = running.iter().map(|container| container.id.as_str());
+    let removed = docker(host, &ask.into_iter().chain(ids).collect::<Vec<_>>())?.unwrap_or_default();
+    let names = removed.lines().filter_map(|line| line.strip_prefix("true /")).map(str::to_owned);
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        return Ok(names);
+    }
+    let info = docker(host, &["info", "--format", "{{json .}}"])?;
+    let info: Value = info.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let version = info.get("ServerVersion").and_then(Value::as_str).unwrap_or_default();
+    // In swarm mode dockerd refuses live-restore, so that its containers stop.
+    let swarm =
+        info.pointer("/Swarm/LocalNodeState").and_then(Value::as_str).is_some_and(|state| state == "active");
+    Ok(if swarm || numbers(version) < SPARES_REMOVED { names } else { Vec::new() })
+}
+
+/// The numbers of a version, `20.10.24+dfsg1`; 0 for what is missing.
+fn numbers(version: &str) -> [u32; 3] {
+    let mut numbers =
+        version.split(|character: char| !character.is_ascii_digit()).map(|word| word.parse().unwrap_or(0));
+    std::array::from_fn(|_| numbers.next().unwrap_or(0))
+}
+
 /// Restarts dockerd without stopping what it runs; what stops nevertheless is started again.
 ///
 /// # Errors

@@ -308,6 +308,18 @@ impl Resource for Unit {
         if turn.back && stops && self.name == "ssh.service" {
             return crate::login::sshd_stays(host, "sshd goes on running", turn);
         }
+        let restarts = from.active && to.active && from.running_with != to.running_with;
+        if self.keeps_containers && restarts {
+            let lost = containers::lost_at_restart(host)?;
+            if let Some((first, others)) = lost.split_first() {
+                let name = others.iter().fold(first.clone(), |names, name| format!("{names}, {name}"));
+                return Ok(Some(format!(
+                    "a restart of this Docker removes {name} for good (started with `--rm`); stop {} first, then \
+                     run pitool again",
+                    if others.is_empty() { "it" } else { "them" }
+                )));
+            }
+        }
         Ok(None)
     }
 

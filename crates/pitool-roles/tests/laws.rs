@@ -1717,7 +1717,10 @@ fn docker_by_hand(release: u32) -> World {
     for policy in ["", "no", "always", "unless-stopped"] {
         world.containers.insert(format!("policy-{policy}"), Container::running(policy));
     }
-    world.containers.insert("rm".into(), Container { removed: true, ..Container::running("") });
+    // Docker 20.10 removes it whenever it starts: a restart waits until it is gone.
+    if release > 12 {
+        world.containers.insert("rm".into(), Container { removed: true, ..Container::running("") });
+    }
     world
 }
 
@@ -1757,6 +1760,26 @@ fn containers_that_ran_run_on_forwards_and_back() {
         unbroken(&sim, &start, &format!("{release}: failed and taken back"));
         back(&sim, &start, &format!("{release}: failed and taken back"));
     }
+}
+
+/// Docker 20.10 removes a container with `--rm` whenever it starts, so that it is not restarted (K3.1).
+#[test]
+fn a_restart_that_removes_a_container_is_held_back() {
+    let mut start = docker_by_hand(12);
+    start.containers.insert("rm".into(), Container { removed: true, ..Container::running("") });
+    let sim = Sim::of(start.clone());
+    let planned = plan(&docker(vec![]), &sim);
+    let why: Vec<_> = planned.refused.iter().map(|refused| refused.why.as_str()).collect();
+    assert!(why.len() == 1 && why[0].contains("removes rm for good"), "{why:?}");
+    apply(&docker(vec![]), &sim).unwrap();
+    unbroken(&sim, &start, "applied");
+    rollback(None, &sim).unwrap();
+    unbroken(&sim, &start, "taken back");
+    // Once it is gone, nothing is held back.
+    sim.arrange().containers.remove("rm");
+    apply(&docker(vec![]), &sim).unwrap();
+    let planned = plan(&docker(vec![]), &sim);
+    assert!(planned.refused.is_empty() && planned.steps.is_empty(), "{planned:?}");
 }
 
 #[test]

@@ -58,6 +58,13 @@ pub(super) fn docker(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
             drop(world);
             lines.iter().for_each(|line| shell.say(line));
         }
+        ["inspect", "--format", "{{.HostConfig.AutoRemove}} {{.Name}}", ids @ ..] => {
+            let world = shell.world();
+            let asked = world.containers.iter().filter(|(name, _)| ids.contains(&id(name).as_str()));
+            let lines: Vec<String> = asked.map(|(name, one)| format!("{} /{name}", one.removed)).collect();
+            drop(world);
+            lines.iter().for_each(|line| shell.say(line));
+        }
         ["start", wanted] => {
             let name = shell.world().containers.keys().find(|name| id(name) == *wanted).cloned();
             let Some(name) = name else {
@@ -137,6 +144,10 @@ impl World {
         self.live_restore = self.configured().unwrap_or_default();
         if !self.live_restore {
             self.end_containers(true);
+        }
+        // Docker before 24.0.8 removes what was started with `--rm`, with live-restore, too.
+        if self.packages.get("docker.io").is_some_and(|docker| docker.version.starts_with("20.")) {
+            self.containers.retain(|_, container| !container.removed);
         }
         for container in self.containers.values_mut().filter(|container| !container.running) {
             let again = match container.policy.as_str() {
