@@ -50,9 +50,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// This checkout. Apart from the ordinary builds, which other flags would make anew.
-    pub(crate) fn checkout() -> Self {
-        Self { source: root(), target: target_dir().join("packages") }
+    /// This checkout, with a target folder for each architecture: cargo builds one at a time in each. Apart from the
+    /// ordinary builds, which other flags would make anew.
+    pub(crate) fn checkout(arch: Arch) -> Self {
+        Self { source: root(), target: target_dir().join("packages").join(arch.debian()) }
     }
 
     /// Where the program for an architecture lies after its build.

@@ -102,19 +102,24 @@ pub(crate) fn build() -> Result<Package> {
 /// Hands out the released package of an architecture, built of what is in this checkout now or taken from the cache, puts
 /// copies into dist/, and prints what a user wants to know of it.
 pub(crate) fn released(arch: Arch) -> Result<Released> {
-    /// What this very task has handed out: parts of the tests run at the same time, and use the copies.
-    static GIVEN: Mutex<Vec<(Arch, Released)>> = Mutex::new(Vec::new());
-    let mut given = GIVEN.lock().map_err(|_| anyhow::anyhow!("another part panicked"))?;
-    if let Some((_, released)) = given.iter().find(|(known, _)| *known == arch) {
+    /// What this very task has handed out, by [`Arch::ALL`]: parts of the tests run at the same time, and use the copies.
+    static GIVEN: [Mutex<Option<Released>>; Arch::ALL.len()] = [const { Mutex::new(None) }; Arch::ALL.len()];
+    let (_, given) = Arch::ALL
+        .into_iter()
+        .zip(&GIVEN)
+        .find(|(known, _)| *known == arch)
+        .context("an unknown architecture")?;
+    let mut given = given.lock().map_err(|_| anyhow::anyhow!("another part panicked"))?;
+    if let Some(released) = &*given {
         return Ok(released.clone());
     }
     let released = release(arch)?;
-    given.push((arch, released.clone()));
+    *given = Some(released.clone());
     Ok(released)
 }
 
 fn release(arch: Arch) -> Result<Released> {
-    let place = Place::checkout();
+    let place = Place::checkout(arch);
     let made = match kept(arch)? {
         Some(kept) => kept,
         None => {

@@ -34,15 +34,14 @@ pub(crate) fn task(args: &Args) -> Result<()> {
     let folder = target_dir().join("reproduce");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
-    let elsewhere = Place { source: folder.join("a clean clone"), target: folder.join("target") };
+    let clone = folder.join("a clean clone");
     let origin = root();
-    run(command("git").args(["-c", &safe, "clone", "--quiet"]).args([&origin, &elsewhere.source]))?;
-    run(Command::new("git")
-        .current_dir(&elsewhere.source)
-        .args(["checkout", "--quiet", "--detach", &commit]))?;
+    run(command("git").args(["-c", &safe, "clone", "--quiet"]).args([&origin, &clone]))?;
+    run(Command::new("git").current_dir(&clone).args(["checkout", "--quiet", "--detach", &commit]))?;
 
     for arch in args.arch.arches() {
-        let here = deb::make(arch, &Place::checkout())?;
+        let here = deb::make(arch, &Place::checkout(arch))?;
+        let elsewhere = Place { source: clone.clone(), target: folder.join("target") };
         let there = deb::make(arch, &elsewhere)?;
         for (here, there) in [(&here.package.deb, &there.package.deb), (&here.symbols, &there.symbols)] {
             same(here, there, &folder)?;
