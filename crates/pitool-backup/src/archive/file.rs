@@ -26,9 +26,6 @@ const AGE_HEADER_END: &[u8] = b"\n---";
 /// How much of the index and the seek table is in memory at once.
 const CHUNK: usize = 64 << 10;
 
-/// Frames that are larger than this are unpacked one at a time. Only the list of holes of a large file has such frames.
-const HEAVY: u32 = 8 << 20;
-
 /// Opens a file of an archive for reading: a regular file and nothing else.
 ///
 /// A disk that somebody prepared may have a link, a named pipe or a device under an archive's name. A link is not
@@ -264,7 +261,7 @@ impl ArchiveFile {
         if frame.packed as usize > frame::LIMIT {
             return Err(format!("a frame of {} bytes is larger than any that pitool writes", frame.packed));
         }
-        buffer.clear();
+        frame::make_room(buffer, frame.packed as usize);
         buffer.resize(frame.packed as usize, 0);
         match self.bytes.read(frame.at, buffer) {
             Ok(read) if read == buffer.len() => {}
@@ -282,7 +279,7 @@ impl ArchiveFile {
     /// To be held while the content of a frame is in memory by the threads that unpack frames beside each other: a few
     /// bytes can unpack to [`frame::LIMIT`], which a small machine has once and not once for each thread.
     pub(crate) fn weigh(&self, frame: &Frame) -> Option<MutexGuard<'_, ()>> {
-        let heavy = frame.plain > HEAVY || frame.packed > HEAVY;
+        let heavy = frame.plain > frame::HEAVY || frame.packed > frame::HEAVY;
         heavy.then(|| self.heavy.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -309,7 +306,7 @@ impl Reading {
     /// Gives back the memory of a frame that was larger than frames are.
     pub(crate) fn lighten(&mut self) {
         for buffer in [&mut self.packed, &mut self.plain] {
-            if buffer.capacity() > HEAVY as usize {
+            if buffer.capacity() > frame::HEAVY as usize {
                 *buffer = Vec::new();
             }
         }

@@ -6,6 +6,23 @@ use zstd::zstd_safe::{self, CParameter};
 /// Larger frames than any of ours are refused before memory is taken for them: a few bytes could claim terabytes.
 pub(crate) const LIMIT: usize = 64 << 20;
 
+/// Frames that are larger than this are unpacked one at a time. Only the list of holes of a large file has such frames.
+pub(crate) const HEAVY: u32 = 8 << 20;
+
+/// An allocation of this size is always a mapping of its own, which the kernel gets back when it is freed; of smaller ones
+/// glibc may keep as much for later (malloc(3), M_MMAP_THRESHOLD). Memory that is not written to costs nothing.
+const RETURNED: usize = 33 << 20;
+
+/// Empties a buffer and makes room in it for so many bytes.
+pub(crate) fn make_room(buffer: &mut Vec<u8>, length: usize) {
+    buffer.clear();
+    if length > HEAVY as usize && length > buffer.capacity() {
+        *buffer = Vec::with_capacity(length.max(RETURNED));
+    } else {
+        buffer.reserve(length);
+    }
+}
+
 /// Compresses bytes into frames.
 pub(crate) struct Packer {
     compressor: Compressor<'static>,
@@ -42,8 +59,7 @@ impl Unpacker {
         if length > LIMIT {
             return Err(format!("a frame of {length} bytes is larger than any that pitool writes"));
         }
-        plain.clear();
-        plain.reserve(length);
+        make_room(plain, length);
         match self.0.decompress_to_buffer(packed, plain) {
             Ok(unpacked) if unpacked == length => Ok(()),
             Ok(unpacked) => Err(format!("a frame holds {unpacked} bytes instead of {length}")),

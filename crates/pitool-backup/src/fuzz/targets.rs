@@ -1,5 +1,6 @@
 //! What reads the inputs. Each says whether it read one to its end without an error.
 
+use std::io::Read;
 use std::sync::atomic::AtomicBool;
 
 use pitool_host::Digest;
@@ -138,8 +139,11 @@ fn frames(seeds: &Seeds, random: &mut Random) -> bool {
         bytes.clear();
         let mut packer = Packer::new(1).unwrap();
         for _ in 0..random.below(60) {
-            let length = if random.one_in(30) { random.below(70 << 20) } else { random.below(5000) };
-            bytes.extend_from_slice(&packer.pack(&vec![0; length]).unwrap());
+            if random.one_in(30) {
+                bytes.extend_from_slice(&zeros(random.below(70 << 20)));
+            } else {
+                bytes.extend_from_slice(&packer.pack(&vec![0; random.below(5000)]).unwrap());
+            }
         }
     }
     mutate::bytes(random, &mut bytes, &seed.manifest);
@@ -155,6 +159,15 @@ fn frames(seeds: &Seeds, random: &mut Random) -> bool {
     let mut walk = FrameWalk::default();
     while let Ok(Some(_)) = walk.next(&opened) {}
     good > 0
+}
+
+/// A frame of so many zeros, made without having them in memory: what a target takes of it is the reader's.
+fn zeros(length: usize) -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.set_pledged_src_size(Some(length as u64)).unwrap();
+    encoder.include_contentsize(true).unwrap();
+    std::io::copy(&mut std::io::repeat(0).take(length as u64), &mut encoder).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// The headers of a tar, with their checksums made right.

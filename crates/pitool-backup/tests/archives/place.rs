@@ -7,10 +7,14 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pitool_backup::restore::{Destination, Problem, Restore, Restored, Safety, restore};
 use pitool_backup::save::{Job, Saved, save};
-use pitool_backup::{Depth, Identities, Result, Set, Store, Stored, StoredPath, Unchanged, Verified, verify};
+use pitool_backup::{
+    Depth, Error, Identities, Result, Set, Store, Stored, StoredPath, Unchanged, Verified, verify,
+};
 
 /// A source, a store and a scratch directory; gone when dropped.
 pub(crate) struct Place {
@@ -50,7 +54,14 @@ impl Place {
     }
 
     pub(crate) fn save(&self) -> Saved {
-        self.try_save().unwrap()
+        // Another test that starts a program at this moment has a copy of every lock until that program runs (fork(2)).
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.try_save() {
+                Err(Error::Locked(_)) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+                saved => return saved.unwrap(),
+            }
+        }
     }
 
     pub(crate) fn try_save(&self) -> Result<Saved> {
