@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pitool_engine::{Consent, Desired, Ending, Engine, Id, Journal, Settled};
+use pitool_engine::{Consent, Desired, Ending, Engine, Id, Journal, Refused, Settled};
 use pitool_host::sim::{Sim, World};
 use pitool_host::{Access, Output};
 use pitool_resources::{Directory, Edit, File, Firewall, LoginGuard, Package, Part, Policy, User};
@@ -80,8 +80,11 @@ fn engine(sim: &Sim) -> Engine<'_> {
 fn apply(sim: &Sim, desired: &Desired<Kind>, prune: bool) -> Settled {
     let plan = Engine::plan(desired, prune, &Journal::default(), sim).unwrap();
     let mut settled = engine(sim).apply(desired, prune, None, &mut |_| {}).unwrap().settled;
+    // A step that is taken although its state holds something back is not a step that waits.
+    let waits = |refused: &Refused| plan.steps.iter().all(|step| step.id != refused.id);
+    let waiting = plan.refused.iter().filter(|refused| waits(refused));
     let mut planned: Vec<(Id, String)> =
-        plan.refused.into_iter().map(|refused| (refused.id, refused.why)).collect();
+        waiting.map(|refused| (refused.id.clone(), refused.why.clone())).collect();
     if settled.run.is_none() {
         settled.held.append(&mut planned);
     } else {
