@@ -291,13 +291,17 @@ fn machines(suite: Suite) -> Result<Tally> {
 fn machine_test(name: &str) -> Command {
     // Boxes are opened only on request, so that a plain `cargo test` by root does not spend an hour.
     let mut test = cargo();
-    test.args(["test", "--locked", "--package", "pitool-testkit", "--test", name]).env("PITOOL_MACHINE", "1");
+    // The whole workspace, as for the crates: one crate alone would have its dependencies built again with other features.
+    test.args(["test", "--locked", "--workspace", "--test", name]).env("PITOOL_MACHINE", "1");
     test
 }
 
 /// Every test of every crate, all of them even after a failure.
 fn crates() -> Result<Tally> {
-    tallied(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]), "test result: ")
+    let mut tests = cargo();
+    // A build that is kept may be of another checkout, where insta would look for its snapshots.
+    tests.args(["test", "--workspace", "--locked", "--no-fail-fast"]).env("INSTA_WORKSPACE_ROOT", root());
+    tallied(&mut tests, "test result: ")
 }
 
 /// Runs tests that print their counts on lines beginning with `prefix`; shows and adds them up.
