@@ -10,6 +10,7 @@ mod arch;
 mod bench;
 mod build;
 mod ci;
+mod circles;
 mod cross;
 mod deb;
 mod elf;
@@ -41,6 +42,8 @@ enum Task {
     Build,
     /// Format, clippy without warnings, generated files, shell scripts
     Lint,
+    /// Name the files of a crate that refer to each other
+    Circles,
     /// Run every test that can run here, and say what was skipped and why
     Test,
     /// Write man pages, completions and the config reference from the code
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Build => build::task(),
         Task::Lint => lint::task(),
+        Task::Circles => circles::task(),
         Task::Test => test::task(),
         Task::Generate(args) => generate::task(&args),
         Task::Deb(args) => deb::task(&args),
