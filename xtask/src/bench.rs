@@ -4,11 +4,14 @@
 
 mod backup;
 mod monitor;
+mod table;
 
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
+
+use table::{Row, median, table};
 
 use crate::build::BINARY_LIMIT;
 use crate::deb::{self, PACKAGE_LIMIT};
@@ -32,15 +35,6 @@ enum Part {
     Backup(backup::Args),
     /// The service that watches the machine, against node_exporter
     Monitor,
-}
-
-/// A row of the table: what, the figure, its target, and what it is measured against.
-struct Row {
-    what: String,
-    value: String,
-    target: String,
-    beside: String,
-    met: bool,
 }
 
 pub(crate) fn task(args: &Args) -> Result<()> {
@@ -215,33 +209,9 @@ fn no_change(machine: &Machine, rounds: u32, rows: &mut Vec<Row>) -> Result<()> 
     Ok(())
 }
 
-/// The median wall time of a command in seconds, timed inside the box without the way into it.
-fn median(machine: &Machine, command: &str, rounds: u32) -> Result<f64> {
-    let script = format!(
-        "import shlex,subprocess,time\n\
-         times=[]\n\
-         for _ in range({rounds}):\n\
-         \tstart=time.monotonic()\n\
-         \tstatus=subprocess.run(shlex.split({command:?}),stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL).returncode\n\
-         \ttimes.append(time.monotonic()-start)\n\
-         \tassert status in (0,2),status\n\
-         print(sorted(times)[len(times)//2])\n"
-    );
-    machine.write_file("/root/median.py", script, 0o644)?;
-    Ok(machine.check("python3 /root/median.py")?.stdout.trim().parse()?)
-}
-
 fn print(rows: &[Row], suite: Suite, packages: usize) {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     println!("\non a {suite} box with {packages} packages; {cores} cores; each figure from this run\n");
     table(rows);
-}
-
-fn table(rows: &[Row]) {
-    println!("| row | measured | target | beside | |\n|---|---|---|---|---|");
-    for row in rows {
-        let verdict = if row.met { "met" } else { "MISSED" };
-        println!("| {} | {} | {} | {} | {verdict} |", row.what, row.value, row.target, row.beside);
-    }
 }

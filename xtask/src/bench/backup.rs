@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Row, table};
+use super::table::{Row, table};
 use crate::tools::{cache_dir, cargo, find, is_root, run, target_dir};
 
 #[derive(clap::Args)]

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use pitool_testkit::machine::{BoxOptions, Lab, Machine, Suite};
 
-use super::{Row, median};
+use super::table::{Row, median};
 
 /// Scrapes both in turn, tells CPU time and latency, and how the memory goes.
 const SCRAPE: &str = r#"
