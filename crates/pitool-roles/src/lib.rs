@@ -19,6 +19,7 @@ pub mod security;
 pub mod ssl;
 mod templates;
 mod web;
+mod wishes;
 
 use std::borrow::Cow;
 
@@ -29,34 +30,7 @@ use pitool_resources::InstalledSet;
 
 pub use kinds::{Kind, KindState};
 pub use proofs::Question;
-
-/// What a role wants.
-#[derive(Clone, Debug, Default)]
-pub struct Wishes {
-    /// Resources, in the order in which a person would do the work.
-    pub resources: Vec<Kind>,
-    /// Questions that show whether the promises are in force.
-    pub proofs: Vec<Question>,
-    /// Sentences for the person: what was decided and why, what needs a reboot, what does not apply here.
-    pub notes: Vec<String>,
-}
-
-impl Wishes {
-    /// Adds a resource.
-    pub fn want(&mut self, resource: impl Into<Kind>) {
-        self.resources.push(resource.into());
-    }
-
-    /// Adds a question.
-    pub fn prove(&mut self, question: impl Into<Question>) {
-        self.proofs.push(question.into());
-    }
-
-    /// Adds a sentence for the person.
-    pub fn note(&mut self, sentence: impl Into<String>) {
-        self.notes.push(sentence.into());
-    }
-}
+pub use wishes::Wishes;
 
 /// A named part of a machine's setup.
 #[derive(Clone, Copy, Debug)]
