@@ -2,7 +2,7 @@
 
 use pitool_host::parse::{cmdline, config_txt};
 
-use super::{Look, Trap, Verdict, fine, found, not_here};
+use super::trap::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
 use crate::checks::bytes;
 use crate::docker::can_limit_memory;
 
@@ -89,7 +89,7 @@ fn doubled_words(look: &Look<'_>) -> Verdict {
 
 fn page_size(look: &Look<'_>) -> Verdict {
     match look.facts.page_size {
-        0 => super::unknown("the page size is not known"),
+        0 => unknown("the page size is not known"),
         size @ 0..=4096 => fine(format!("pages of {}", bytes(size))),
         size => found(
             format!(
@@ -170,7 +170,7 @@ fn host_name(look: &Look<'_>) -> Verdict {
     files.extend(look.text("/etc/cloud/cloud.cfg").map(|text| ("/etc/cloud/cloud.cfg".to_owned(), text)));
     let keeps = files
         .iter()
-        .any(|(_, text)| super::settings(text).any(|line| line.replace(' ', "") == "preserve_hostname:true"));
+        .any(|(_, text)| settings(text).any(|line| line.replace(' ', "") == "preserve_hostname:true"));
     match keeps {
         true => fine("cloud-init is told to keep the host name"),
         false => found(
@@ -226,7 +226,7 @@ fn leftovers(look: &Look<'_>) -> Verdict {
 fn boot_partition(look: &Look<'_>) -> Verdict {
     let Some(dir) = look.firmware() else { return not_here("no boot partition of a Pi") };
     let Ok(mut log) = crate::event::KernelLog::open("/dev/kmsg") else {
-        return super::unknown("only root may read the kernel's log");
+        return unknown("only root may read the kernel's log");
     };
     let dirty = log.read().iter().any(|record| record.text.contains("Volume was not properly unmounted"));
     match dirty {

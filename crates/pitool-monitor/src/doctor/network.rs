@@ -1,6 +1,6 @@
 //! Traps of the network, the language and the time.
 
-use super::{Look, Trap, Verdict, fine, found, not_here, settings};
+use super::trap::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
 
 pub(super) const TRAPS: &[Trap] = &[
     Trap { number: 30, name: "the time zone does not exist", look: zone },
@@ -26,7 +26,7 @@ fn zone(look: &Look<'_>) -> Verdict {
             }
             _ => fine("a file of its own"),
         },
-        Err(_) => super::unknown("/etc/localtime cannot be read"),
+        Err(_) => unknown("/etc/localtime cannot be read"),
     }
 }
 
@@ -42,7 +42,7 @@ fn locale(look: &Look<'_>) -> Verdict {
         .filter(|value| !value.is_empty())
         .collect();
     let Ok(output) = look.ask("locale", &["-a"]) else {
-        return super::unknown("`locale -a` does not answer");
+        return unknown("`locale -a` does not answer");
     };
     // `en_GB.UTF-8` is listed as `en_GB.utf8`.
     let plain = |name: &str| name.to_lowercase().replace('-', "");

@@ -2,7 +2,7 @@
 
 use pitool_host::parse::apt_sources;
 
-use super::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
+use super::trap::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
 use crate::kernel::words;
 
 pub(super) const TRAPS: &[Trap] = &[

@@ -1,6 +1,6 @@
 //! Traps of a machine at work: swap, logs, wear, kernels and services that are not what is on the disk.
 
-use super::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
+use super::trap::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
 use crate::checks::bytes;
 
 pub(super) const TRAPS: &[Trap] = &[

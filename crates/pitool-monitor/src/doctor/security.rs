@@ -2,7 +2,7 @@
 
 use pitool_host::parse::{authorized_keys, fail2ban, sshd_config};
 
-use super::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
+use super::trap::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
 use crate::docker::Docker;
 use crate::kernel::words;
 
