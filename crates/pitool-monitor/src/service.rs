@@ -6,101 +6,33 @@
 
 mod look;
 mod notify;
+mod shared;
 mod slow;
 mod start;
 mod tell;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
 
 use jiff::tz::TimeZone;
 use pitool_host::local::Local;
 use pitool_host::parse::proc_pid_stat;
 use pitool_host::{Access, Digest, Host, Inspect};
 
+pub use shared::{Error, LONGEST, RUN};
+
+use shared::{Shared, lock};
+
 use crate::alert::queue::Queue;
 use crate::http::Request;
 use crate::metrics::{self, Exposition};
-use crate::page;
 use crate::server::{self, Answer};
 use crate::setup::Setup;
 use crate::sink::{Sink, secret};
 use crate::state::{DIR, Start, State};
-use crate::status::{Machine, Status};
-use crate::system::{Live, System};
-use crate::units::Unit;
-
-/// Where the service leaves what other programs of this machine may read; in memory, gone after a reboot.
-pub const RUN: &str = "/run/pitool-monitor";
-
-/// How long a look may take beyond the interval, with all that is asked beside it once an hour. After that no heartbeat is
-/// sent any more, and systemd starts the service anew.
-pub const LONGEST: Duration = Duration::from_secs(600);
-
-/// Why the service cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The machine said no.
-    #[error(transparent)]
-    Host(#[from] pitool_host::Error),
-    /// The address cannot be had.
-    #[error("cannot listen on {address}; does something else listen there? `sudo ss -tlpn` says")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The kernel refused something.
-    #[error("the service cannot go on")]
-    Kernel(#[from] std::io::Error),
-}
-
-/// What the threads share.
-struct Shared {
-    setup: Setup,
-    machine: Machine,
-    zone: TimeZone,
-    stop: Arc<AtomicBool>,
-    /// What was found last.
-    board: Mutex<Board>,
-    /// When the last look ended, in seconds of the monotonic clock.
-    looked: AtomicU64,
-    queue: Mutex<Queue>,
-    /// Rung when something is to be told.
-    bell: Condvar,
-    system: Live,
-    log: fn(&str),
-}
-
-#[derive(Default)]
-struct Board {
-    status: Option<Status>,
-    units: Option<Vec<Unit>>,
-    page: Arc<String>,
-}
-
-/// Locks, also after another thread has panicked: what is shared is replaced as a whole and never half made.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-impl Shared {
-    fn sinks(&self) -> Vec<String> {
-        Sink::all(&self.setup.alerts).iter().map(|sink| sink.name().to_owned()).collect()
-    }
-
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    fn say(&self, line: &str) {
-        (self.log)(line);
-    }
-}
+use crate::status::Machine;
+use crate::system::Live;
 
 /// Runs until `stop` is raised. `log` takes lines for the journal.
 ///
@@ -325,36 +257,6 @@ fn scrape(shared: &Shared, host: &dyn Inspect) -> String {
     }
     metrics::node::process(host, &mut text);
     text.finish()
-}
-
-/// Waits, but not longer than until the service is told to stop.
-fn pause(shared: &Shared, until: Duration) {
-    while !shared.stopped() {
-        let left = until.saturating_sub(shared.system.monotonic());
-        if left.is_zero() {
-            return;
-        }
-        std::thread::sleep(left.min(Duration::from_millis(500)));
-    }
-}
-
-fn publish(shared: &Shared, host: &dyn Host, status: Status, units: Option<Vec<Unit>>) {
-    let page = Arc::new(page::render(&status, &shared.zone));
-    // Plain values always serialize. Under /run, for `pitool health` and whoever else wants to know.
-    let json = serde_json::to_vec(&status).unwrap_or_default();
-    if let Err(error) = host.write(&format!("{RUN}/status.json"), &json, Access::root(0o644)) {
-        shared.say(&crate::kernel::words(&error));
-    }
-    if let Some(dir) = &shared.setup.service.textfile {
-        let mut text = Exposition::default();
-        metrics::own::write(&status, &mut text);
-        if let Err(error) =
-            host.write(&format!("{dir}/pitool.prom"), text.finish().as_bytes(), Access::root(0o644))
-        {
-            shared.say(&crate::kernel::words(&error));
-        }
-    }
-    *lock(&shared.board) = Board { status: Some(status), units, page };
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use pitool_host::local::Local;
 use pitool_host::{Host, Inspect};
 
 use super::notify::{ALIVE, notify};
+use super::shared::{Error, RUN, Shared, lock, pause, publish};
 use super::slow::Slow;
-use super::{Error, RUN, Shared, lock, pause, publish};
 use crate::alert::Watch;
 use crate::check::{Report, judge};
 use crate::event::KernelLog;

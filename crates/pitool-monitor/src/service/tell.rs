@@ -6,7 +6,7 @@ use std::time::Duration;
 use pitool_host::Inspect;
 use pitool_host::local::Local;
 
-use super::{Error, Shared, lock};
+use super::shared::{Error, LONGEST, Shared, lock};
 use crate::ping::{self, Job, Moment};
 use crate::sink::Sink;
 use crate::system::System;
@@ -55,7 +55,7 @@ pub(super) fn run(shared: &Shared) -> Result<(), Error> {
 fn stuck(shared: &Shared, clock: Duration) -> bool {
     let looked = Duration::from_secs(shared.looked.load(Ordering::Relaxed));
     let interval = Duration::from_secs(shared.setup.service.interval.as_secs());
-    clock.saturating_sub(looked) > interval + super::LONGEST
+    clock.saturating_sub(looked) > interval + LONGEST
 }
 
 /// Sends one message; tells whether there was one to send. The queue is not locked meanwhile.
