@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use pitool_config::settings::{Mail, MailSecurity};
 
-use super::{base64, encoded_word, secret};
+use super::encode::{base64, encoded_word};
+use super::secret::secret;
 use crate::alert::message::Message;
 
 /// How long the server may take for one answer.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use pitool_config::Fragment;
 
+use super::encode::base64;
 use super::*;
 use crate::check::Finding;
 
