@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use pitool_config::settings::{AlertLevel, Alerts};
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Finding, Level, Report};
+use crate::finding::{Finding, Level, Report};
 use message::{Message, What};
 
 /// A problem that somebody was told of.

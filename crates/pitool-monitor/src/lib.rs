@@ -17,6 +17,7 @@ pub mod checks;
 pub mod docker;
 pub mod doctor;
 pub mod event;
+pub mod finding;
 pub mod forward;
 pub mod history;
 pub mod http;

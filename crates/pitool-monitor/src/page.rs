@@ -11,9 +11,9 @@ use askama::Template;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::check::{Finding, Level};
 use crate::checks::{age, bytes};
 use crate::event::Event;
+use crate::finding::{Finding, Level};
 use crate::kernel::pi::Power;
 use crate::status::{DiskStatus, Status};
 use spark::Spark;
@@ -450,6 +450,7 @@ fn check(finding: &Finding) -> Row {
 }
 
 fn absent(status: &Status) -> String {
-    let words = |absent: &crate::check::Absent| format!("{} ({})", absent.check, absent.why.replace('`', ""));
+    let words =
+        |absent: &crate::finding::Absent| format!("{} ({})", absent.check, absent.why.replace('`', ""));
     status.absent.iter().map(words).collect::<Vec<_>>().join(", ")
 }

@@ -13,7 +13,6 @@ use pitool_host::parse::ufw_rules;
 use pitool_host::{Command, Inspect};
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Report, judge};
 use crate::docker::{self, Docker};
 use crate::kernel::cpu::{self, Times};
 use crate::kernel::disk::{self, Emmc, Ext4};
@@ -129,21 +128,6 @@ pub struct Sample {
     /// What the caller knows.
     pub known: Known,
 }
-
-/// Looks at the machine on its own: for rates it looks at the processors twice, a tenth of a second apart or more.
-pub fn look(host: &dyn Inspect, system: &dyn System, setup: &Setup, known: Known) -> (Sample, Report) {
-    let times = || required(host, "/proc/stat").map(|text| cpu::stat(&text).all);
-    let (started, first) = (system.monotonic(), times());
-    let mut sample = Sample::take(host, system, setup, known);
-    std::thread::sleep(BETWEEN.saturating_sub(system.monotonic().saturating_sub(started)));
-    sample.cpu = times();
-    let before = Sample { cpu: first, ..sample.clone() };
-    let report = judge(&sample, Some(&before), setup);
-    (sample, report)
-}
-
-/// Processor time is counted in hundredths of a second: ten of them are the least that says something.
-const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Whether a pitool is changing the machine right now: somebody holds the lock of runs, as /proc/locks tells without touching it.
 pub fn run_at_work(host: &dyn Inspect) -> bool {

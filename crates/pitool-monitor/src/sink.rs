@@ -17,7 +17,7 @@ pub(crate) use secret::secret;
 use encode::encoded_word;
 
 use crate::alert::message::{Message, What};
-use crate::check::Level;
+use crate::finding::Level;
 use crate::web;
 
 /// A way to tell somebody.

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Told;
-use crate::check::{Absent, Finding, Level, Report};
 use crate::docker::{Container, Docker};
 use crate::event::Event;
+use crate::finding::{Absent, Finding, Level, Report};
 use crate::kernel::pi::Throttled;
 use crate::records::{BackupSet, Certificate};
 use crate::sample::{Drift, Sample, Updates};

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::check::{Finding, Level, Report};
 use crate::checks::age;
+use crate::finding::{Finding, Level, Report};
 use crate::records::{BackupSet, Certificate};
 use crate::sample::Sample;
 use crate::setup::Setup;

@@ -1,7 +1,7 @@
 //! Processors, memory, heat, power, the clock.
 
-use crate::check::{Finding, Level, Report};
 use crate::checks::{bytes, percent};
+use crate::finding::{Finding, Level, Report};
 use crate::kernel::pi::Power;
 use crate::sample::Sample;
 use crate::setup::Setup;

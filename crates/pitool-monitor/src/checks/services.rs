@@ -1,8 +1,8 @@
 //! Units, containers, ports, the web server and its apps.
 
-use crate::check::{Finding, Level, Report};
 use crate::checks::bytes;
 use crate::docker::{Container, Docker};
+use crate::finding::{Finding, Level, Report};
 use crate::sample::{AppAnswer, Reading, Sample};
 use crate::setup::Setup;
 use crate::units::Unit;

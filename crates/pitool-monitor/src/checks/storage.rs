@@ -1,7 +1,7 @@
 //! Disks: how full, whether writable, whether they break, how worn.
 
-use crate::check::{Finding, Level, Report};
 use crate::checks::{bytes, percent};
+use crate::finding::{Finding, Level, Report};
 use crate::sample::Sample;
 use crate::setup::Setup;
 

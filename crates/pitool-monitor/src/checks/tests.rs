@@ -6,7 +6,8 @@ use pitool_config::Fragment;
 use pitool_host::local::Local;
 use pitool_host::{Facts, Inspect};
 
-use crate::check::{Finding, Level, Report, judge};
+use crate::check::judge;
+use crate::finding::{Finding, Level, Report};
 use crate::kernel::pi::Throttled;
 use crate::records::Certificate;
 use crate::sample::{Drift, Known, Sample, Updates};

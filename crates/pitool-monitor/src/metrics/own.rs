@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{Exposition, Kind};
-use crate::check::Level;
 use crate::event::Event;
+use crate::finding::Level;
 use crate::kernel::pi::Power;
 use crate::status::Status;
 

@@ -11,7 +11,7 @@ use pitool_config::Fragment;
 
 use super::encode::base64;
 use super::*;
-use crate::check::Finding;
+use crate::finding::Finding;
 
 /// Takes one request, answers with this, and hands it over.
 fn receiver(answer: &'static str) -> (u16, Receiver<String>) {

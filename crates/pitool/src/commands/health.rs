@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use pitool_monitor::check::{Level, Report};
-use pitool_monitor::sample::{Known, Sample, look, run_at_work};
+use pitool_monitor::check::look;
+use pitool_monitor::finding::{Level, Report};
+use pitool_monitor::sample::{Known, Sample, run_at_work};
 use pitool_monitor::service::RUN;
 use pitool_monitor::setup::Setup;
 use pitool_monitor::status::Status;

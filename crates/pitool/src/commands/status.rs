@@ -1,6 +1,6 @@
 //! `pitool status`: what the monitor knows, in short or as the page.
 
-use pitool_monitor::check::Level;
+use pitool_monitor::finding::Level;
 use pitool_monitor::page;
 use pitool_monitor::state::State;
 use pitool_monitor::status::Status;

@@ -1,6 +1,6 @@
 //! How the machine is, as a table.
 
-use pitool_monitor::check::{Finding, Level, Report};
+use pitool_monitor::finding::{Finding, Level, Report};
 
 use crate::render::{Terminal, count, list, wrap};
 
