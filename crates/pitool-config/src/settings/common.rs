@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::known;
+use super::known::known;
 use crate::values::{
     FullName, HostName, Locale, PackageName, PublicKey, Swap, SysctlKey, SysctlValue, TimeZone, UnixShell,
     UserName,

@@ -7,13 +7,14 @@ mod app;
 mod backup;
 mod common;
 mod docker;
+mod known;
 mod monitoring;
 mod security;
+mod sets;
 mod ssl;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -82,11 +83,6 @@ impl Settings {
         let ports = self.site_ports().into_iter().filter(|port| !firewall.names(*port));
         firewall.rules.iter().cloned().chain(ports.map(Rule::allow)).collect()
     }
-}
-
-/// Reads names that are part of this program; a test shows that none is dropped.
-fn known<T: FromStr>(names: &[&str]) -> Vec<T> {
-    names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::known;
+use super::known::known;
 use super::watch::{Alerts, Limits, MonitorService, Pings, StatusPage};
 use crate::values::{Duration, PackageName, Size};
 
