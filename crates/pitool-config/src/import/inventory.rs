@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::Note;
+use super::note::Note;
 use super::yaml::{self, File, Node, Value};
 use crate::{Diagnostic, Fragment};
 

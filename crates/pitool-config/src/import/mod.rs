@@ -6,12 +6,14 @@
 
 mod backup;
 mod inventory;
+mod note;
 mod template;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+pub use self::note::Note;
 
 use self::inventory::{Inventory, Variable, Variables};
 use self::yaml::Value;
@@ -25,29 +27,6 @@ pub struct Imported {
     pub toml: String,
     /// What became of whatever is not in it, and what the person should know, in the order of the files.
     pub notes: Vec<Note>,
-}
-
-/// A remark about a place in the files of the old deployment; it displays as `file:line: message`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Note {
-    /// The file.
-    pub path: PathBuf,
-    /// The line, counted from 1.
-    pub line: usize,
-    /// The remark, in one sentence without a full stop.
-    pub message: String,
-}
-
-impl Note {
-    fn new(path: &Path, line: usize, message: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), line, message: message.into() }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path.display(), self.line, self.message)
-    }
 }
 
 /// What becomes of a variable.
