@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Severity;
-use crate::load::Found;
+use crate::found::Found;
 use crate::settings::{Challenge, Retention, Settings, Site};
 use crate::tree::{Node, Origin, Path, Step, Value};
 use crate::values::{AppName, BackupName, nearest};

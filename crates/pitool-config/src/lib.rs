@@ -6,6 +6,7 @@
 
 mod check;
 mod diagnostic;
+mod found;
 mod fragment;
 pub mod import;
 mod load;

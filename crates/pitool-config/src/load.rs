@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::check;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::found::Found;
 use crate::fragment::Fragment;
 use crate::read::Reader;
 use crate::reference::Keys;
@@ -42,7 +43,7 @@ pub fn load(fragments: &[Fragment]) -> Result<Loaded, Vec<Diagnostic>> {
         unreadable.extend(parsed.unreadable);
     }
 
-    let mut found = Found { fragments, problems: Vec::new(), removed: Vec::new() };
+    let mut found = Found::new(fragments);
     let settings = read(root.clone(), &mut found);
     check::check(&settings, &root, &mut found);
 
@@ -50,39 +51,12 @@ pub fn load(fragments: &[Fragment]) -> Result<Loaded, Vec<Diagnostic>> {
     let guessed = |at: &Origin| {
         unreadable.iter().any(|bad| bad.file == at.file && bad.end > at.start && bad.start <= at.start)
     };
-    problems.extend(found.problems.into_iter().filter(|(at, _)| !guessed(at)));
+    problems.extend(found.problems().into_iter().filter(|(at, _)| !guessed(at)));
     problems.sort_by(|(a, _), (b, _)| a.cmp(b));
     let problems: Vec<Diagnostic> = problems.into_iter().map(|(_, problem)| problem).collect();
     match problems.iter().any(|problem| problem.severity == Severity::Error) {
         true => Err(problems),
         false => Ok(Loaded { settings, warnings: problems }),
-    }
-}
-
-/// The problems found so far.
-pub(crate) struct Found<'a> {
-    fragments: &'a [Fragment],
-    problems: Vec<(Origin, Diagnostic)>,
-    removed: Vec<Path>,
-}
-
-impl Found<'_> {
-    /// Adds a problem at a place.
-    pub(crate) fn add(
-        &mut self,
-        severity: Severity,
-        at: &Origin,
-        message: impl Into<String>,
-        hint: Option<String>,
-    ) {
-        let Some(fragment) = self.fragments.get(at.file) else { return };
-        let problem = Diagnostic::new(severity, fragment, at.start..at.end, message, hint);
-        self.problems.push((at.clone(), problem));
-    }
-
-    /// Tells whether something at this path or in it was too wrong to read, so that its default stands there now.
-    pub(crate) fn removed(&self, path: &Path) -> bool {
-        self.removed.iter().any(|removed| removed.starts_with(path) || path.starts_with(removed))
     }
 }
 
@@ -127,7 +101,7 @@ fn read(mut root: Node, found: &mut Found<'_>) -> Settings {
         found.add(Severity::Error, at, error.message, hint);
         // A list with an element missing is still a list of which not all is known.
         let listed = path.0.iter().position(|step| matches!(step, Step::Index(_))).unwrap_or(path.0.len());
-        found.removed.push(Path(path.0[..listed].to_vec()));
+        found.remove(Path(path.0[..listed].to_vec()));
     }
 }
 
