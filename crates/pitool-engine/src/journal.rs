@@ -5,6 +5,8 @@
 //! line `ready` are one durable write before the run's first change; a file without `ready` belongs to a run
 //! that never changed anything. Later lines tell what happened; a crash leaves a valid prefix.
 
+mod undoable;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -12,7 +14,7 @@ use pitool_host::{Access, Content, Digest, Host, Inspect};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Aim, Goal, Id, Managed, Resource};
+use crate::{Aim, Goal, Id, Resource};
 
 /// The number of a run, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -336,60 +338,6 @@ impl Journal {
             }
         }
         Ok(None)
-    }
-
-    /// The newest run, if its snapshot is not whole although the run began.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn damaged(&self, host: &dyn Inspect) -> Result<Option<RunId>> {
-        let Some(newest) = Managed::read(self, host)?.newest() else { return Ok(None) };
-        Ok(if self.run(host, newest)?.is_none() { Some(newest) } else { None })
-    }
-
-    /// The run that going back without a number undoes: an unfinished one, else the newest apply that is not
-    /// undone already; with the runs that it went on with.
-    pub fn undoable(&self, host: &dyn Inspect) -> Result<Option<RunId>> {
-        if let Some(run) = self.damaged(host)? {
-            return Err(JournalError::Newest(run));
-        }
-        if let Some(run) = self.unfinished(host)? {
-            return match run.header.purpose {
-                Purpose::Apply => Ok(Some(self.origin(host, run.header.run)?)),
-                Purpose::Rollback { of } => Ok(Some(of)),
-            };
-        }
-        let mut standing: Vec<RunId> = Vec::new();
-        let mut undone: Vec<(RunId, Vec<RunId>)> = Vec::new();
-        for run in self.list(host)? {
-            match run.header.purpose {
-                Purpose::Apply => standing.push(run.header.run),
-                // One that did not reach its end undid nothing that could not be undone again.
-                Purpose::Rollback { .. } if run.unfinished() => {}
-                Purpose::Rollback { of } => {
-                    let again = undone.iter().position(|(rollback, _)| *rollback == of);
-                    let (keep, gone) = standing.into_iter().partition(|number| *number < of);
-                    standing = keep;
-                    undone.push((run.header.run, gone));
-                    if let Some(at) = again {
-                        standing.extend(undone[at].1.clone());
-                    }
-                }
-            }
-        }
-        standing.last().map(|run| self.origin(host, *run)).transpose()
-    }
-
-    /// Follows `continues` to the run that began the work.
-    fn origin(&self, host: &dyn Inspect, run: RunId) -> Result<RunId> {
-        let mut at = run;
-        while let Some(previous) = self.run(host, at)?.and_then(|run| run.header.continues) {
-            if previous >= at {
-                break;
-            }
-            at = previous;
-        }
-        Ok(at)
     }
 
     /// What was there before this run, for every resource that it or a later run looked at: the earliest
