@@ -15,6 +15,7 @@ mod managed;
 mod plan;
 mod proof;
 mod resource;
+mod verdict;
 
 pub use engine::{Engine, Error, Outcome, Result, Settled};
 pub use event::{By, Event};
@@ -22,5 +23,6 @@ pub use goal::{Aim, Desired, Goal, LintError};
 pub use journal::{Ending, Header, Journal, JournalError, Purpose, Run, RunId};
 pub use managed::{Managed, ManagedEntry};
 pub use plan::{Plan, PlanError, Reason, Refused, Step, plan};
-pub use proof::{PATIENCE, Proof, Proved, Verdict, prove};
+pub use proof::{PATIENCE, Proof, Proved, prove};
 pub use resource::{Change, Consent, Id, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
+pub use verdict::Verdict;
