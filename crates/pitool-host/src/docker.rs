@@ -2,30 +2,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::parse::apt_sources;
-use crate::{Command, Facts, Inspect, Result};
-
-/// Where Docker comes from.
-///
-/// The one fact that a run may settle: what [`of`](DockerSource::of) answers, the run installs, and from then on
-/// dpkg gives the same answer without a question to the network. That keeps it the same before and after a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DockerSource {
-    /// Nobody asked.
-    #[default]
-    Unknown,
-    /// Docker's own packages are installed.
-    CeInstalled,
-    /// The distribution's packages are installed.
-    DebianInstalled,
-    /// Nothing is installed, and Docker's repository answers.
-    CeAnswers,
-    /// Nothing is installed, and Docker's repository does not answer.
-    CeSilent,
-}
+use crate::{Command, DockerSource, Facts, Inspect, Result};
 
 /// How long the repository may take to answer: a plan should not wait for a network that is not there.
 const PATIENCE: Duration = Duration::from_secs(3);

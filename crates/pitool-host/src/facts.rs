@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::parse::{
     accounts, apt_sources, cmdline, cpuinfo, fstab, os_release, proc_meminfo, proc_net_tcp, proc_swaps,
 };
-use crate::{DockerSource, Error, FileType, Inspect, Packages, Result};
+use crate::{Error, FileType, Inspect, Packages, Result};
 
 /// Everything that roles may know about the machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -116,6 +116,26 @@ pub enum SwapMechanism {
     /// Swap space that a person set up: an entry of /etc/fstab, or a unit or device that is not pitool's
     /// (`/swapfile` is pitool's). It stays as it is.
     Own,
+}
+
+/// Where Docker comes from.
+///
+/// The one fact that a run may settle: what [`of`](DockerSource::of) answers, the run installs, and from then on
+/// dpkg gives the same answer without a question to the network. That keeps it the same before and after a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DockerSource {
+    /// Nobody asked.
+    #[default]
+    Unknown,
+    /// Docker's own packages are installed.
+    CeInstalled,
+    /// The distribution's packages are installed.
+    DebianInstalled,
+    /// Nothing is installed, and Docker's repository answers.
+    CeAnswers,
+    /// Nothing is installed, and Docker's repository does not answer.
+    CeSilent,
 }
 
 /// Boot files that the firmware does not read say so in their first lines (raspberrypi-sys-mods).

@@ -28,9 +28,8 @@ mod unit;
 mod values;
 
 pub use command::{Command, Output};
-pub use docker::DockerSource;
 pub use error::{Error, Result};
-pub use facts::{Facts, Person, SwapMechanism};
+pub use facts::{DockerSource, Facts, Person, SwapMechanism};
 
 pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Looked, Progress};
 pub use job::{job, run_job};
