@@ -23,6 +23,7 @@ pub mod attributes;
 mod directory;
 mod object;
 mod root;
+mod rule;
 #[cfg(test)]
 mod tests;
 

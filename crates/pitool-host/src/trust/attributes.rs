@@ -5,11 +5,12 @@
 //! open (a magic link, which ends there and follows nothing). `fchmodat2` and `setxattrat` with `AT_EMPTY_PATH` would do
 //! the same, but need Linux 6.6 and 6.13; Debian 12 has 6.1.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::object::magic;
 use super::{Error, Object, Result};
 use crate::Access;
 
@@ -79,9 +80,4 @@ pub fn set_times(fd: impl AsFd, times: &Timestamps) -> Result<()> {
         Err(Errno::BADF) => Ok(rustix::fs::utimensat(CWD, magic(fd).as_str(), times, AtFlags::empty())?),
         done => Ok(done?),
     }
-}
-
-/// The magic link of a descriptor, proc_pid_fd(5).
-pub(super) fn magic(fd: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }

@@ -15,7 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
 
-use super::root::Trust;
+use super::rule::Trust;
 use super::{Error, Kind, Object, Result, attributes};
 use crate::Access;
 

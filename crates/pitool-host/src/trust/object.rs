@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::{Error, Kind, Result, attributes};
+use super::{Error, Kind, Result};
 use crate::Access;
 
 /// One thing of any kind, held by an `O_PATH` descriptor with what `fstat` told when it was opened.
@@ -57,7 +57,7 @@ impl Object {
     pub fn open_file(&self, flags: OFlags) -> Result<File> {
         self.expect(Kind::File)?;
         let flags = flags | OFlags::CLOEXEC | OFlags::LARGEFILE;
-        let magic = attributes::magic(self.file.as_fd());
+        let magic = magic(self.file.as_fd());
         Ok(rustix::fs::openat(CWD, magic.as_str(), flags, Mode::empty())?.into())
     }
 
@@ -77,4 +77,9 @@ impl AsFd for Object {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// The magic link of a descriptor, proc_pid_fd(5).
+pub(super) fn magic(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
