@@ -34,7 +34,7 @@ pub(crate) use reader::{Limits, Readers};
 pub use serve::serve;
 
 use crate::manifest::{CopyMethod, Wal};
-use crate::save::walk::Meta;
+use crate::save::meta::Meta;
 
 /// What the first bytes of a database are, <https://www.sqlite.org/fileformat2.html>.
 pub(crate) const MAGIC: &[u8; 16] = b"SQLite format 3\0";

@@ -11,6 +11,7 @@
 pub(crate) mod exclude;
 mod group;
 mod large;
+pub(crate) mod meta;
 mod previous;
 pub(crate) mod walk;
 mod work;

@@ -245,7 +245,7 @@ fn begin(name: &CString, writable: bool, patience: Duration) -> rusqlite::Result
 
 /// Whether the file that is meant has this name. An application may have put another one in its place.
 fn is_there(name: &CString, file: Identity) -> io::Result<()> {
-    let there = crate::save::walk::Meta::of(&statat(CWD, name, AtFlags::SYMLINK_NOFOLLOW)?);
+    let there = crate::save::meta::Meta::of(&statat(CWD, name, AtFlags::SYMLINK_NOFOLLOW)?);
     if there.file_type == FileType::RegularFile && (there.device, there.inode) == file {
         return Ok(());
     }

@@ -43,7 +43,7 @@ impl Identity {
     }
 
     pub(crate) fn of_open(open: impl AsFd) -> Result<Self, Errno> {
-        let there = crate::save::walk::Meta::of(&rustix::fs::fstat(open)?);
+        let there = crate::save::meta::Meta::of(&rustix::fs::fstat(open)?);
         Ok(Self(there.device, there.inode))
     }
 }

@@ -19,7 +19,7 @@ use super::{Filling, beneath};
 use crate::contents::Contents;
 use crate::manifest::{Kind, Line, What};
 use crate::save::exclude::Excludes;
-use crate::save::walk::Meta;
+use crate::save::meta::Meta;
 use crate::target::MARKER;
 use crate::{Result, StoredPath};
 

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use rustix::fs::FileType;
 
-use super::walk::{Found, Meta};
+use super::meta::Meta;
+use super::walk::Found;
 use crate::archive::index::Frames;
 use crate::manifest::{Entry, Kind};
 use crate::{Result, StoredPath, database};

@@ -9,7 +9,8 @@ use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::Errno;
 
 use super::group::LARGE;
-use super::walk::{Found, Meta};
+use super::meta::Meta;
+use super::walk::Found;
 use super::work::{Context, entry, look_again, note, open, words};
 use super::xattr;
 use crate::archive::file::ArchiveFile;

@@ -11,7 +11,8 @@ use rustix::io::Errno;
 
 use super::group::{LARGE, Member};
 use super::large::Large;
-use super::walk::{Found, Meta};
+use super::meta::Meta;
+use super::walk::Found;
 use super::xattr;
 use crate::archive::file::{ArchiveFile, Reading};
 use crate::archive::frame::Packer;
