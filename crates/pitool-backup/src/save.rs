@@ -8,6 +8,7 @@
 //! Nothing grows with the set: names of one directory, files with several names, one line of each manifest, and at
 //! most a few frames on their way are in memory.
 
+mod entry;
 pub(crate) mod exclude;
 mod group;
 mod large;
@@ -40,12 +41,13 @@ use crate::manifest::{Database, End, Header, Line, Note, Seal, What};
 use crate::owners::Owners;
 use crate::store::Store;
 use crate::{ArchiveName, Error, Part, Result, Set, StoredPath, Unchanged};
+use entry::{Context, note};
 use exclude::Excludes;
 use group::{GROUP, Grouping, Planned};
 use large::{Large, Opened};
 use previous::Previous;
 use walk::{Root, Rules, Walk};
-use work::{Context, Done, Task, Worker};
+use work::{Done, Task, Worker};
 use write::{Gate, Writer};
 
 /// What a run needs beside the set.
@@ -371,11 +373,11 @@ impl Run<'_> {
                         large
                     }
                     Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => {
-                        own_notes.push(work::note(&found, What::Vanished, ""));
+                        own_notes.push(note(&found, What::Vanished, ""));
                         return Ok(());
                     }
                     Err(error) => {
-                        own_notes.push(work::note(&found, What::Unreadable, &error.to_string()));
+                        own_notes.push(note(&found, What::Unreadable, &error.to_string()));
                         return Ok(());
                     }
                 };

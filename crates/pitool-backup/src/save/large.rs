@@ -8,10 +8,10 @@ use pitool_host::Digest;
 use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::Errno;
 
+use super::entry::{Context, entry, look_again, note, open, words};
 use super::group::LARGE;
 use super::meta::Meta;
 use super::walk::Found;
-use super::work::{Context, entry, look_again, note, open, words};
 use super::xattr;
 use crate::archive::file::ArchiveFile;
 use crate::archive::{PIECE, chaining_value, tar};

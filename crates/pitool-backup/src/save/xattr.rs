@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;
 
+use super::entry::note;
 use super::walk::Found;
-use super::work::note;
 use crate::archive::tar;
 use crate::manifest::{Note, What, Xattr};
 
