@@ -14,6 +14,7 @@ mod group;
 mod large;
 pub(crate) mod meta;
 mod previous;
+mod progress;
 pub(crate) mod walk;
 mod work;
 mod write;
@@ -46,6 +47,7 @@ use exclude::Excludes;
 use group::{GROUP, Grouping, Planned};
 use large::{Large, Opened};
 use previous::Previous;
+pub use progress::Progress;
 use walk::{Root, Rules, Walk};
 use work::{Done, Task, Worker};
 use write::{Gate, Writer};
@@ -67,17 +69,6 @@ pub struct Job<'a> {
     pub after: u32,
     /// Raised when the run should stop.
     pub interrupted: &'a AtomicBool,
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Files that are done.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Bytes in the archive.
-    pub written: u64,
 }
 
 /// What a run has saved.

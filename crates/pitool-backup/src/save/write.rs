@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use pitool_host::Digest;
 
-use super::Progress;
+use super::progress::Progress;
 use super::work::{Done, Packed};
 use crate::archive::frame::Packer;
 use crate::archive::index::{self, Frames, Manifest};
