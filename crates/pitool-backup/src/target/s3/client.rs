@@ -14,8 +14,9 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, SendBody, http};
 
 use super::super::{Error, Result};
+use super::credentials::Credentials;
 use super::sign::{self, Request};
-use super::{Credentials, xml};
+use super::xml;
 
 /// How often a request is made before it is given up; between two of them 1, 2, 4 and 8 seconds.
 const TRIES: u32 = 5;

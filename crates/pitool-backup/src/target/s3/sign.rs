@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ring::{digest, hmac};
 
-use super::Credentials;
+use super::credentials::Credentials;
 
 /// A request to be signed. Names of headers are in small letters; `host` is among them.
 pub(super) struct Request<'a> {
