@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ArchiveName;
-
 /// The result of saving, reading or restoring.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -85,8 +83,8 @@ pub enum Error {
     /// Paths that were asked for and are not in the archive; nothing was touched.
     #[error("{archive} has no {}", shown(.paths))]
     NotSaved {
-        /// The archive.
-        archive: ArchiveName,
+        /// The name of the archive.
+        archive: String,
         /// What it does not have, at least one.
         paths: Vec<PathBuf>,
     },

@@ -52,7 +52,7 @@ impl Survey {
         let missing = job.only.iter().zip(&found).filter(|(_, found)| !**found);
         let missing: Vec<_> = missing.map(|(path, _)| path.absolute()).collect();
         if !missing.is_empty() {
-            return Err(Error::NotSaved { archive: job.archive.name.clone(), paths: missing });
+            return Err(Error::NotSaved { archive: job.archive.name.to_string(), paths: missing });
         }
         match job.destination {
             Destination::InPlace => room.check()?,
