@@ -6,9 +6,11 @@
 //! last, because everything changes them.
 
 mod beneath;
+mod job;
 mod meta;
 mod others;
 mod room;
+mod spared;
 mod survey;
 mod unfinished;
 
@@ -18,7 +20,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,63 +34,14 @@ use crate::contents::{Contents, Sink};
 use crate::manifest::{Entry, Header, Kind, Note, What};
 use crate::owners::Owners;
 use crate::save::{Job, Progress, save};
-use crate::store::{Store, Stored};
 use crate::{ArchiveName, Error, Result, Set, StoredPath, Unchanged};
 use beneath::{Beneath, Identity, Place};
+pub use job::{Destination, Restore, Safety};
 use meta::Meta;
-pub use others::{Spared, Why};
 pub use room::fits;
+pub use spared::{Spared, Why};
 use survey::Survey;
 pub use unfinished::Unfinished;
-
-/// Where to restore to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// Beneath this directory, which is created if it is not there.
-    Directory(PathBuf),
-    /// Where it came from.
-    InPlace,
-}
-
-/// What to restore, and how.
-#[derive(Clone, Copy)]
-pub struct Restore<'a> {
-    /// Where the archive is.
-    pub store: &'a Store,
-    /// Which one.
-    pub archive: &'a Stored,
-    /// What opens it, if it is encrypted.
-    pub identities: &'a Identities,
-    /// Where to.
-    pub destination: &'a Destination,
-    /// Only these, with all that is beneath them; everything when there are none.
-    pub only: &'a [StoredPath],
-    /// Where to keep what is there before it is replaced, for a restore in place.
-    pub safety: Option<Safety<'a>>,
-    /// Whether to create device nodes, which give whoever may open them the device.
-    pub devices: bool,
-    /// Whether to delete what is beneath the restored paths and not in the archive.
-    pub exact: bool,
-    /// Where a restore in place is written down while it is at work, [`Unfinished`].
-    pub journal: Option<&'a Path>,
-    /// The name of the target where the archive is, for the same.
-    pub target: Option<&'a str>,
-    /// Raised when it should stop.
-    pub interrupted: &'a AtomicBool,
-}
-
-/// Where a safety copy goes: an archive like any other, of the set [`Safety::SET`].
-#[derive(Clone, Copy)]
-pub struct Safety<'a> {
-    /// A directory of archives.
-    pub store: &'a Store,
-    /// As for a run.
-    pub scratch: &'a Path,
-    /// The machine's name, for the manifest.
-    pub host: &'a str,
-    /// As of a set: what is kept is as secret as what it replaces.
-    pub recipients: &'a [String],
-}
 
 impl Safety<'_> {
     /// The set of which safety copies are archives.
@@ -303,29 +256,6 @@ impl Prepared<'_> {
 }
 
 impl<'a> Restore<'a> {
-    /// All of an archive, with nothing kept of what is replaced and nothing written down.
-    pub fn new(
-        store: &'a Store,
-        archive: &'a Stored,
-        identities: &'a Identities,
-        destination: &'a Destination,
-        interrupted: &'a AtomicBool,
-    ) -> Self {
-        Self {
-            store,
-            archive,
-            identities,
-            destination,
-            only: &[],
-            safety: None,
-            devices: false,
-            exact: false,
-            journal: None,
-            target: None,
-            interrupted,
-        }
-    }
-
     /// Opens the archive and looks at all that is asked for of it; changes nothing.
     ///
     /// # Errors
@@ -340,10 +270,6 @@ impl<'a> Restore<'a> {
         }
         let survey = Survey::of(self, &contents, header.as_ref())?;
         Ok(Prepared { job: self, contents, header, survey })
-    }
-
-    fn wants(&self, path: &StoredPath) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| path.is_within(only))
     }
 }
 

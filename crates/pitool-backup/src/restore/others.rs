@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,6 +14,7 @@ use pitool_host::trust::{Last, Root};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::spared::{Spared, Why};
 use super::{Filling, beneath};
 use crate::contents::Contents;
 use crate::manifest::{Kind, Line, What};
@@ -22,36 +22,6 @@ use crate::save::exclude::Excludes;
 use crate::save::meta::Meta;
 use crate::target::MARKER;
 use crate::{Result, StoredPath};
-
-/// Something that was left alone though it is not in the archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spared {
-    /// What: everything that is beneath it, too.
-    pub path: StoredPath,
-    /// Why.
-    pub why: Why,
-}
-
-/// Why something was left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Something is mounted there.
-    OtherFileSystem,
-    /// It holds archives, or what is known of them.
-    Own,
-    /// It was there when the archive was made, and could not be saved.
-    NotSaved,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OtherFileSystem => "another file system is mounted there",
-            Self::Own => "it is where pitool keeps archives, or what it knows of them",
-            Self::NotSaved => "the archive does not have it because it could not be saved",
-        })
-    }
-}
 
 impl Filling<'_> {
     /// Deletes what is beneath the restored directories and not in the archive: a walk beside the manifest. Says how

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{Destination, Restore, room};
+use super::job::{Destination, Restore};
+use super::room;
 use crate::contents::Contents;
 use crate::manifest::{Entry, Header, Kind};
 use crate::{Error, Result, StoredPath};

@@ -15,6 +15,7 @@ use crate::archive::lines::LineWriter;
 use crate::archive::tar;
 use crate::forge::{self, Forgery, Piece, directory, entry, file, hard_link, link};
 use crate::manifest::{File as Content, Line};
+use crate::store::{Store, Stored};
 
 /// Somewhere with an outside.
 struct Playground {
