@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::CertificateError;
+use crate::obstacle::Obstacle;
 
 /// A problem document of the CA, RFC 7807 and RFC 8555 section 6.7.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +143,7 @@ pub enum AcmeError {
     Validation(Vec<(String, Problem)>),
     /// A check here, before the CA is asked.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Preflight(Vec<crate::preflight::Obstacle>),
+    Preflight(Vec<Obstacle>),
     /// The profile of the config is not to be had.
     #[error("the CA has no profile `{wanted}`; it offers {}", if .offered.is_empty() { "none".to_owned() } else { .offered.join(", ") })]
     Profile {

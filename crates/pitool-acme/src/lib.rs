@@ -22,6 +22,7 @@ pub mod found;
 pub mod http;
 pub mod instant;
 pub mod issue;
+pub mod obstacle;
 pub mod placeholder;
 pub mod preflight;
 pub mod renew;
