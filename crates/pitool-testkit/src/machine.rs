@@ -20,6 +20,7 @@ mod mirror;
 mod network;
 mod process;
 mod ssh;
+mod talk;
 mod template;
 mod tree;
 

@@ -14,6 +14,7 @@ use super::disk;
 use super::lab::{Lab, lock_exclusive, lock_shared};
 use super::mirror::{Mirror, Source, apt_settings};
 use super::process::tool;
+use super::talk::{say, tail};
 
 /// Raised whenever the steps below change, so that cached trees of the old recipe are made again.
 const RECIPE: &str = "2";
@@ -152,7 +153,7 @@ fn remove_other_bases(folder: &Path, suite: Suite) -> Result<()> {
 
 fn build(suite: Suite, mirror: &Mirror, base: &Path) -> Result<()> {
     let started = Instant::now();
-    super::lab::say(&format!("making the {suite} base tree with mmdebstrap, once"));
+    say(&format!("making the {suite} base tree with mmdebstrap, once"));
     let sources = mirror.sources(suite.codename());
     let unfinished = PathBuf::from(format!("{}.tmp", base.display()));
 
@@ -172,11 +173,11 @@ fn build(suite: Suite, mirror: &Mirror, base: &Path) -> Result<()> {
     let output = command.output().context("starting mmdebstrap")?;
     if !output.status.success() {
         let _ = fs::remove_dir_all(&unfinished);
-        bail!("mmdebstrap failed:\n{}", super::lab::tail(&String::from_utf8_lossy(&output.stderr), 30));
+        bail!("mmdebstrap failed:\n{}", tail(&String::from_utf8_lossy(&output.stderr), 30));
     }
     finish(suite, &sources, &unfinished)?;
     fs::rename(&unfinished, base).with_context(|| format!("renaming {}", unfinished.display()))?;
-    super::lab::say(&format!("made the {suite} base tree in {:.0} s", started.elapsed().as_secs_f64()));
+    say(&format!("made the {suite} base tree in {:.0} s", started.elapsed().as_secs_f64()));
     Ok(())
 }
 

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::lab::{lock_exclusive, say};
+use super::lab::lock_exclusive;
 use super::mirror::{Mirror, apt_settings};
+use super::talk::say;
 
 /// What a tree is made of; another recipe makes another tree.
 #[derive(Clone, Debug)]

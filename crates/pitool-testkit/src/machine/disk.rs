@@ -13,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::statvfs::statvfs;
 
-use super::lab::{on_path, say};
-use super::process::tool;
+use super::process::{on_path, tool};
+use super::talk::say;
 
 const GIB: u64 = 1 << 30;
 /// What the image may grow to: the trees of both releases and a dozen boxes.

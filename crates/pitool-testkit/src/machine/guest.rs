@@ -18,10 +18,11 @@ use super::base::Suite;
 use super::cgroup;
 use super::disk;
 use super::files::Root;
-use super::lab::{Lab, Record, say, tail};
+use super::lab::{Lab, Record};
 use super::mirror::{apt_settings, resolver};
 use super::network::Network;
 use super::process::{self, Process, wait_until};
+use super::talk::{say, tail};
 use super::template::Template;
 
 /// A boot takes five seconds on the slowest machine seen; a box that needs two minutes is broken.

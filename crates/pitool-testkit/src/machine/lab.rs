@@ -11,7 +11,8 @@ use nix::mount::{MntFlags, umount2};
 use super::cgroup;
 use super::disk;
 use super::network::Network;
-use super::process::{self, Process};
+use super::process::{self, Process, on_path};
+use super::talk::say;
 
 /// Programs the lab calls, and the Debian package of each.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -293,22 +294,4 @@ fn lock(path: &Path, kind: FlockArg) -> Result<Flock<File>> {
         Ok(lock) => Ok(lock),
         Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
-}
-
-pub(crate) fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.into_iter().any(|folder| folder.join(program).is_file())
-}
-
-/// Reports progress to the person who waits.
-#[expect(clippy::print_stderr, reason = "a development tool that talks on stderr")]
-pub(crate) fn say(text: &str) {
-    eprintln!("lab: {text}");
-}
-
-/// Cuts a text down to its last lines.
-pub(crate) fn tail(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text.trim_end().lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }

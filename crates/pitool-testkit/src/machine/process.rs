@@ -138,3 +138,10 @@ pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// Whether a program of this name is on this host.
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.into_iter().any(|folder| folder.join(program).is_file())
+}

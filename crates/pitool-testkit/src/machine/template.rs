@@ -11,8 +11,9 @@ use super::base::Suite;
 use super::disk;
 use super::files::Root;
 use super::guest::{BoxOptions, Machine};
-use super::lab::{Lab, lock_exclusive, lock_shared, say};
+use super::lab::{Lab, lock_exclusive, lock_shared};
 use super::process::tool;
+use super::talk::say;
 
 /// Raised whenever the steps below change, so that templates of the old recipe are made again.
 const RECIPE: &str = "1";
