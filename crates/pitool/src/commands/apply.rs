@@ -3,16 +3,15 @@
 use std::time::{Duration, Instant};
 
 use pitool_config::{Diagnostic, Fragment, Severity};
-use pitool_engine::{
-    Consent, Ending, Error, Id, Outcome, PATIENCE, Proved, Resource, Settled, Verdict, prove,
-};
-use pitool_roles::{Question, Wanted};
+use pitool_engine::{Consent, Ending, Error, Id, Outcome, PATIENCE, Proved, Resource, Settled, Verdict};
+use pitool_roles::Wanted;
 use serde_json::json;
 
 use crate::cli;
 use crate::commands::cert;
 use crate::commands::containers::Containers;
 use crate::commands::plan::{Request, look, plan};
+use crate::commands::promises::ask;
 use crate::exit;
 use crate::failure::{Class, Failure, Result};
 use crate::render::plan::{PlanView, show};
@@ -247,24 +246,6 @@ fn left(settled: &Settled) -> Vec<serde_json::Value> {
 
 fn failures(settled: &Settled) -> Vec<serde_json::Value> {
     settled.failures.iter().map(|(id, error)| json!({ "id": id, "error": error })).collect()
-}
-
-/// Asks promises whether they are in force.
-pub(super) fn ask(session: &Session<'_, '_>, questions: Vec<Question>, patience: Duration) -> Vec<Proved> {
-    let terminal = session.terminal;
-    terminal.live.start(questions.len(), "Asking whether the promises are in force");
-    // What the run itself saw of a unit was right after its start.
-    session.inspect().forget();
-    let mut asked = 0;
-    let proved = prove(&questions, session.host, patience, &mut |event| {
-        asked += 1;
-        terminal.live.done(asked);
-        if terminal.json {
-            json_out::event(terminal, &event);
-        }
-    });
-    terminal.live.finish();
-    proved
 }
 
 /// Turns what kept the run from beginning into a failure that points at the config where that is the reason.

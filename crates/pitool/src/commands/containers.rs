@@ -4,7 +4,7 @@ use pitool_engine::{PATIENCE, Plan, Proved, Resource};
 use pitool_roles::proofs::ContainersRun;
 use pitool_roles::{Kind, KindState, Question};
 
-use crate::commands::apply::ask;
+use crate::commands::promises::ask;
 use crate::failure::Result;
 use crate::session::Session;
 

@@ -18,5 +18,6 @@ pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod monitor;
 pub(crate) mod plan;
+mod promises;
 pub(crate) mod rollback;
 pub(crate) mod status;
