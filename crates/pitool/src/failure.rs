@@ -7,7 +7,6 @@ use pitool_config::Diagnostic;
 use pitool_engine::{Error, JournalError};
 
 use crate::exit;
-use crate::render::Clock;
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +100,8 @@ impl Failure {
         self
     }
 
-    /// Turns an error of the engine into a failure.
-    pub fn engine(error: &Error, root: bool, clock: &Clock) -> Self {
+    /// Turns an error of the engine into a failure; `tell` gives an RFC 3339 time as the machine's clock shows it.
+    pub fn engine(error: &Error, root: bool, tell: &dyn Fn(&str) -> String) -> Self {
         let mut failure = match error {
             Error::Locked(_) => Self::new(Class::Machine, exit::LOCKED, ""),
             Error::Moved(_) => Self::machine(""),
@@ -124,7 +123,7 @@ impl Failure {
                     command => format!(
                         "another pitool is at work: `{command}`, process {}, since {}; nothing was changed",
                         holder.pid,
-                        clock.tell(&holder.since)
+                        tell(&holder.since)
                     ),
                 };
                 failure = failure.hint("wait until it is done, then try again; pitool does not wait for it");

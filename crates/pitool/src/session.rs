@@ -79,7 +79,7 @@ impl<'s, 't> Session<'s, 't> {
 
     /// Turns an error of the engine into a failure.
     pub(crate) fn failed(&self, error: &pitool_engine::Error) -> Failure {
-        Failure::engine(error, self.caller.root, &self.clock())
+        Failure::engine(error, self.caller.root, &|time| self.clock().tell(time))
     }
 
     /// The files of the config, as written.
