@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`cli`], then at `commands/plan.rs` and `commands/apply.rs`.
 
+mod backup;
 pub mod cli;
 mod commands;
 pub mod exit;

@@ -8,7 +8,7 @@ use pitool_backup::restore::{Problem, Restored};
 use pitool_backup::{ArchiveName, Verified};
 use serde_json::json;
 
-use crate::commands::backup::{Drilled, Figures, Known, Listed, Outcome, Plan, Row};
+use crate::backup::{Drilled, Figures, Known, Listed, Outcome, Plan, Row};
 use crate::render::{Clock, Terminal, bytes, count, duration, json as json_out, wrap};
 
 /// A note of an archive, in words.

@@ -13,24 +13,12 @@ use super::copy::reach;
 use super::places::places;
 use super::run::scratch;
 use super::{Backups, lock, words};
+use crate::backup::Drilled;
 use crate::cli;
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::render::{backup as show, bytes, json as json_out};
 use crate::session::Session;
-
-/// What came of a drill.
-pub(crate) struct Drilled {
-    /// The set.
-    pub(crate) set: String,
-    /// What was done.
-    pub(crate) deed: Deed,
-    /// How many databases were opened.
-    pub(crate) databases: u64,
-    /// The archives that failed, if it was not the set's own check or the room for it: the one that was restored, and where it
-    /// says that nothing has changed the one that has the data.
-    pub(crate) damaged: Vec<String>,
-}
 
 /// Drills sets.
 pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupSets) -> Result<u8> {

@@ -2,68 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use pitool_backup::ArchiveName;
-use pitool_backup::record::{Deed, LOCAL, TargetRecord};
+use pitool_backup::record::{LOCAL, TargetRecord};
 use pitool_backup::target::Stored;
 use pitool_host::{FileType, Inspect};
 use serde_json::json;
 
 use super::copy::reach;
-use super::due::{Due, due};
 use super::inventory::{Inventory, inventory};
 use super::places::places;
 use super::verify::named;
 use super::{Backups, not_root};
+use crate::backup::{Known, Listed, Row, due};
 use crate::cli;
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::render::{backup as show, json as json_out};
 use crate::session::Session;
-
-/// What is known of one set.
-pub(crate) struct Listed {
-    /// The set.
-    pub(crate) set: String,
-    /// When it is saved.
-    pub(crate) due: Due,
-    /// When it is drilled.
-    pub(crate) drill_due: Due,
-    /// The last run.
-    pub(crate) run: Option<Deed>,
-    /// The last success.
-    pub(crate) success: Option<Timestamp>,
-    /// The last drill.
-    pub(crate) drill: Option<Deed>,
-    /// Its archives, newest first.
-    pub(crate) archives: Vec<Row>,
-}
-
-/// One archive, wherever it is.
-pub(crate) struct Row {
-    /// Its name.
-    pub(crate) name: ArchiveName,
-    /// How many bytes it has where it is; 0 for a note.
-    pub(crate) size: u64,
-    /// How many bytes it restores, where that is known.
-    pub(crate) bytes: Option<u64>,
-    /// The archive that it is a note about.
-    pub(crate) refers_to: Option<String>,
-    /// The targets that have it, each with what is known of it there.
-    pub(crate) targets: BTreeMap<String, Known>,
-}
-
-/// What is known of an archive at a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Known {
-    /// It was verified.
-    Verified,
-    /// Nobody has looked.
-    Unverified,
-    /// It was found damaged.
-    Damaged,
-}
 
 /// Lists.
 pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupList) -> Result<u8> {
@@ -164,10 +119,9 @@ fn one(
         own.and_then(|(_, set)| set.time.clone()).unwrap_or_else(|| backups.settings.backup.time.clone());
     let success = known.success.as_ref().map(|deed| deed.time);
     let last = success.or(known.since);
-    let due = due(&time, last, &backups.now, backups.synchronized);
+    let saved = due(&time, last, &backups.now, backups.synchronized);
     let drilled = known.drill_success.as_ref().map(|deed| deed.time).or(known.since);
-    let drill_due =
-        super::due::due(&backups.settings.backup.drill_time, drilled, &backups.now, backups.synchronized);
+    let drill_due = due(&backups.settings.backup.drill_time, drilled, &backups.now, backups.synchronized);
     let mut rows: BTreeMap<ArchiveName, Row> = BTreeMap::new();
     for target in names {
         let record = backups.record.targets.get(target).cloned().unwrap_or_default();
@@ -193,7 +147,15 @@ fn one(
         }
     }
     let archives = rows.into_values().rev().collect();
-    Listed { set: set.to_owned(), due, drill_due, run: known.run, success, drill: known.drill, archives }
+    Listed {
+        set: set.to_owned(),
+        due: saved,
+        drill_due,
+        run: known.run,
+        success,
+        drill: known.drill,
+        archives,
+    }
 }
 
 /// The names of the archives of a set at a target: those that are there, where it was asked, else those that are known.

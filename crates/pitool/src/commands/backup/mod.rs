@@ -6,7 +6,6 @@
 
 mod copy;
 mod drill;
-mod due;
 mod inventory;
 mod list;
 mod places;
@@ -15,12 +14,6 @@ mod restore;
 mod run;
 mod stats;
 mod verify;
-
-pub(crate) use drill::Drilled;
-pub(crate) use list::{Known, Listed, Row};
-pub(crate) use prune::Plan;
-pub(crate) use run::Outcome;
-pub(crate) use stats::Figures;
 
 use std::collections::BTreeMap;
 use std::path::Path;

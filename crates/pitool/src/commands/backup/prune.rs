@@ -1,30 +1,18 @@
 //! `pitool backup prune`: deletes archives that no rule wants, or shows which ones and why.
 
 use pitool_backup::record::{self, Record};
-use pitool_backup::retention::Decision;
 use serde_json::json;
 
 use super::copy::{Reached, reach};
 use super::places::places;
 use super::verify::named;
 use super::{Backups, confirm, lock, words};
+use crate::backup::Plan;
 use crate::cli;
 use crate::exit;
 use crate::failure::Result;
 use crate::render::{backup as show, bytes, count, json as json_out};
 use crate::session::Session;
-
-/// What is decided about the archives of one set at one target.
-pub(crate) struct Plan {
-    /// The target.
-    pub(crate) target: String,
-    /// The set.
-    pub(crate) set: String,
-    /// Newest first.
-    pub(crate) decisions: Vec<Decision>,
-    /// Whether nothing is deleted there whatever is decided.
-    pub(crate) append_only: bool,
-}
 
 /// Deletes, or shows.
 pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupPrune) -> Result<u8> {

@@ -17,23 +17,12 @@ use serde_json::json;
 use super::copy::{Reached, reach};
 use super::places::places;
 use super::{Backups, lock, rest, wake, words};
+use crate::backup::Outcome;
 use crate::cli;
 use crate::exit;
 use crate::failure::Result;
 use crate::render::{backup as show, bytes, count, json as json_out};
 use crate::session::Session;
-
-/// What came of one set.
-pub(crate) struct Outcome {
-    /// The set.
-    pub(crate) set: String,
-    /// What was done.
-    pub(crate) deed: Deed,
-    /// What was saved, if anything was.
-    pub(crate) saved: Option<Saved>,
-    /// What was copied where, and what was deleted there, in words.
-    pub(crate) targets: Vec<String>,
-}
 
 /// Saves sets.
 pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRun) -> Result<u8> {

@@ -5,31 +5,12 @@ use serde_json::json;
 
 use super::Backups;
 use super::list::here;
+use crate::backup::Figures;
 use crate::cli;
 use crate::exit;
 use crate::failure::Result;
 use crate::render::{backup as show, json as json_out};
 use crate::session::Session;
-
-/// The figures of one set.
-pub(crate) struct Figures {
-    /// The set.
-    pub(crate) set: String,
-    /// How many archives there are here, and how many of them are notes.
-    pub(crate) archives: usize,
-    /// How many of them are notes about another one.
-    pub(crate) notes: usize,
-    /// How many bytes they have on the disk.
-    pub(crate) size: u64,
-    /// How many bytes the newest one restores.
-    pub(crate) bytes: u64,
-    /// How many files it has.
-    pub(crate) files: u64,
-    /// How long the last run took, in seconds.
-    pub(crate) run_seconds: Option<f64>,
-    /// How long the last drill took: what a restore will take.
-    pub(crate) drill_seconds: Option<f64>,
-}
 
 /// Shows.
 pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupSets) -> Result<u8> {

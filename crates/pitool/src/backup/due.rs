@@ -22,7 +22,7 @@ pub(crate) struct Due {
 
 /// Looks at a schedule. `last` is when it last went well, or when it was first known. An age is judged only by a clock
 /// that a time server confirms.
-pub(super) fn due(time: &CronTime, last: Option<Timestamp>, now: &Zoned, synchronized: bool) -> Due {
+pub(crate) fn due(time: &CronTime, last: Option<Timestamp>, now: &Zoned, synchronized: bool) -> Due {
     let next = time.next_after(now);
     let mut due = Due { next, overdue: None, missed: 0 };
     let (true, Some(last)) = (synchronized, last) else { return due };
