@@ -9,9 +9,9 @@ use pitool_backup::target::{self, Target, Weakness, admit};
 use pitool_backup::{ArchiveName, Identities};
 use pitool_host::Host;
 
+use super::failure::words;
 use super::inventory::{Files, Inventory, candidates, file_names, inventory, learn};
 use super::places::Place;
-use super::words;
 
 /// A target that is there and is the one that it was.
 pub(super) struct Reached<'b, 'h> {

@@ -9,10 +9,13 @@ use pitool_config::settings::Set;
 use pitool_config::values::{Argument, BackupName};
 use serde_json::json;
 
+use super::backups::Backups;
 use super::copy::reach;
+use super::failure::words;
+use super::lock::lock;
 use super::places::places;
-use super::run::scratch;
-use super::{Backups, lock, words};
+use super::scratch::scratch;
+use super::unfinished::tell_unfinished;
 use crate::backup::Drilled;
 use crate::cli;
 use crate::exit;
@@ -25,7 +28,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupSets) -> Resul
     session.require_root()?;
     let mut backups = Backups::new(session, &command.sets)?;
     let _lock = lock(session)?;
-    super::tell_unfinished(session)?;
+    tell_unfinished(session)?;
     backups.record = Record::read(session.inspect())?;
     let settings = backups.settings.clone();
     let places = places(&settings.backup);

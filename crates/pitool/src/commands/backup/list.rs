@@ -8,11 +8,10 @@ use pitool_backup::target::Stored;
 use pitool_host::{FileType, Inspect};
 use serde_json::json;
 
+use super::backups::{Backups, not_root};
 use super::copy::reach;
 use super::inventory::{Inventory, inventory};
-use super::places::places;
-use super::verify::named;
-use super::{Backups, not_root};
+use super::places::{named, places};
 use crate::backup::{Known, Listed, Row, due};
 use crate::cli;
 use crate::exit;

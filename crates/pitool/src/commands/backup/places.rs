@@ -9,6 +9,8 @@ use pitool_config::settings::{Backup, Retention};
 use pitool_config::values::{BackupName, RemotePath, SshUser};
 use pitool_host::Host;
 
+use crate::failure::{Failure, Result};
+
 /// A target as the config has it.
 pub(super) struct Place<'b> {
     /// Its name.
@@ -120,4 +122,14 @@ pub(super) fn places(backup: &Backup) -> Vec<Place<'_>> {
 fn policy(retention: Retention) -> Policy {
     let Retention { daily, weekly, monthly, yearly, minimum } = retention;
     Policy { daily, weekly, monthly, yearly, minimum }
+}
+
+/// The target of this name, or the archives' own directory.
+pub(super) fn named<'p, 'b>(places: &'p [Place<'b>], name: Option<&str>) -> Result<&'p Place<'b>> {
+    let wanted = name.unwrap_or(LOCAL);
+    places.iter().find(|place| place.name == wanted).ok_or_else(|| {
+        let known: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
+        Failure::input(format!("there is no target `{wanted}`"))
+            .hint(format!("the targets are {}", known.join(", ")))
+    })
 }

@@ -3,10 +3,13 @@
 use pitool_backup::record::{self, Record};
 use serde_json::json;
 
+use super::backups::Backups;
+use super::confirm::confirm;
 use super::copy::{Reached, reach};
-use super::places::places;
-use super::verify::named;
-use super::{Backups, confirm, lock, words};
+use super::failure::words;
+use super::lock::lock;
+use super::places::{named, places};
+use super::unfinished::tell_unfinished;
 use crate::backup::Plan;
 use crate::cli;
 use crate::exit;
@@ -19,7 +22,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupPrune) -> Resu
     session.require_root()?;
     let mut backups = Backups::new(session, &command.sets.sets)?;
     let _lock = lock(session)?;
-    super::tell_unfinished(session)?;
+    tell_unfinished(session)?;
     backups.record = Record::read(session.inspect())?;
     record::prepare(session.host)?;
     let settings = backups.settings.clone();

@@ -1,22 +1,27 @@
 //! `pitool backup run`: saves sets, verifies the archives, copies them to their targets, deletes old ones.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use pitool_backup::quiet::{self, Quiet, Restless};
 use pitool_backup::record::{self, ArchiveRecord, Deed, LOCAL, Record};
 use pitool_backup::save::{Job, Progress, Saved};
 use pitool_backup::{SetName, Store, Unchanged, save};
-use pitool_config::settings::{self, Set};
+use pitool_config::settings::{self, Containers, Set};
 use pitool_config::values::{
     AbsolutePath, AgeRecipient, Argument, BackupName, Pattern, UnitName, VolumeName,
 };
 use pitool_host::Command;
 use serde_json::json;
 
+use super::backups::{Backups, host_name};
 use super::copy::{Reached, reach};
+use super::failure::words;
+use super::lock::lock;
 use super::places::places;
-use super::{Backups, lock, rest, wake, words};
+use super::scratch::scratch;
+use super::unfinished::wake;
+use super::verify::after_writing;
 use crate::backup::Outcome;
 use crate::cli;
 use crate::exit;
@@ -274,7 +279,8 @@ impl One<'_, '_, '_, '_> {
             command = command.env(*name, *value);
         }
         let run = self.backups.session.host.run(&command);
-        run.map(drop).map_err(|error| format!("its command `{what}` failed: {}", super::words(&error)))
+        run.map(drop)
+            .map_err(|error| format!("its command `{what}` failed: {}", super::failure::words(&error)))
     }
 
     fn after(&mut self, saved: bool) {
@@ -309,7 +315,7 @@ impl One<'_, '_, '_, '_> {
             self.problems.push(words(&error));
             return;
         }
-        match super::verify::after_writing(self.backups, saved) {
+        match after_writing(self.backups, saved) {
             Ok(size) => {
                 let refers_to = match &saved.seal {
                     pitool_backup::manifest::Seal::UnchangedSince(name) => Some(name.to_string()),
@@ -387,21 +393,11 @@ fn not_at_rest(restless: &Restless) -> String {
 /// How many problems of a set are told one by one.
 const MOST: usize = 10;
 
-/// The name of this machine, as its archives bear it.
-pub(super) fn host_name(session: &Session<'_, '_>) -> String {
-    let content = session.inspect().read("/etc/hostname").ok().flatten();
-    content.map(|content| String::from_utf8_lossy(content.bytes()).trim().to_owned()).unwrap_or_default()
-}
-
-/// A directory for copies of databases, where there is most room: beside the archives.
-pub(super) fn scratch(directory: &Path) -> pitool_backup::Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    let scratch = directory.join(".scratch");
-    let mut builder = std::fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(&scratch)
-        .map_err(pitool_backup::Error::path("make", &scratch))?;
-    Ok(scratch)
+/// How the containers of a set rest.
+fn rest(set: &Set) -> Option<quiet::Rest> {
+    match set.containers {
+        Containers::Running => None,
+        Containers::Paused => Some(quiet::Rest::Paused),
+        Containers::Stopped => Some(quiet::Rest::Stopped),
+    }
 }

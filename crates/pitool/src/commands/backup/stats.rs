@@ -3,7 +3,7 @@
 use pitool_backup::ArchiveName;
 use serde_json::json;
 
-use super::Backups;
+use super::backups::Backups;
 use super::list::here;
 use crate::backup::Figures;
 use crate::cli;

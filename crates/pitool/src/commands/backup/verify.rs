@@ -2,17 +2,20 @@
 
 use std::time::Instant;
 
-use pitool_backup::record::{ArchiveRecord, LOCAL, Record};
+use pitool_backup::record::{ArchiveRecord, Record};
 use pitool_backup::save::{Progress, Saved};
 use pitool_backup::{Depth, Error, Store, Stored, Verified, manifest, verify};
 use serde_json::json;
 
-use super::places::{Place, places};
-use super::restore::{Source, source};
-use super::{Backups, lock, words};
+use super::backups::Backups;
+use super::failure::words;
+use super::lock::lock;
+use super::places::{named, places};
+use super::source::{Source, source};
+use super::unfinished::tell_unfinished;
 use crate::cli;
 use crate::exit;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::render::{backup as show, bytes, count, json as json_out};
 use crate::session::Session;
 
@@ -22,7 +25,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupVerify) -> Res
     let mut backups = Backups::new(session, &[])?;
     // Nothing may be deleted meanwhile, and what is found is written down.
     let _lock = lock(session)?;
-    super::tell_unfinished(session)?;
+    tell_unfinished(session)?;
     backups.record = Record::read(session.inspect())?;
     let settings = backups.settings.clone();
     let places = places(&settings.backup);
@@ -147,14 +150,4 @@ pub(super) fn after_writing(
             Err(format!("what was written does not come back from the disk: {}", show::problem(problem)))
         }
     }
-}
-
-/// The target of this name, or the archives' own directory.
-pub(super) fn named<'p, 'b>(places: &'p [Place<'b>], name: Option<&str>) -> Result<&'p Place<'b>> {
-    let wanted = name.unwrap_or(LOCAL);
-    places.iter().find(|place| place.name == wanted).ok_or_else(|| {
-        let known: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
-        Failure::input(format!("there is no target `{wanted}`"))
-            .hint(format!("the targets are {}", known.join(", ")))
-    })
 }
