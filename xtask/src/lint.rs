@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::circles;
 use crate::generate;
 use crate::times::timed;
 use crate::tools::{cache_dir, cargo, command, find, root, run};
@@ -12,6 +13,7 @@ use crate::tools::{cache_dir, cargo, command, find, root, run};
 pub(crate) fn task() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     paths_of_the_build()?;
+    timed("circles", circles::task)?;
     let clippy =
         ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "--deny", "warnings"];
     timed("clippy", || run(cargo().args(clippy)))?;

@@ -40,7 +40,7 @@ struct Cli {
 enum Task {
     /// Build the program as it is shipped
     Build,
-    /// Format, clippy without warnings, generated files, shell scripts
+    /// Format, circles between files, clippy without warnings, generated files, shell scripts
     Lint,
     /// Name the files of a crate that refer to each other
     Circles,
