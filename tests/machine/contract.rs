@@ -25,7 +25,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite) {
     });
 }
 
-/// The example `contract` of pitool-host: `PITOOL_CONTRACT`, else where cargo puts it beside this program.
+/// The example `contract` of pitool-sim: `PITOOL_CONTRACT`, else where cargo puts it beside this program.
 fn program() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("PITOOL_CONTRACT") {
         return Ok(program.into());
@@ -33,6 +33,8 @@ fn program() -> Result<PathBuf> {
     let own = std::env::current_exe().context("this program has no path")?;
     let beside = own.parent().and_then(Path::parent).map(|folder| folder.join("examples/contract"));
     beside.filter(|program| program.exists()).ok_or_else(|| {
-        skip("there is no example: run `cargo build --example contract -p pitool-host`, or set PITOOL_CONTRACT")
+        skip(
+            "there is no example: run `cargo build --example contract -p pitool-sim`, or set PITOOL_CONTRACT",
+        )
     })
 }

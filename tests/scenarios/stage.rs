@@ -1,8 +1,8 @@
 //! Plays a script on a simulated machine.
 
 use pitool::render::Streams;
-use pitool_host::sim::{Cut, Fault, Node, PiOs, Sim, World};
 use pitool_host::{Command, Host, Inspect, LockHolder};
+use pitool_sim::{Cut, Fault, Node, PiOs, Sim, World};
 
 use crate::redact::redact;
 use crate::script::{CUT_OFF, Part, is_ending, read};

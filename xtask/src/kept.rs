@@ -36,8 +36,13 @@ const INPUTS: &[&str] = &[
 ];
 
 /// What is below [`INPUTS`] and in no package.
-const EXCEPT: &[&str] =
-    &["crates/pitool-testkit", "crates/*/tests", "crates/*/examples", "crates/*/proptest-regressions"];
+const EXCEPT: &[&str] = &[
+    "crates/pitool-sim",
+    "crates/pitool-testkit",
+    "crates/*/tests",
+    "crates/*/examples",
+    "crates/*/proptest-regressions",
+];
 
 /// How many packages of an architecture stay: those of the branches that somebody works on.
 const KEPT: usize = 4;
@@ -171,7 +176,11 @@ mod tests {
         for path in ["crates/pitool/src/main.rs", "crates/pitool/no-unwind-tables.ld", ".cargo/config.toml"] {
             assert!(has(path), "{path}");
         }
-        for path in ["crates/pitool-testkit/src/lib.rs", "crates/pitool-roles/tests/laws.rs"] {
+        for path in [
+            "crates/pitool-sim/src/lib.rs",
+            "crates/pitool-testkit/src/lib.rs",
+            "crates/pitool-roles/tests/laws.rs",
+        ] {
             assert!(root().join(path).exists() && !has(path), "{path}");
         }
         for file in &files {
@@ -188,6 +197,32 @@ mod tests {
             let known = INPUTS.iter().any(|input| Path::new(path).starts_with(input));
             assert!(known, "{path} is packed and is no input");
         }
+    }
+
+    #[test]
+    fn no_crate_of_the_package_depends_on_one_that_is_not_an_input() {
+        let mut checked = 0;
+        for entry in fs::read_dir(root().join("crates")).unwrap() {
+            let folder = Path::new("crates").join(entry.unwrap().file_name());
+            if excluded(&folder) {
+                continue;
+            }
+            let manifest = fs::read_to_string(root().join(&folder).join("Cargo.toml")).unwrap();
+            let manifest: toml::Table = toml::from_str(&manifest).unwrap();
+            for kind in ["dependencies", "build-dependencies"] {
+                let names = manifest
+                    .get(kind)
+                    .and_then(toml::Value::as_table)
+                    .into_iter()
+                    .flat_map(toml::Table::keys);
+                for name in names {
+                    let development = excluded(&Path::new("crates").join(name));
+                    assert!(!development, "{} has {name} among its {kind}", folder.display());
+                }
+            }
+            checked += 1;
+        }
+        assert!(checked > 8);
     }
 
     #[test]

@@ -275,7 +275,7 @@ fn boxes() -> Result<Tally> {
 fn machines(suite: Suite) -> Result<Tally> {
     // As shipped, and in the place where the suites look for it.
     let deb = shipped()?.package.deb;
-    run(cargo().args(["build", "--locked", "--package", "pitool-host", "--example", "contract"]))?;
+    run(cargo().args(["build", "--locked", "--package", "pitool-sim", "--example", "contract"]))?;
     let xtask = std::env::current_exe()?;
     let contract = target_dir().join("debug/examples/contract");
     tallied(

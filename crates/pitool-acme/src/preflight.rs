@@ -341,7 +341,8 @@ fn fetch(address: SocketAddr, name: &str, path: &str) -> Fetched {
 
 #[cfg(test)]
 mod tests {
-    use pitool_host::{Inspect, sim::Sim};
+    use pitool_host::Inspect;
+    use pitool_sim::Sim;
 
     use super::*;
 

@@ -22,8 +22,8 @@ use pitool_acme::issue::KeyType;
 use pitool_acme::renew::{Outcome, RenewError, Renewal, Urgency, Wanted};
 use pitool_acme::renewal::Waiting;
 use pitool_acme::storage::{Source, State, Store};
-use pitool_host::sim::{self, Cut, Sim};
 use pitool_host::{Access, Content, Host, Inspect, Output};
+use pitool_sim::{Cut, Sim};
 
 const NAME: &str = "pi.test";
 
@@ -658,7 +658,7 @@ fn a_full_disk_is_found_before_the_ca_is_asked() {
     let sim = machine();
     let ca = Ca::start(sim.now());
     let (server, wanted) = (Server::new(&sim), wanted(&ca));
-    sim.fail_next("write /var/lib/pitool-acme/pitool-probe", sim::Fault::DiskFull);
+    sim.fail_next("write /var/lib/pitool-acme/pitool-probe", pitool_sim::Fault::DiskFull);
     let error = run(&sim, &server, &wanted, Urgency::Due).unwrap_err();
     assert!(error.to_string().contains("make room"), "{error}");
     assert_eq!(ca.count("/order"), 0);
@@ -668,7 +668,7 @@ fn a_full_disk_is_found_before_the_ca_is_asked() {
     let before = live(&sim);
     sim.fail_next(
         "write /var/lib/pitool-acme/certificates/pi.test/000002/fullchain.pem",
-        sim::Fault::DiskFull,
+        pitool_sim::Fault::DiskFull,
     );
     run(&sim, &server, &wanted, Urgency::Force).unwrap_err();
     assert_eq!(live(&sim), before);

@@ -495,7 +495,7 @@ pub fn names(resting: &[Resting]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pitool_host::sim::Sim;
+    use pitool_sim::Sim;
 
     use super::*;
 

@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_damaged_record_is_set_aside_once_and_said_so() {
         for damaged in ["", "\0\0\0\0", "{\"version\": 1, \"sets\": {\"mach", "{\"version\": \"one\"}"] {
-            let sim = pitool_host::sim::Sim::debian(13);
+            let sim = pitool_sim::Sim::debian(13);
             sim.arrange().put_dir(DIRECTORY).put(PATH, damaged);
             assert!(Record::read(&sim).is_err(), "{damaged:?}");
             let (record, said) = Record::read_or_set_aside(&sim).unwrap();

@@ -83,8 +83,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use jiff::{SignedDuration, Timestamp};
-    use pitool_host::sim::{Sim, World};
     use pitool_host::{Command, Output};
+    use pitool_sim::{Sim, World};
 
     use super::*;
 

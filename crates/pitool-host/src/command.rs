@@ -68,7 +68,7 @@ impl Command {
     }
 
     /// All its arguments in order.
-    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
+    pub fn words(&self) -> impl Iterator<Item = &str> {
         self.unsaid.iter().chain(&self.args).map(String::as_str)
     }
 

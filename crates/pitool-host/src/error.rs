@@ -98,18 +98,15 @@ impl Error {
                     found: format!("larger than {} MiB", limit >> 20),
                     expected: "a configuration file",
                 },
-                trust::Error::ForeignLink { name } => Self::foreign_link(&path, &name),
+                trust::Error::ForeignLink { name } => Self::Unexpected {
+                    path,
+                    found: format!(
+                        "behind the symbolic link `{name}`, in a directory that others can write to"
+                    ),
+                    expected: "a path without such a link",
+                },
                 error => Self::Path { operation, path, source: error.into() },
             }
-        }
-    }
-
-    /// The error for a path on which there is a link that is not followed.
-    pub(crate) fn foreign_link(path: &str, name: &str) -> Self {
-        Self::Unexpected {
-            path: path.to_owned(),
-            found: format!("behind the symbolic link `{name}`, in a directory that others can write to"),
-            expected: "a path without such a link",
         }
     }
 

@@ -1,17 +1,16 @@
-//! The only door to the machine: reading it, changing it, simulating it.
+//! The only door to the machine: reading it, changing it.
 //!
 //! Two traits: [`Inspect`] reads, [`Host`] reads and writes. Planning is handed an `&dyn Inspect`, so it
-//! cannot change anything. [`local::Local`] is the real machine, [`sim::Sim`] a simulated Pi that can lose
-//! power at any write; both pass the same [`contract`]. [`parse`] holds one pure parser for each text that
-//! Debian, systemd or the kernel hands us, [`facts`] the slow truths about the machine, and [`listening`] who serves
-//! the network at the moment. [`trust`] holds the rules by which root works in directories that belong to others.
+//! cannot change anything. [`local::Local`] is the real machine; the crate `pitool-sim` has a simulated one, and the
+//! contract that both keep. [`parse`] holds one pure parser for each text that Debian, systemd or the kernel hands us,
+//! [`facts`] the slow truths about the machine, and [`listening`] who serves the network at the moment. [`trust`] holds
+//! the rules by which root works in directories that belong to others.
 //!
 //! This crate knows nothing of resources, roles or configs. Start reading at [`Inspect`].
 
 #![expect(clippy::disallowed_methods, reason = "this crate is the door that everything else goes through")]
 
 pub mod command;
-pub mod contract;
 mod docker;
 mod error;
 pub mod facts;
@@ -22,7 +21,6 @@ pub mod local;
 mod package;
 pub mod parse;
 mod rehearsed;
-pub mod sim;
 pub mod trust;
 mod unit;
 mod values;

@@ -257,7 +257,7 @@ pub(crate) fn candidate(host: &dyn Inspect, path: &str, node: &Node) -> Result<C
 #[cfg(test)]
 mod tests {
     use pitool_engine::Resource;
-    use pitool_host::sim::{Node as There, Sim};
+    use pitool_sim::{Node as There, Sim};
 
     use super::*;
     use crate::{Directory, Edit, File, Link, Part, Seed};

@@ -11,7 +11,6 @@ use pitool_engine::{
     Stage, Verdict, prove,
 };
 use pitool_host::parse::ufw_rules;
-use pitool_host::sim::{Container, Cut, Sim, World};
 use pitool_host::{Access, Content, Host, Inspect, Output};
 use pitool_resources::{
     Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Named, Node, Package,
@@ -19,6 +18,7 @@ use pitool_resources::{
 };
 use pitool_roles::proofs::{DockerAnswers, DockerMemoryLimit, SshdListens};
 use pitool_roles::{Kind, Question};
+use pitool_sim::{Container, Cut, Sim, World};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -343,7 +343,7 @@ fn a_unit_that_does_not_start_takes_the_run_back() {
     let before = sim.snapshot();
     sim.fail_next(
         "restart fail2ban.service",
-        pitool_host::sim::Fault::Fails(1, "Job for fail2ban.service failed.".into()),
+        pitool_sim::Fault::Fails(1, "Job for fail2ban.service failed.".into()),
     );
     let mut events = Vec::new();
     let outcome = engine(&sim).apply(&second(), false, None, &mut |event| events.push(event)).unwrap();
@@ -1061,8 +1061,8 @@ fn a_journal_that_cannot_be_written_any_more_does_not_keep_a_failed_run_from_goi
     let sim = Sim::debian(13);
     apply(&first(), &sim).unwrap();
     let before = sim.snapshot();
-    let full = pitool_host::sim::Fault::DiskFull;
-    sim.fail_next("restart fail2ban.service", pitool_host::sim::Fault::Fails(1, "failed".into()));
+    let full = pitool_sim::Fault::DiskFull;
+    sim.fail_next("restart fail2ban.service", pitool_sim::Fault::Fails(1, "failed".into()));
     // The run's own snapshot is run 2; the disk is full when the run should be closed and for all that comes after.
     let mut faulted = false;
     let outcome = engine(&sim).apply(&second(), false, None, &mut |event| {
@@ -1134,7 +1134,7 @@ fn all_packages_are_one_transaction() {
 fn a_transaction_that_fails_names_the_package_that_it_failed_at() {
     let blamed = |words: &str| {
         let sim = Sim::debian(13);
-        sim.fail_next(" install ", pitool_host::sim::Fault::Fails(100, words.into()));
+        sim.fail_next(" install ", pitool_sim::Fault::Fails(100, words.into()));
         let outcome = engine(&sim).apply(&first(), false, None, &mut |_| {}).unwrap();
         outcome.settled.failures[0].0.name().to_owned()
     };
@@ -1359,7 +1359,7 @@ fn a_request_to_stop_does_not_keep_a_failed_run_from_going_back() {
         apply(&first(), &sim).unwrap();
         let before = sim.snapshot();
         let words = "Job for fail2ban.service failed.".to_owned();
-        sim.fail_next("restart fail2ban.service", pitool_host::sim::Fault::Fails(1, words));
+        sim.fail_next("restart fail2ban.service", pitool_sim::Fault::Fails(1, words));
         let outcome = engine(&sim)
             .apply(&second(), false, None, &mut |event| match event {
                 Event::Step { id, .. } if id.name() == "fail2ban.service" => sim.interrupt_after(0),
@@ -1389,7 +1389,7 @@ fn a_restart_is_waited_for_as_long_as_its_unit_allows() {
     for (takes, ending) in [(200, Ending::Done), (211, Ending::Failed)] {
         let sim = Sim::debian(13);
         apply(&first(), &sim).unwrap();
-        let takes = pitool_host::sim::Fault::Takes(Duration::from_secs(takes));
+        let takes = pitool_sim::Fault::Takes(Duration::from_secs(takes));
         sim.fail_next("systemctl restart fail2ban.service", takes);
         let outcome = engine(&sim).apply(&second(), false, None, &mut |_| {}).unwrap();
         assert_eq!(outcome.settled.ending, ending, "{:?}", outcome.settled.failures);
@@ -1562,7 +1562,7 @@ fn going_on_with_a_rollback_finishes_that_one_and_leaves_what_was_done_since() {
     apply(&first(), &sim).unwrap();
     let middle = sim.snapshot();
     apply(&second(), &sim).unwrap();
-    sim.fail_next("write /etc/nginx/sites-available/app", pitool_host::sim::Fault::ReadOnly);
+    sim.fail_next("write /etc/nginx/sites-available/app", pitool_sim::Fault::ReadOnly);
     let (of, settled) = engine(&sim).rollback::<Kind>(None, Consent::default(), &mut |_| {}).unwrap();
     assert_eq!((of, settled.ending, settled.failures.len()), (RunId(2), Ending::Failed, 1), "{settled:?}");
     let jail = "/etc/fail2ban/jail.d/pitool.local";
@@ -1591,7 +1591,7 @@ fn a_journal_that_is_too_large_loses_its_oldest_runs_only() {
     }
     let large = 15 << 20;
     for node in sim.arrange().nodes.values_mut() {
-        if let pitool_host::sim::Node::File { content, size, .. } = node {
+        if let pitool_sim::Node::File { content, size, .. } = node {
             if content.text().is_some_and(|text| text.starts_with("[DEFAULT]\nbackend")) {
                 *size = Some(large);
             }
@@ -1648,7 +1648,7 @@ fn a_failed_run_says_what_is_not_as_it_was() {
             Unit::new("mine.service").reads([id("file", unit)]).into(),
         ];
         let want = Desired::new([("app".to_owned(), kinds)]).unwrap();
-        sim.fail_next("start mine.service", pitool_host::sim::Fault::Fails(1, "Job failed.".into()));
+        sim.fail_next("start mine.service", pitool_sim::Fault::Fails(1, "Job failed.".into()));
         let outcome = engine(&sim)
             .apply(&want, false, None, &mut |event| {
                 if matches!(event, Event::Failed { .. }) {
@@ -1693,7 +1693,7 @@ fn going_back_does_not_purge_what_was_there_before_its_package() {
             ],
         )])
         .unwrap();
-        sim.fail_next("write /proc/sys/vm/swappiness", pitool_host::sim::Fault::ReadOnly);
+        sim.fail_next("write /proc/sys/vm/swappiness", pitool_sim::Fault::ReadOnly);
         let outcome = engine(&sim).apply(&want, false, None, &mut |_| {}).unwrap();
         let back_again = outcome.rolled_back.expect("it was taken back");
         assert_eq!(back_again.ending, Ending::Done, "{back_again:?}");

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pitool_engine::{Consent, Desired, Ending, Engine, Id, Journal, Refused, Settled};
-use pitool_host::sim::{Sim, World};
 use pitool_host::{Access, Output};
 use pitool_resources::{Directory, Edit, File, Firewall, LoginGuard, Package, Part, Policy, User};
 use pitool_roles::Kind;
+use pitool_sim::{Sim, World};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi\n";
 /// 1024 bits.
@@ -365,7 +365,7 @@ fn rows() -> Vec<Row> {
 
 fn set_mode(world: &mut World, path: &str, access: Access) {
     let node = world.nodes.get_mut(path).expect("a directory");
-    *node = pitool_host::sim::Node::Dir { access };
+    *node = pitool_sim::Node::Dir { access };
 }
 
 #[test]

@@ -313,7 +313,7 @@ fn every_file_says_who_manages_it() {
 #[test]
 fn the_roles_settle_on_a_simulated_machine() {
     use pitool_engine::{Ending, Engine, Journal};
-    use pitool_host::sim::{Sim, World};
+    use pitool_sim::{Sim, World};
 
     for (release, arch) in [(12, "armhf"), (13, "arm64")] {
         let secured = format!("{APPS}[ssl]\ndomains = [\"shop.example.org\", \"pi.test\"]\n");

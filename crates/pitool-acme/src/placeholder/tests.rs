@@ -1,5 +1,5 @@
 use jiff::tz::TimeZone;
-use pitool_host::sim::{Sim, World};
+use pitool_sim::{Sim, World};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use super::*;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::World;
-use super::program::{Ending, Shell};
+use crate::program::{Ending, Shell};
+use crate::world::World;
 
 /// A container of the simulated machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ const UNIT: &str = "docker.service";
 const CONFIG: &str = "/etc/docker/daemon.json";
 
 /// docker(1).
-pub(super) fn docker(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn docker(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     if args == ["compose", "version", "--short"] {
         shell.say("2.26.1");
         return Ok(0);
@@ -125,7 +125,7 @@ impl World {
         config.get("live-restore")?.as_bool()
     }
 
-    pub(super) fn end_containers(&mut self, by_hand: bool) {
+    pub(crate) fn end_containers(&mut self, by_hand: bool) {
         for container in self.containers.values_mut().filter(|container| container.running) {
             (container.running, container.by_hand) = (false, by_hand);
         }
@@ -133,14 +133,14 @@ impl World {
     }
 
     /// What a daemon that stops does: it leaves its containers alone with live-restore only.
-    pub(super) fn dockerd_stops(&mut self) {
+    pub(crate) fn dockerd_stops(&mut self) {
         if !self.live_restore {
             self.end_containers(false);
         }
     }
 
     /// What a daemon that starts does: without live-restore it kills what it finds, as if a person had stopped it.
-    pub(super) fn dockerd_starts(&mut self) {
+    pub(crate) fn dockerd_starts(&mut self) {
         self.live_restore = self.configured().unwrap_or_default();
         if !self.live_restore {
             self.end_containers(true);
@@ -162,7 +162,7 @@ impl World {
     }
 
     /// What a daemon that reloads does: a file that does not name the setting leaves it as it is.
-    pub(super) fn dockerd_reloads(&mut self) {
+    pub(crate) fn dockerd_reloads(&mut self) {
         self.live_restore = self.configured().unwrap_or(self.live_restore);
     }
 }

@@ -1,30 +1,31 @@
 //! Users and groups, kept in the text of /etc/passwd, /etc/group and their shadows.
 
-use super::program::{Ending, Shell, Stop};
-use super::{Node, World};
-use crate::Access;
+use pitool_host::Access;
+
+use crate::program::{Ending, Shell, Stop};
+use crate::world::{Node, World};
 
 /// What useradd is told about a new user.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NewUser {
+pub(crate) struct NewUser {
     /// Takes a number below 1000 and no home.
-    pub(super) system: bool,
+    pub(crate) system: bool,
     /// The number asked for.
-    pub(super) uid: Option<u32>,
+    pub(crate) uid: Option<u32>,
     /// The home directory.
-    pub(super) home: Option<String>,
+    pub(crate) home: Option<String>,
     /// The shell.
-    pub(super) shell: Option<String>,
+    pub(crate) shell: Option<String>,
     /// The primary group, which exists.
-    pub(super) group: Option<String>,
+    pub(crate) group: Option<String>,
     /// Other groups.
-    pub(super) groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
     /// Whether a group of the same name is made.
-    pub(super) own_group: bool,
+    pub(crate) own_group: bool,
     /// The comment field.
-    pub(super) comment: String,
+    pub(crate) comment: String,
     /// Whether the home directory is made.
-    pub(super) create_home: bool,
+    pub(crate) create_home: bool,
 }
 
 impl World {
@@ -67,7 +68,7 @@ impl World {
     }
 
     /// Adds a group; one that is there stays.
-    pub(super) fn add_group(&mut self, name: &str, gid: Option<u32>, system: bool) {
+    pub(crate) fn add_group(&mut self, name: &str, gid: Option<u32>, system: bool) {
         if self.entry("/etc/group", name).is_none() {
             let gid = gid.unwrap_or_else(|| self.free(system));
             self.add_line("/etc/group", &format!("{name}:x:{gid}:"));
@@ -132,7 +133,7 @@ impl World {
     }
 
     /// Adds a system user with its group at once, as a package's scripts do; one that is there stays.
-    pub(super) fn add_user(&mut self, name: &str, new: &NewUser) {
+    pub(crate) fn add_user(&mut self, name: &str, new: &NewUser) {
         if self.entry("/etc/passwd", name).is_none() {
             let new = NewUser { own_group: true, home: Some("/nonexistent".to_owned()), ..new.clone() };
             self.add_account(name, &new);
@@ -186,7 +187,7 @@ fn split(list: &str) -> Vec<String> {
 }
 
 /// useradd(8).
-pub(super) fn useradd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn useradd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let valued = [
         "--home-dir",
         "-d",
@@ -265,7 +266,7 @@ pub(super) fn useradd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// usermod(8).
-pub(super) fn usermod(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn usermod(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let valued = [
         "--home",
         "-d",
@@ -353,7 +354,7 @@ pub(super) fn usermod(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// userdel(8).
-pub(super) fn userdel(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn userdel(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (found, words) = options(shell, args, &[], &["--remove", "-r", "--force", "-f"]);
     let name = one(shell, &words);
     let Some(fields) = shell.world().entry("/etc/passwd", name) else {
@@ -386,7 +387,7 @@ pub(super) fn userdel(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// groupadd(8).
-pub(super) fn groupadd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn groupadd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (found, words) = options(shell, args, &["--gid", "-g"], &["--system", "-r", "--force", "-f"]);
     let name = one(shell, &words);
     let has = |long: &str, short: &str| found.iter().find(|(key, _)| *key == long || *key == short);
@@ -403,7 +404,7 @@ pub(super) fn groupadd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// groupdel(8).
-pub(super) fn groupdel(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn groupdel(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let name = one(shell, args);
     let Some(fields) = shell.world().entry("/etc/group", name) else {
         return shell.fail(6, format!("groupdel: group '{name}' does not exist"));
@@ -425,7 +426,7 @@ pub(super) fn groupdel(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// gpasswd(1): members in and out.
-pub(super) fn gpasswd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn gpasswd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (add, user, group) = match args {
         ["-a" | "--add", user, group] => (true, *user, *group),
         ["-d" | "--delete", user, group] => (false, *user, *group),

@@ -1,7 +1,10 @@
 //! Machines as they are after first boot.
 
-use super::{Node, Sim, World};
-use crate::Access;
+use pitool_host::Access;
+
+use crate::sim::Sim;
+use crate::world::{Node, World};
+use crate::{catalogue, kernel};
 
 /// Which image of Raspberry Pi OS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl PiOs {
 }
 
 /// Directories that every machine has and no package takes away.
-pub(super) const DIRECTORIES: &[&str] = &[
+pub(crate) const DIRECTORIES: &[&str] = &[
     "/boot",
     "/dev",
     "/etc",
@@ -299,8 +302,8 @@ impl World {
             4096,
             4,
         );
-        super::catalogue::fill(&mut world, release);
-        world.with_installed(super::catalogue::BASE);
+        catalogue::fill(&mut world, release);
+        world.with_installed(catalogue::BASE);
         world.start_base();
         world
     }
@@ -421,7 +424,7 @@ impl World {
         self.put_dir(&format!("/usr/lib/modules/{kernel}"));
         self.kernel.clear();
         for (key, value) in SYSCTLS {
-            let path = super::kernel::path(key);
+            let path = kernel::path(key);
             self.put(&path, format!("{value}\n"));
             self.kernel.insert(path, format!("{value}\n").into());
         }

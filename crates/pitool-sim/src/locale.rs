@@ -1,7 +1,9 @@
 //! Locales and time.
 
-use super::World;
-use super::program::{Ending, Shell};
+use pitool_host::ActiveState;
+
+use crate::program::{Ending, Shell};
+use crate::world::{Node, World};
 
 /// Where locale-gen's archive would be; here one name on each line.
 const ARCHIVE: &str = "/usr/lib/locale/locale-archive";
@@ -13,7 +15,7 @@ impl World {
 }
 
 /// locale(1).
-pub(super) fn locale(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn locale(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     match args {
         ["-a"] => {
             let generated = shell.world().locales();
@@ -27,7 +29,7 @@ pub(super) fn locale(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// locale-gen(8): makes what /etc/locale.gen lists.
-pub(super) fn locale_gen(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn locale_gen(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     if args.iter().any(|arg| *arg != "--keep-existing") {
         shell.unknown();
     }
@@ -64,7 +66,7 @@ pub(super) fn locale_gen(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// timedatectl(1), its questions only.
-pub(super) fn timedatectl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn timedatectl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let Some((&"show", rest)) = args.split_first() else { shell.unknown() };
     let mut wanted = Vec::new();
     let mut value_only = false;
@@ -79,10 +81,10 @@ pub(super) fn timedatectl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     }
     let world = shell.world();
     let zone = match world.node("/etc/localtime", false) {
-        Some(super::Node::Link { target }) => target.split("zoneinfo/").nth(1).unwrap_or("UTC").to_owned(),
+        Some(Node::Link { target }) => target.split("zoneinfo/").nth(1).unwrap_or("UTC").to_owned(),
         _ => "UTC".to_owned(),
     };
-    let active = world.unit_status("systemd-timesyncd.service").active == crate::ActiveState::Active;
+    let active = world.unit_status("systemd-timesyncd.service").active == ActiveState::Active;
     let enabled = world.unit_status("systemd-timesyncd.service").enabled();
     drop(world);
     let word = |yes: bool| if yes { "yes" } else { "no" };

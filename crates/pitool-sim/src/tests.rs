@@ -1,7 +1,10 @@
 //! The simulator's own tests.
 
-use super::*;
-use crate::{ActiveState, PackageState};
+use pitool_host::{
+    Access, ActiveState, Candidate, Command, Error, Host, Inspect, LockHolder, Output, PackageState,
+};
+
+use crate::{Cut, Fault, PiOs, Sim, World};
 
 fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();

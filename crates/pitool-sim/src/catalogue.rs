@@ -1,9 +1,10 @@
 //! The packages that a fresh machine's apt could install.
 
-use super::{CataloguePackage as Package, CatalogueUnit as Unit, World};
+use crate::ufw;
+use crate::world::{CataloguePackage as Package, CatalogueUnit as Unit, World};
 
 /// What a minimal image has.
-pub(super) const BASE: &[&str] = &[
+pub(crate) const BASE: &[&str] = &[
     "dpkg",
     "apt",
     "systemd",
@@ -75,7 +76,7 @@ const PLAIN: &[(&str, &[&str])] = &[
 ];
 
 /// Fills the catalogue for this release of Debian.
-pub(super) fn fill(world: &mut World, release: u32) {
+pub(crate) fn fill(world: &mut World, release: u32) {
     for (name, depends) in PLAIN {
         let mut package =
             Package::new(name).depends(depends).file(&format!("/usr/share/doc/{name}/copyright"), "free");
@@ -182,10 +183,10 @@ pub(super) fn fill(world: &mut World, release: u32) {
             .version("0.36.2-9")
             .depends(&["iptables"])
             .file("/usr/sbin/ufw", "script")
-            .conffile("/etc/default/ufw", super::ufw::DEFAULTS)
-            .conffile("/etc/ufw/ufw.conf", super::ufw::CONF)
-            .conffile("/etc/ufw/user.rules", &super::ufw::rules(&[], false))
-            .conffile("/etc/ufw/user6.rules", &super::ufw::rules(&[], true))
+            .conffile("/etc/default/ufw", ufw::DEFAULTS)
+            .conffile("/etc/ufw/ufw.conf", ufw::CONF)
+            .conffile("/etc/ufw/user.rules", &ufw::rules(&[], false))
+            .conffile("/etc/ufw/user6.rules", &ufw::rules(&[], true))
             .conffile("/etc/ufw/before.rules", "*filter\nCOMMIT\n")
             .conffile("/etc/ufw/after.rules", "*filter\nCOMMIT\n")
             .unit(
@@ -329,7 +330,7 @@ pub(super) fn fill(world: &mut World, release: u32) {
 
 impl World {
     /// Starts what every machine starts by itself.
-    pub(super) fn start_base(&mut self) {
+    pub(crate) fn start_base(&mut self) {
         for unit in ["systemd-journald.service", "systemd-journal-flush.service", "systemd-sysctl.service"] {
             self.put_link(
                 &format!("/usr/lib/systemd/system/sysinit.target.wants/{unit}"),

@@ -2,14 +2,14 @@
 
 use std::cell::{Ref, RefCell};
 
-use super::{
-    Fault, Sim, World, accounts, answers, apt, docker, kernel, locale, login, swap, systemctl, ufw,
-    validators,
-};
-use crate::{Command, Error, Host, Output, Result};
+use pitool_host::{Command, Error, Host, Output, Result};
+
+use crate::sim::{Fault, Sim};
+use crate::world::{World, errno};
+use crate::{accounts, answers, apt, docker, kernel, locale, login, swap, systemctl, ufw, validators};
 
 /// Why a program stops before its end.
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The machine itself failed.
     Broken(Error),
     /// The program gives up with this status.
@@ -23,7 +23,7 @@ impl From<Error> for Stop {
 }
 
 /// How a program ends: its status.
-pub(super) type Ending = std::result::Result<i32, Stop>;
+pub(crate) type Ending = std::result::Result<i32, Stop>;
 
 /// A program: it is handed its surroundings and its arguments.
 type Program = fn(&mut Shell<'_>, &[&str]) -> Ending;
@@ -77,24 +77,24 @@ const PROGRAMS: &[(&str, &str, Program)] = &[
 ];
 
 /// The surroundings of one run of a program.
-pub(super) struct Shell<'a> {
+pub(crate) struct Shell<'a> {
     sim: &'a Sim,
     world: &'a RefCell<World>,
     question: bool,
     /// The command that is run.
-    pub(super) command: &'a Command,
+    pub(crate) command: &'a Command,
     line: &'a mut dyn FnMut(&str),
     stdout: String,
     stderr: String,
 }
 
 /// Answers a question about this world, which may be another than the machine's own.
-pub(super) fn ask(sim: &Sim, world: &RefCell<World>, command: &Command) -> Result<Output> {
+pub(crate) fn ask(sim: &Sim, world: &RefCell<World>, command: &Command) -> Result<Output> {
     execute(sim, world, true, command, &mut |_| {})
 }
 
 /// Runs a command on the machine.
-pub(super) fn run(sim: &Sim, command: &Command, line: &mut dyn FnMut(&str)) -> Result<Output> {
+pub(crate) fn run(sim: &Sim, command: &Command, line: &mut dyn FnMut(&str)) -> Result<Output> {
     execute(sim, &sim.world, false, command, line)
 }
 
@@ -112,7 +112,7 @@ fn execute(
     };
     let no_such_file = || Error::Start {
         program: command.program.clone(),
-        source: std::io::Error::from_raw_os_error(super::errno::ENOENT),
+        source: std::io::Error::from_raw_os_error(errno::ENOENT),
     };
     if !package.is_empty() && !world.borrow().unpacked(package) {
         return Err(no_such_file());
@@ -161,36 +161,36 @@ fn execute(
 
 impl Shell<'_> {
     /// The machine as it is.
-    pub(super) fn world(&self) -> Ref<'_, World> {
+    pub(crate) fn world(&self) -> Ref<'_, World> {
         self.world.borrow()
     }
 
     /// Prints a line on standard output.
-    pub(super) fn say(&mut self, line: impl AsRef<str>) {
+    pub(crate) fn say(&mut self, line: impl AsRef<str>) {
         (self.line)(line.as_ref());
         self.stdout.push_str(line.as_ref());
         self.stdout.push('\n');
     }
 
     /// Prints on standard output without ending the line.
-    pub(super) fn print(&mut self, text: &str) {
+    pub(crate) fn print(&mut self, text: &str) {
         self.stdout.push_str(text);
     }
 
     /// Prints a line on standard error.
-    pub(super) fn complain(&mut self, line: impl AsRef<str>) {
+    pub(crate) fn complain(&mut self, line: impl AsRef<str>) {
         self.stderr.push_str(line.as_ref());
         self.stderr.push('\n');
     }
 
     /// Prints a line on standard error and ends the program with this status.
-    pub(super) fn fail<T>(&mut self, status: i32, line: impl AsRef<str>) -> std::result::Result<T, Stop> {
+    pub(crate) fn fail<T>(&mut self, status: i32, line: impl AsRef<str>) -> std::result::Result<T, Stop> {
         self.complain(line);
         Err(Stop::Status(status))
     }
 
     /// Makes one change to the machine; a fault that a test asked for ends the program here.
-    pub(super) fn change<T>(
+    pub(crate) fn change<T>(
         &mut self,
         what: &str,
         change: impl FnOnce(&mut World) -> T,
@@ -204,7 +204,7 @@ impl Shell<'_> {
     }
 
     /// Makes one change to the machine; a fault that a test asked for comes back.
-    pub(super) fn attempt<T>(
+    pub(crate) fn attempt<T>(
         &mut self,
         what: &str,
         change: impl FnOnce(&mut World) -> T,
@@ -217,22 +217,22 @@ impl Shell<'_> {
     }
 
     /// Ends in a panic: the arguments are none that the simulator knows.
-    pub(super) fn unknown(&self) -> ! {
+    pub(crate) fn unknown(&self) -> ! {
         panic!("the simulated {} does not know `{}`", self.command.program, self.command.display());
     }
 
     /// Whether there is no network.
-    pub(super) fn offline(&self) -> bool {
+    pub(crate) fn offline(&self) -> bool {
         self.sim.offline.get()
     }
 
     /// Whether this is another root where nothing runs.
-    pub(super) fn away(&self) -> bool {
+    pub(crate) fn away(&self) -> bool {
         self.sim.away.get()
     }
 
     /// Waits until the other apt is done, at most so many seconds; `false` when it still holds its locks then.
-    pub(super) fn wait_for_apt(&mut self, patience: i64) -> bool {
+    pub(crate) fn wait_for_apt(&mut self, patience: i64) -> bool {
         let Some(until) = self.sim.apt_lock.get() else { return true };
         let now = self.world.borrow().clock;
         let left = until.duration_since(now).as_secs();

@@ -1,11 +1,10 @@
 //! What belongs to the kernel: sysctl, the host name, uname.
 
-use super::World;
-use super::program::{Ending, Shell};
-use super::world::split;
+use crate::program::{Ending, Shell};
+use crate::world::{World, split};
 
 /// Gives the file of a sysctl key.
-pub(super) fn path(key: &str) -> String {
+pub(crate) fn path(key: &str) -> String {
     // sysctl(8): a key with slashes is a path already; otherwise dots part and slashes stand for dots.
     let key = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
     format!("/proc/sys/{key}")
@@ -34,7 +33,7 @@ impl World {
     }
 
     /// Writes what sysctl's files say; unknown keys are left out.
-    pub(super) fn apply_sysctls(&mut self) {
+    pub(crate) fn apply_sysctls(&mut self) {
         for file in self.sysctl_files() {
             for (key, value) in settings(self.text(&file)) {
                 let path = path(&key);
@@ -46,7 +45,7 @@ impl World {
     }
 
     /// Takes the host name from /etc/hostname, as at boot.
-    pub(super) fn take_host_name(&mut self) {
+    pub(crate) fn take_host_name(&mut self) {
         let name = self.text("/etc/hostname").trim().to_owned();
         if !name.is_empty() {
             self.edit("/proc/sys/kernel/hostname", format!("{name}\n"));
@@ -55,7 +54,7 @@ impl World {
 }
 
 /// sysctl(8).
-pub(super) fn sysctl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn sysctl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let mut ignore = false;
     let mut words = Vec::new();
     let (mut system, mut write, mut load, mut value_only) = (false, false, false, false);
@@ -139,7 +138,7 @@ pub(super) fn sysctl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// hostname(1).
-pub(super) fn hostname(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn hostname(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     match args {
         [] => {
             let name = shell.world().text("/proc/sys/kernel/hostname").trim().to_owned();
@@ -162,7 +161,7 @@ pub(super) fn hostname(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// uname(1).
-pub(super) fn uname(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn uname(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let file = match args {
         ["-r"] => "osrelease",
         ["-m"] => "arch",
@@ -177,7 +176,7 @@ pub(super) fn uname(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 
 impl World {
     /// Makes the directory of a path where it is missing.
-    pub(super) fn make_parent(&mut self, path: &str) {
+    pub(crate) fn make_parent(&mut self, path: &str) {
         self.put_dir(split(path).0);
     }
 }

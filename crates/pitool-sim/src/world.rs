@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Access, ActiveState, Content, Packages};
+use pitool_host::{Access, ActiveState, Content, Packages};
+
+use crate::docker::Container;
 
 /// What a path holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +151,7 @@ impl CatalogueUnit {
     }
 
     /// Gives the text of its unit file.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("[Unit]\nDescription={}\n\n", self.name);
         match self.name.rsplit('.').next() {
             Some("service") => {
@@ -324,7 +326,7 @@ impl CataloguePackage {
     }
 
     /// Gives the files that it puts on the machine, unit files among them.
-    pub(super) fn payload(&self) -> Vec<Shipped> {
+    pub(crate) fn payload(&self) -> Vec<Shipped> {
         let units = self.units.iter().map(|unit| Shipped {
             path: format!("/usr/lib/systemd/system/{}", unit.name),
             content: unit.text().into(),
@@ -359,7 +361,7 @@ pub struct World {
     pub nodes: BTreeMap<String, Node>,
     /// What dpkg knows.
     pub packages: Packages,
-    /// What dpkg was doing with packages that are [`crate::PackageState::Broken`].
+    /// What dpkg was doing with packages that are [`pitool_host::PackageState::Broken`].
     pub pending: BTreeMap<String, Pending>,
     /// Packages that apt has marked as installed automatically; it does so before dpkg begins.
     pub automatic: BTreeSet<String>,
@@ -368,7 +370,7 @@ pub struct World {
     /// Units that the manager has touched. Whether a unit exists, is enabled or masked is in [`World::nodes`].
     pub units: BTreeMap<String, Unit>,
     /// What Docker has, by name.
-    pub containers: BTreeMap<String, super::Container>,
+    pub containers: BTreeMap<String, Container>,
     /// Whether the running dockerd leaves its containers running when it stops.
     pub live_restore: bool,
     /// How many units were ever started: makes invocation ids.
@@ -388,19 +390,19 @@ pub struct World {
 }
 
 /// The system's error numbers that the simulator gives.
-pub(super) mod errno {
-    pub(in crate::sim) const ENOENT: i32 = 2;
-    pub(in crate::sim) const EACCES: i32 = 13;
-    pub(in crate::sim) const ENOTDIR: i32 = 20;
-    pub(in crate::sim) const EISDIR: i32 = 21;
-    pub(in crate::sim) const EINVAL: i32 = 22;
-    pub(in crate::sim) const ENOSPC: i32 = 28;
-    pub(in crate::sim) const EROFS: i32 = 30;
-    pub(in crate::sim) const ELOOP: i32 = 40;
+pub(crate) mod errno {
+    pub(crate) const ENOENT: i32 = 2;
+    pub(crate) const EACCES: i32 = 13;
+    pub(crate) const ENOTDIR: i32 = 20;
+    pub(crate) const EISDIR: i32 = 21;
+    pub(crate) const EINVAL: i32 = 22;
+    pub(crate) const ENOSPC: i32 = 28;
+    pub(crate) const EROFS: i32 = 30;
+    pub(crate) const ELOOP: i32 = 40;
 }
 
 /// Splits a path into its directory and its last component.
-pub(super) fn split(path: &str) -> (&str, &str) {
+pub(crate) fn split(path: &str) -> (&str, &str) {
     match path.rfind('/') {
         Some(0) => ("/", &path[1..]),
         Some(at) => (&path[..at], &path[at + 1..]),
@@ -414,7 +416,7 @@ fn join(dir: &str, name: &str) -> String {
 
 /// Why root gets no further on a path.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// As the kernel says it.
     Errno(i32),
     /// A link of this name, which is not followed.
@@ -423,12 +425,12 @@ pub(super) enum Stop {
 
 impl World {
     /// Gives the path without links (in the last component too, where `follow`), whether or not something is there.
-    pub(super) fn real(&self, path: &str, follow: bool) -> std::result::Result<String, i32> {
+    pub(crate) fn real(&self, path: &str, follow: bool) -> std::result::Result<String, i32> {
         self.walk(path, follow, &mut |_, _| Ok(()))
     }
 
-    /// The same, as far as root follows links: [`crate::trust`]. The error is the number or the link's name.
-    pub(super) fn trusted(&self, path: &str, follow: bool) -> std::result::Result<String, Stop> {
+    /// The same, as far as root follows links: [`pitool_host::trust`]. The error is the number or the link's name.
+    pub(crate) fn trusted(&self, path: &str, follow: bool) -> std::result::Result<String, Stop> {
         let mut foreign = None;
         let walked = self.walk(path, follow, &mut |dir, name| {
             if self.is_for_root_alone(dir) {
@@ -441,7 +443,7 @@ impl World {
     }
 
     /// Whether root alone can change what is in a directory (without links on the way), and exchange it.
-    pub(super) fn is_for_root_alone(&self, dir: &str) -> bool {
+    pub(crate) fn is_for_root_alone(&self, dir: &str) -> bool {
         let access = |dir: &str| match self.nodes.get(dir) {
             Some(Node::Dir { access }) => *access,
             _ => Access::root(0o755),
@@ -578,7 +580,7 @@ impl World {
     }
 
     /// Replaces a file's content and keeps its access, or puts a new one there.
-    pub(super) fn edit(&mut self, path: &str, text: impl Into<Content>) {
+    pub(crate) fn edit(&mut self, path: &str, text: impl Into<Content>) {
         let real = self.real(path, true).unwrap_or_else(|_| path.to_owned());
         match self.nodes.get_mut(&real) {
             Some(Node::File { content, size, .. }) => {
@@ -607,7 +609,7 @@ impl World {
     }
 
     /// Reads these files, and those directly in these directories.
-    pub(super) fn gather(&self, paths: &[String]) -> BTreeMap<String, Content> {
+    pub(crate) fn gather(&self, paths: &[String]) -> BTreeMap<String, Content> {
         let mut found = BTreeMap::new();
         for path in paths {
             let inside = self.names(path).unwrap_or_default().into_iter().map(|name| join(path, &name));
@@ -621,7 +623,7 @@ impl World {
     }
 
     /// Tells whether a file at this path, or directly in this directory, holds this text.
-    pub(super) fn holds(&self, (path, text): &(String, String)) -> bool {
+    pub(crate) fn holds(&self, (path, text): &(String, String)) -> bool {
         let found = self.gather(std::slice::from_ref(path));
         found.values().any(|content| content.text().is_some_and(|held| held.contains(text)))
     }

@@ -1,9 +1,10 @@
 //! What decides whether somebody can log in and become root: sudo's rules, and files read with a user's own rights.
 
-use super::program::{Ending, Shell};
-use super::{Node, World};
-use crate::parse::accounts::{self, Accounts};
-use crate::parse::glob;
+use pitool_host::parse::accounts::{self, Accounts};
+use pitool_host::parse::glob;
+
+use crate::program::{Ending, Shell};
+use crate::world::{Node, World};
 
 /// One rule of sudoers(5), as `sudo -l` prints it.
 struct Rule {
@@ -12,7 +13,7 @@ struct Rule {
 }
 
 impl World {
-    pub(super) fn user_database(&self) -> Accounts {
+    pub(crate) fn user_database(&self) -> Accounts {
         accounts::parse(self.text("/etc/passwd"), self.text("/etc/group"), self.text("/etc/shadow"))
     }
 
@@ -92,7 +93,7 @@ impl World {
 }
 
 /// sudo(8): `-n -l -U USER`, asked by root.
-pub(super) fn sudo(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn sudo(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let ["-n", "-l", "-U", user] = args else { shell.unknown() };
     let host = shell.world().text("/etc/hostname").trim().to_owned();
     if shell.world().user_database().user(user).is_none() {
@@ -112,7 +113,7 @@ pub(super) fn sudo(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// setpriv(1) with dd(1): a file read with a user's own rights.
-pub(super) fn setpriv(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn setpriv(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let [uid, _, "--init-groups", "--", "dd", file, "iflag=nonblock", "bs=65536", "count=16", "status=none"] =
         args
     else {
@@ -144,13 +145,13 @@ pub(super) fn setpriv(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 
 /// The connection of `sshd -T -C`.
 #[derive(Default)]
-pub(super) struct Connection {
-    pub(super) user: String,
-    pub(super) address: String,
+pub(crate) struct Connection {
+    pub(crate) user: String,
+    pub(crate) address: String,
 }
 
 impl Connection {
-    pub(super) fn read(spec: &str) -> Self {
+    pub(crate) fn read(spec: &str) -> Self {
         let mut connection = Self::default();
         for pair in spec.split(',') {
             match pair.split_once('=') {
@@ -163,7 +164,7 @@ impl Connection {
     }
 
     /// Whether a `Match` block is about it (sshd_config(5)): all criteria must agree.
-    pub(super) fn is_one_of(&self, criteria: &str, accounts: &Accounts) -> bool {
+    pub(crate) fn is_one_of(&self, criteria: &str, accounts: &Accounts) -> bool {
         let words: Vec<&str> = criteria.split_whitespace().collect();
         words.chunks(2).all(|pair| {
             let patterns = pair.get(1).copied().unwrap_or_default().split(',');

@@ -1,47 +1,21 @@
 //! A simulated Raspberry Pi that can lose power at any change.
 //!
-//! [`Sim`] is a [`Host`] over a [`World`], which is a plain value: tests clone it, compare it, and look into it.
 //! Every change of the machine goes through one door, `Sim::change`, which counts it, lets the clock tick, and
 //! cuts the power where a test asked for that. A command that changes several things (apt unpacks, configures and
 //! starts) is as many changes, so that the power can also go in the middle of it.
-//!
-//! `machine` makes machines, `program` lists the programs that they know, one file for each.
-
-mod accounts;
-mod answers;
-mod apt;
-mod catalogue;
-mod docker;
-mod kernel;
-mod locale;
-mod login;
-mod machine;
-mod net;
-mod program;
-mod swap;
-mod systemctl;
-mod ufw;
-mod units;
-mod validators;
-mod world;
-
-#[cfg(test)]
-mod tests;
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::{
-    Access, Candidate, Command, Content, Error, FileType, Host, Inspect, Lock, LockHolder, Looked, Output,
-    Packages, Progress, Result, Stat, UnitStatus,
+use pitool_host::{
+    Access, ActiveState, Candidate, Command, Content, Error, FileType, Host, Inspect, Lock, LockHolder,
+    Looked, Output, Packages, Progress, Result, Stat, UnitStatus, trust,
 };
 
-pub use docker::Container;
-pub use machine::PiOs;
-use world::errno;
-pub use world::{CataloguePackage, CatalogueUnit, Node, Pending, Shipped, Unit, World};
+use crate::program;
+use crate::world::{self, Node, World, errno};
 
 /// What [`Inspect::read`] reads at most.
 const LARGEST: u64 = 16 << 20;
@@ -87,7 +61,7 @@ impl Fault {
         }
     }
 
-    fn words(&self) -> &str {
+    pub(crate) fn words(&self) -> &str {
         match self {
             Self::DiskFull => "No space left on device",
             Self::ReadOnly => "Read-only file system",
@@ -100,7 +74,7 @@ impl Fault {
 /// The simulated machine. Its knobs are methods; all take `&self`, as the traits do.
 #[derive(Debug, Default)]
 pub struct Sim {
-    world: RefCell<World>,
+    pub(crate) world: RefCell<World>,
     fuel: Cell<Option<usize>>,
     cut: Cell<Cut>,
     dead: Cell<bool>,
@@ -108,9 +82,9 @@ pub struct Sim {
     interrupt: Cell<Option<usize>>,
     faults: RefCell<Vec<(String, Fault)>>,
     answers: RefCell<Vec<(String, Output)>>,
-    offline: Cell<bool>,
-    away: Cell<bool>,
-    apt_lock: Cell<Option<jiff::Timestamp>>,
+    pub(crate) offline: Cell<bool>,
+    pub(crate) away: Cell<bool>,
+    pub(crate) apt_lock: Cell<Option<jiff::Timestamp>>,
     variables: RefCell<BTreeMap<String, String>>,
     locks: Locks,
     lock_number: Cell<u64>,
@@ -267,7 +241,7 @@ impl Sim {
         found.map(|(_, output)| output.clone())
     }
 
-    fn fault(&self, what: &str) -> Option<Fault> {
+    pub(crate) fn fault(&self, what: &str) -> Option<Fault> {
         let mut faults = self.faults.borrow_mut();
         let at = faults.iter().position(|(wanted, _)| what.contains(wanted.as_str()))?;
         Some(faults.remove(at).1)
@@ -300,7 +274,7 @@ impl Sim {
         Ok(change(&mut world))
     }
 
-    fn change<T>(&self, what: &str, change: impl FnOnce(&mut World) -> T) -> Result<T> {
+    pub(crate) fn change<T>(&self, what: &str, change: impl FnOnce(&mut World) -> T) -> Result<T> {
         self.change_or(what, |_| {}, change)
     }
 
@@ -330,7 +304,9 @@ impl Sim {
     fn stopped(operation: &'static str, path: &str, stop: world::Stop) -> Error {
         match stop {
             world::Stop::Errno(errno) => Self::refuse(operation, path, errno),
-            world::Stop::ForeignLink(name) => Error::foreign_link(path, &name),
+            world::Stop::ForeignLink(name) => {
+                Error::finding(operation, path)(trust::Error::ForeignLink { name })
+            }
         }
     }
 
@@ -491,7 +467,7 @@ impl Inspect for Sim {
                 let status = world.unit_status(name);
                 if self.away.get() {
                     UnitStatus {
-                        active: crate::ActiveState::Inactive,
+                        active: ActiveState::Inactive,
                         invocation: String::new(),
                         stale: false,
                         unannounced: false,

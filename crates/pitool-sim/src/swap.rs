@@ -1,15 +1,16 @@
 //! Swap files.
 
-use super::program::{Ending, Shell};
-use super::{Node, World};
-use crate::Access;
+use pitool_host::Access;
+
+use crate::program::{Ending, Shell};
+use crate::world::{Node, World, split};
 
 /// The first bytes that mkswap leaves; enough to know a swap file by.
 const SIGNATURE: &str = "SWAPSPACE2";
 
 impl World {
     /// Brings /proc/swaps up to date.
-    pub(super) fn write_swaps(&mut self) {
+    pub(crate) fn write_swaps(&mut self) {
         let mut text = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_owned();
         for (index, (path, size)) in self.swaps.iter().enumerate() {
             let kind = if path.starts_with("/dev/") { "partition" } else { "file" };
@@ -19,7 +20,7 @@ impl World {
     }
 
     /// Turns swap on; `false` where there is no swap file.
-    pub(super) fn swap_on(&mut self, path: &str) -> bool {
+    pub(crate) fn swap_on(&mut self, path: &str) -> bool {
         let size = match self.node(path, true) {
             Some(Node::File { content, size, .. }) if content.text() == Some(SIGNATURE) => {
                 size.unwrap_or_default()
@@ -32,7 +33,7 @@ impl World {
     }
 
     /// Turns swap off.
-    pub(super) fn swap_off(&mut self, path: &str) -> bool {
+    pub(crate) fn swap_off(&mut self, path: &str) -> bool {
         let was = self.swaps.remove(path).is_some();
         self.write_swaps();
         was
@@ -46,7 +47,7 @@ impl World {
     }
 
     /// Sets swap up as at boot: what /etc/fstab says, and what the image's own tool does. Units come later.
-    pub(super) fn mount_swaps(&mut self) {
+    pub(crate) fn mount_swaps(&mut self) {
         self.swaps.retain(|path, _| path.starts_with("/dev/zram") || path == "/var/swap");
         if !self.packages.installed("rpi-swap") {
             self.swaps.retain(|path, _| !path.starts_with("/dev/zram"));
@@ -74,7 +75,7 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// fallocate(1).
-pub(super) fn fallocate(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn fallocate(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (length, path) = match args {
         ["-l" | "--length", length, path] => (*length, *path),
         _ => shell.unknown(),
@@ -84,7 +85,7 @@ pub(super) fn fallocate(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
         Some(Node::File { access, .. }) => *access,
         _ => Access::root(0o644),
     };
-    if !shell.world().is_dir(super::world::split(path).0) {
+    if !shell.world().is_dir(split(path).0) {
         return shell.fail(1, format!("fallocate: cannot open {path}: No such file or directory"));
     }
     shell.change(&format!("fallocate {path}"), |world| {
@@ -97,7 +98,7 @@ pub(super) fn fallocate(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// mkswap(8).
-pub(super) fn mkswap(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn mkswap(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let Some(path) = args.iter().copied().find(|arg| arg.starts_with('/')) else { shell.unknown() };
     if !matches!(shell.world().node(path, true), Some(Node::File { .. })) {
         return shell.fail(1, format!("mkswap: cannot open {path}: No such file or directory"));
@@ -113,7 +114,7 @@ pub(super) fn mkswap(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// swapon(8).
-pub(super) fn swapon(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn swapon(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let paths: Vec<String> = match args {
         ["-a" | "--all"] => shell.world().fstab_swaps(),
         ["--show" | "-s", ..] => {
@@ -139,7 +140,7 @@ pub(super) fn swapon(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// swapoff(8).
-pub(super) fn swapoff(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn swapoff(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let paths: Vec<String> = match args {
         ["-a" | "--all"] => shell.world().swaps.keys().cloned().collect(),
         _ => args.iter().filter(|arg| arg.starts_with('/')).map(|&arg| arg.to_owned()).collect(),
@@ -154,7 +155,7 @@ pub(super) fn swapoff(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// blkid(8), only `-p -t TYPE=swap FILE`: 2 where the file holds something else.
-pub(super) fn blkid(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn blkid(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let ["-p", "-t", "TYPE=swap", path] = args else { shell.unknown() };
     let formatted = shell.world().content(path).is_some_and(|content| content.text() == Some(SIGNATURE));
     Ok(if formatted { 0 } else { 2 })

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::World;
+use crate::world::World;
 
 impl World {
     /// Has a process listen on a port, on every address of IPv4.
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// The main process of a service, 0 for none.
-    pub(super) fn main_process(&self, unit: &str) -> u32 {
+    pub(crate) fn main_process(&self, unit: &str) -> u32 {
         let ending = format!("/{unit}\n");
         let pids = self.names("/proc").unwrap_or_default().into_iter().filter_map(|name| name.parse().ok());
         let mut pids: Vec<u32> = pids.collect();

@@ -1,22 +1,24 @@
 //! ufw, with its state in the files where ufw keeps it.
 
-use super::World;
-use super::program::{Ending, Shell, Stop};
-use crate::ActiveState;
+use pitool_host::ActiveState;
+
+use crate::program::{Ending, Shell, Stop};
+use crate::validators::WRONG;
+use crate::world::World;
 
 const CONF_FILE: &str = "/etc/ufw/ufw.conf";
 const DEFAULTS_FILE: &str = "/etc/default/ufw";
 const FILES: [&str; 2] = ["/etc/ufw/user.rules", "/etc/ufw/user6.rules"];
 
 /// ufw.conf as the package ships it.
-pub(super) const CONF: &str = "# /etc/ufw/ufw.conf\n#\n\n# Set to yes to start on boot.\nENABLED=no\n\n# Please use the 'ufw' command to set the loglevel. Eg: 'ufw logging medium'.\n# See 'man ufw' for details.\nLOGLEVEL=low\n";
+pub(crate) const CONF: &str = "# /etc/ufw/ufw.conf\n#\n\n# Set to yes to start on boot.\nENABLED=no\n\n# Please use the 'ufw' command to set the loglevel. Eg: 'ufw logging medium'.\n# See 'man ufw' for details.\nLOGLEVEL=low\n";
 
 /// /etc/default/ufw as the package ships it.
-pub(super) const DEFAULTS: &str = "# /etc/default/ufw\n#\n\nIPV6=yes\n\nDEFAULT_INPUT_POLICY=\"DROP\"\n\nDEFAULT_OUTPUT_POLICY=\"ACCEPT\"\n\nDEFAULT_FORWARD_POLICY=\"DROP\"\n\nDEFAULT_APPLICATION_POLICY=\"SKIP\"\n\nMANAGE_BUILTINS=no\n\nIPT_SYSCTL=/etc/ufw/sysctl.conf\n\nIPT_MODULES=\"\"\n";
+pub(crate) const DEFAULTS: &str = "# /etc/default/ufw\n#\n\nIPV6=yes\n\nDEFAULT_INPUT_POLICY=\"DROP\"\n\nDEFAULT_OUTPUT_POLICY=\"ACCEPT\"\n\nDEFAULT_FORWARD_POLICY=\"DROP\"\n\nDEFAULT_APPLICATION_POLICY=\"SKIP\"\n\nMANAGE_BUILTINS=no\n\nIPT_SYSCTL=/etc/ufw/sysctl.conf\n\nIPT_MODULES=\"\"\n";
 
 /// One rule, as a tuple line writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     route: bool,
     action: String,
     log: String,
@@ -175,7 +177,7 @@ impl Rule {
 }
 
 /// Gives the text of user.rules or user6.rules.
-pub(super) fn rules(rules: &[Rule], six: bool) -> String {
+pub(crate) fn rules(rules: &[Rule], six: bool) -> String {
     let prefix = if six { "ufw6" } else { "ufw" };
     let mut text = "*filter\n".to_owned();
     for chain in [
@@ -237,7 +239,7 @@ impl World {
 }
 
 /// ufw(8).
-pub(super) fn ufw(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn ufw(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let force = args.contains(&"--force");
     let words: Vec<&str> = args.iter().copied().filter(|arg| *arg != "--force").collect();
     match words.as_slice() {
@@ -263,7 +265,7 @@ pub(super) fn ufw(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
                 return Ok(0);
             }
             for file in FILES {
-                if shell.world().text(file).contains(super::validators::WRONG) {
+                if shell.world().text(file).contains(WRONG) {
                     return shell.fail(1, "ERROR: problem running ufw-init");
                 }
             }

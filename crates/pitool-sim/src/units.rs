@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{CatalogueUnit, Node, Unit, World};
-use crate::{ActiveState, Content, UnitStatus};
+use pitool_host::{ActiveState, Content, UnitStatus};
+
+use crate::validators::WRONG;
+use crate::world::{CatalogueUnit, Node, Unit, World, split};
 
 /// Where unit files are looked for, the first first.
 const DIRS: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
@@ -21,7 +23,7 @@ enum Fragment {
 
 impl World {
     /// Gives a unit's own name for any of its names.
-    pub(super) fn unit_name(&self, name: &str) -> String {
+    pub(crate) fn unit_name(&self, name: &str) -> String {
         let name = if name.contains('.') { name.to_owned() } else { format!("{name}.service") };
         for dir in DIRS {
             match self.node(&format!("{dir}/{name}"), false) {
@@ -53,7 +55,7 @@ impl World {
     }
 
     /// Reads a unit's file and drop-ins as they are now.
-    pub(super) fn unit_files(&self, name: &str) -> BTreeMap<String, Content> {
+    pub(crate) fn unit_files(&self, name: &str) -> BTreeMap<String, Content> {
         let mut paths: Vec<String> = DIRS.iter().rev().map(|dir| format!("{dir}/{name}.d")).collect();
         if let Some(Fragment::File(path)) = self.fragment(name) {
             paths.push(path);
@@ -64,7 +66,7 @@ impl World {
     }
 
     /// Gives the values of one setting in a unit's file and drop-ins.
-    pub(super) fn unit_setting(&self, name: &str, key: &str) -> Vec<String> {
+    pub(crate) fn unit_setting(&self, name: &str, key: &str) -> Vec<String> {
         let files = self.unit_files(name);
         let texts = files.values().filter_map(Content::text);
         let values =
@@ -78,7 +80,7 @@ impl World {
     }
 
     /// Gives the links that enabling a unit makes: each path and its target.
-    pub(super) fn install_links(&self, name: &str) -> Vec<(String, String)> {
+    pub(crate) fn install_links(&self, name: &str) -> Vec<(String, String)> {
         let Some(Fragment::File(file)) = self.fragment(name) else { return Vec::new() };
         let link = |path: String| (path, file.clone());
         let wanted = self.install_setting(name, "WantedBy").into_iter();
@@ -92,14 +94,14 @@ impl World {
     }
 
     /// Finds the links by which a unit is enabled now, under /etc.
-    pub(super) fn enabled_links(&self, name: &str) -> Vec<String> {
+    pub(crate) fn enabled_links(&self, name: &str) -> Vec<String> {
         let inside = self.nodes.range("/etc/systemd/system/".to_owned().."/etc/systemd/system0".to_owned());
         let links = inside.filter_map(|(path, node)| match node {
             Node::Link { target } => Some((path, target)),
             _ => None,
         });
         let ours = links.filter(|(path, target)| {
-            let (dir, last) = super::world::split(path);
+            let (dir, last) = split(path);
             let by_dependency = last == name && (dir.ends_with(".wants") || dir.ends_with(".requires"));
             let by_alias =
                 dir == "/etc/systemd/system" && last != name && target.rsplit('/').next() == Some(name);
@@ -109,7 +111,7 @@ impl World {
     }
 
     /// Tells what `systemctl show` would say of a unit.
-    pub(super) fn unit_status(&self, asked: &str) -> UnitStatus {
+    pub(crate) fn unit_status(&self, asked: &str) -> UnitStatus {
         let name = self.unit_name(asked);
         let unit = self.units.get(&name);
         let (exists, file_state) = match self.fragment(&name) {
@@ -153,7 +155,7 @@ impl World {
         }
         let bad =
             |wrong: &(String, String)| self.holds(wrong).then(|| format!("{:?} in {}", wrong.1, wrong.0));
-        let broken = |path: &String| bad(&(path.clone(), super::validators::WRONG.to_owned()));
+        let broken = |path: &String| bad(&(path.clone(), WRONG.to_owned()));
         daemon.bad_if.as_ref().and_then(bad).or_else(|| daemon.reads.iter().find_map(broken))
     }
 
@@ -175,7 +177,7 @@ impl World {
     }
 
     /// Starts a unit anew, whether or not it runs. The words of a failure are those of systemctl.
-    pub(super) fn start_unit(&mut self, name: &str) -> Result<(), String> {
+    pub(crate) fn start_unit(&mut self, name: &str) -> Result<(), String> {
         match self.fragment(name) {
             None => return Err(format!("Failed to start {name}: Unit {name} not found.")),
             Some(Fragment::Masked) => return Err(format!("Failed to start {name}: Unit {name} is masked.")),
@@ -232,7 +234,7 @@ impl World {
     fn flush_journal(&mut self) {
         let journald = self.units.get("systemd-journald.service").map(|unit| unit.running_with.clone());
         let mut files: Vec<_> = journald.unwrap_or_default().into_iter().collect();
-        files.sort_by_key(|(path, _)| (path.contains(".d/"), super::world::split(path).1.to_owned()));
+        files.sort_by_key(|(path, _)| (path.contains(".d/"), split(path).1.to_owned()));
         let lines = files.iter().flat_map(|(_, content)| content.text().unwrap_or_default().lines());
         let storage = lines.rev().find_map(|line| line.trim().strip_prefix("Storage=")).unwrap_or("auto");
         let (disk, memory) = ("/var/log/journal", "/run/log/journal");
@@ -252,7 +254,7 @@ impl World {
     }
 
     /// Makes a running unit read its files again, keeping its invocation.
-    pub(super) fn reload_unit(&mut self, name: &str) -> Result<(), String> {
+    pub(crate) fn reload_unit(&mut self, name: &str) -> Result<(), String> {
         if self.fragment(name).is_none() {
             return Err(format!("Failed to reload {name}: Unit {name} not found."));
         }
@@ -278,13 +280,13 @@ impl World {
     }
 
     /// Tells whether a unit can reload.
-    pub(super) fn reloadable(&self, name: &str) -> bool {
+    pub(crate) fn reloadable(&self, name: &str) -> bool {
         self.daemon(name)
             .map_or_else(|| !self.unit_setting(name, "ExecReload").is_empty(), |daemon| daemon.reloads)
     }
 
     /// Stops a unit.
-    pub(super) fn stop_unit(&mut self, name: &str) {
+    pub(crate) fn stop_unit(&mut self, name: &str) {
         if name == "docker.service" && self.active(name) {
             self.dockerd_stops();
         }
@@ -300,7 +302,7 @@ impl World {
     }
 
     /// Makes the manager read all unit files again.
-    pub(super) fn reload_manager(&mut self) {
+    pub(crate) fn reload_manager(&mut self) {
         let names: Vec<String> = self.units.keys().cloned().collect();
         for name in names {
             let files = self.unit_files(&name);
@@ -330,7 +332,7 @@ impl World {
     }
 
     /// Starts the machine after its power was gone.
-    pub(super) fn boot(&mut self) {
+    pub(crate) fn boot(&mut self) {
         self.boots += 1;
         self.clock += jiff::SignedDuration::from_secs(30);
         for (path, before) in std::mem::take(&mut self.unsynced) {

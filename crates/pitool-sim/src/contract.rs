@@ -3,10 +3,13 @@
 //! [`files`] and [`commands`] may run anywhere; the others change packages, units and accounts, so they belong in a
 //! box. Each part cleans up behind itself, and each answers with what it checked and what went wrong.
 
-use crate::parse::sshd_config::{self, SshdConfig};
-use crate::parse::sudo_list::{self, Right};
-use crate::parse::systemctl_show;
-use crate::{Access, ActiveState, Candidate, Command, Content, Error, FileType, Host, Looked, UnitStatus};
+use pitool_host::parse::sshd_config::{self, SshdConfig};
+use pitool_host::parse::sudo_list::{self, Right};
+use pitool_host::parse::systemctl_show;
+use pitool_host::{
+    Access, ActiveState, Candidate, Command, Content, Error, FileType, Host, LockHolder, Looked, Result,
+    UnitStatus,
+};
 
 /// One check's name and what went wrong.
 pub type Outcome = (&'static str, Verdict);
@@ -69,7 +72,7 @@ fn that(what: &str, holds: bool) -> Checked {
     if holds { Ok(()) } else { Err(Wrong(format!("not so: {what}"))) }
 }
 
-fn refused<T: std::fmt::Debug>(what: &str, result: crate::Result<T>) -> Checked {
+fn refused<T: std::fmt::Debug>(what: &str, result: Result<T>) -> Checked {
     match result {
         Err(_) => Ok(()),
         Ok(value) => Err(Wrong(format!("{what} worked: {value:?}"))),
@@ -315,11 +318,8 @@ pub fn commands(host: &dyn Host) -> Vec<Outcome> {
         that("they differ", one != two)
     });
     suite.check("a lock is held once and freed when dropped", |host| {
-        let holder = crate::LockHolder {
-            pid: 1,
-            since: "2026-01-01T00:00:00Z".to_owned(),
-            command: "contract".to_owned(),
-        };
+        let holder =
+            LockHolder { pid: 1, since: "2026-01-01T00:00:00Z".to_owned(), command: "contract".to_owned() };
         let path = "/run/pitool-contract.lock";
         // Whoever may not write there has nothing to lock either.
         let Ok(first) = host.lock(path, &holder) else { return Ok(()) };
@@ -878,7 +878,7 @@ pub fn answers(host: &dyn Host) -> Vec<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::{PiOs, Sim};
+    use crate::{Fault, PiOs, Sim};
 
     #[test]
     fn the_simulated_machines_keep_the_contract() {
@@ -896,7 +896,7 @@ mod tests {
     fn a_failure_is_told() {
         let sim = Sim::debian(13);
         sim.make_dir("/var/tmp/area", Access::root(0o755)).unwrap();
-        sim.fail_next("write /var/tmp/area", crate::sim::Fault::DiskFull);
+        sim.fail_next("write /var/tmp/area", Fault::DiskFull);
         let told = failures(&files(&sim, "/var/tmp/area"));
         assert!(told.starts_with("a written file holds its bytes and has its access: cannot write /var/tmp/area/file: No space left"), "{told}");
     }

@@ -1,29 +1,30 @@
 //! What daemons, the kernel and the network answer when they are asked whether a promise is in force.
 
-use super::World;
-use super::program::{Ending, Shell};
-use crate::ActiveState;
+use pitool_host::{ActiveState, Content};
+
+use crate::program::{Ending, Shell};
+use crate::world::World;
 
 impl World {
-    pub(super) fn active(&self, unit: &str) -> bool {
+    pub(crate) fn active(&self, unit: &str) -> bool {
         self.unit_status(unit).active == ActiveState::Active
     }
 
     /// Whether this is Debian 12 or what is built from it.
-    pub(super) fn debian_12(&self) -> bool {
+    pub(crate) fn debian_12(&self) -> bool {
         self.text("/etc/os-release").contains("VERSION_ID=\"12\"")
     }
 
     /// The lines of the files that a running unit was started with, in the order of their names.
     fn running_lines(&self, unit: &str) -> Vec<String> {
         let files = self.units.get(unit).filter(|_| self.active(unit)).map(|unit| &unit.running_with);
-        let texts = files.into_iter().flat_map(|files| files.values().filter_map(crate::Content::text));
+        let texts = files.into_iter().flat_map(|files| files.values().filter_map(Content::text));
         texts.flat_map(str::lines).map(|line| line.trim().to_owned()).collect()
     }
 }
 
 /// systemd-analyze(1): `cat-config`. A file of a name hides those of the same name in directories of less weight.
-pub(super) fn systemd_analyze(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn systemd_analyze(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let ["cat-config", name] = args else { shell.unknown() };
     let world = shell.world();
     let main = format!("/etc/{name}");
@@ -49,7 +50,7 @@ pub(super) fn systemd_analyze(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// ss(8): the TCP ports on which something listens, with whom.
-pub(super) fn ss(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn ss(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     if args != ["-Hltnp"] {
         shell.unknown();
     }
@@ -73,7 +74,7 @@ pub(super) fn ss(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// iptables(8): `-S` with ufw's and Docker's chains as far as anybody asks for them, and `--version`.
-pub(super) fn iptables(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn iptables(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     match args {
         ["--version"] => shell.say("iptables v1.8.11 (nf_tables)"),
         // No container is running without a daemon.
@@ -113,7 +114,7 @@ pub(super) fn iptables(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// su(1): a login of root's that prints its LANG, which PAM reads from /etc/default/locale.
-pub(super) fn su(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn su(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let ["-", "root", "-c", "printenv LANG"] = args else { shell.unknown() };
     let world = shell.world();
     let lang = world.text("/etc/default/locale").lines().find_map(|line| line.strip_prefix("LANG="));
@@ -129,7 +130,7 @@ pub(super) fn su(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// curl(1): the web server of this machine, or the internet.
-pub(super) fn curl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn curl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let url = args.iter().find(|arg| arg.contains("://")).copied().unwrap_or_default();
     let secured = url.starts_with("https://") && args.contains(&"--resolve");
     if !url.starts_with("http://127.0.0.1/") && !secured {
@@ -166,7 +167,7 @@ pub(super) fn curl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// bash(1): a mere connection, by its own /dev/tcp, or a question to the monitor.
-pub(super) fn bash(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn bash(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let ["-c", script, "bash", host, _port] = args else { shell.unknown() };
     if script.contains("GET /metrics") {
         if shell.world().active("pitool-monitor.service") {
@@ -187,7 +188,7 @@ pub(super) fn bash(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// apt-config(8): `dump`, of the files in /etc/apt/apt.conf.d alone.
-pub(super) fn apt_config(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn apt_config(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     if args != ["dump"] {
         shell.unknown();
     }

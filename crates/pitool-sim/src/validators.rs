@@ -1,11 +1,13 @@
 //! Programs that check a configuration, and the daemons' own questions.
 
-use super::World;
-use super::login::Connection;
-use super::program::{Ending, Shell};
+use pitool_host::ActiveState;
+
+use crate::login::Connection;
+use crate::program::{Ending, Shell};
+use crate::world::World;
 
 /// The word that makes any configuration wrong.
-pub(super) const WRONG: &str = "SYNTAX-ERROR";
+pub(crate) const WRONG: &str = "SYNTAX-ERROR";
 
 /// Ends with status 1 when one of these files, or a file in one of these directories, holds the wrong word.
 fn check(shell: &mut Shell<'_>, paths: &[&str], words: &str) -> Ending {
@@ -73,7 +75,7 @@ impl World {
 }
 
 /// sshd(8): `-t` and `-T`.
-pub(super) fn sshd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn sshd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (mut print, mut file, mut connection) = (false, "/etc/ssh/sshd_config", None);
     let mut rest = args.iter();
     while let Some(&arg) = rest.next() {
@@ -151,7 +153,7 @@ pub(super) fn sshd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// nginx(8): `-t`, `-T`, `-v`.
-pub(super) fn nginx(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn nginx(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (mut test, mut print, mut file) = (false, false, "/etc/nginx/nginx.conf");
     let mut rest = args.iter();
     while let Some(&arg) = rest.next() {
@@ -204,7 +206,7 @@ pub(super) fn nginx(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// dockerd(8): `--validate`.
-pub(super) fn dockerd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn dockerd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     if args == ["--help"] {
         // Docker 20.10, which Debian 12 has, knows no --validate.
         let old =
@@ -238,7 +240,7 @@ pub(super) fn dockerd(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// visudo(8): `-c`, `-cf FILE`.
-pub(super) fn visudo(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn visudo(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let files: Vec<&str> = match args {
         ["-c" | "-cq"] => vec!["/etc/sudoers", "/etc/sudoers.d"],
         ["-cf" | "-cqf" | "-csf", file] | ["-c", "-f", file] | ["-c", "-q", "-f", file] => {
@@ -257,7 +259,7 @@ pub(super) fn visudo(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// logrotate(8): `-d`.
-pub(super) fn logrotate(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn logrotate(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let Some(files) = args.strip_prefix(&["-d"]).or_else(|| args.strip_prefix(&["--debug"])) else {
         shell.unknown()
     };
@@ -270,8 +272,8 @@ pub(super) fn logrotate(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// fail2ban-client(1): the test of its configuration, and whether its server answers.
-pub(super) fn fail2ban_client(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
-    let active = shell.world().unit_status("fail2ban.service").active == crate::ActiveState::Active;
+pub(crate) fn fail2ban_client(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+    let active = shell.world().unit_status("fail2ban.service").active == ActiveState::Active;
     match args {
         ["-t" | "--test"] | ["-d"] => {
             check(

@@ -1,12 +1,12 @@
 //! systemctl.
 
-use super::World;
-use super::program::{Ending, Shell};
-use super::world::split;
-use crate::ActiveState;
+use pitool_host::ActiveState;
+
+use crate::program::{Ending, Shell, Stop};
+use crate::world::{World, split};
 
 /// systemctl(1).
-pub(super) fn systemctl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn systemctl(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (mut now, mut rooted, mut properties, mut value_only) = (false, shell.away(), Vec::new(), false);
     let mut words = Vec::new();
     let mut rest = args.iter();
@@ -168,7 +168,7 @@ fn show(shell: &mut Shell<'_>, name: &str, properties: &[&str], value_only: bool
 }
 
 /// Enables, disables, masks or unmasks one unit.
-fn files(shell: &mut Shell<'_>, verb: &str, name: &str) -> std::result::Result<(), super::program::Stop> {
+fn files(shell: &mut Shell<'_>, verb: &str, name: &str) -> std::result::Result<(), Stop> {
     let status = shell.world().unit_status(name);
     let mask = format!("/etc/systemd/system/{name}");
     match verb {

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::program::{Ending, Shell, Stop};
-use super::world::split;
-use super::{CataloguePackage, Fault, Node, Pending, World};
-use crate::{Access, ActiveState, Package, PackageState};
+use pitool_host::{Access, ActiveState, Package, PackageState};
+
+use crate::accounts::NewUser;
+use crate::machine::DIRECTORIES;
+use crate::program::{Ending, Shell, Stop};
+use crate::sim::Fault;
+use crate::world::{CataloguePackage, Node, Pending, World, split};
 
 /// The file that tells apt that dpkg did not come to its end.
 const INTERRUPTED: &str = "/var/lib/dpkg/updates/0000";
@@ -52,14 +55,14 @@ impl Source {
 
 impl World {
     /// Tells whether a package's files are all there.
-    pub(super) fn unpacked(&self, name: &str) -> bool {
+    pub(crate) fn unpacked(&self, name: &str) -> bool {
         let pending = self.pending.get(name);
         self.packages.installed(name)
             || matches!(pending, Some(Pending::Unpacked | Pending::ReinstallRequired))
     }
 
     /// Puts packages into the database as installed by hand, with their files, and without running anything.
-    pub(super) fn preinstall(&mut self, names: &[&str]) {
+    pub(crate) fn preinstall(&mut self, names: &[&str]) {
         for name in names {
             let Some(package) = self.catalogue.get(*name).cloned() else { continue };
             for file in package.payload() {
@@ -111,7 +114,7 @@ impl World {
     }
 
     /// Brings dpkg's status file and apt's extended states, and the marks in the database, up to date.
-    pub(super) fn write_database(&mut self) {
+    pub(crate) fn write_database(&mut self) {
         let (mut status, mut states) = (String::new(), String::new());
         for (name, package) in &mut self.packages.packages {
             package.manual = !self.automatic.contains(name);
@@ -242,7 +245,7 @@ impl World {
             self.add_group(group, None, true);
         }
         for user in &package.users {
-            self.add_user(user, &super::accounts::NewUser { system: true, ..Default::default() });
+            self.add_user(user, &NewUser { system: true, ..Default::default() });
         }
         // ldconfig, update-rc.d and their like leave nothing that anyone here looks at.
         self.reload_manager();
@@ -272,7 +275,7 @@ impl World {
 
     /// Removes empty directories upwards that no package owns any more.
     fn prune(&mut self, dir: &str) {
-        let base = dir.matches('/').count() <= 1 || super::machine::DIRECTORIES.contains(&dir);
+        let base = dir.matches('/').count() <= 1 || DIRECTORIES.contains(&dir);
         if base || self.names(dir).is_none_or(|names| !names.is_empty()) {
             return;
         }
@@ -644,7 +647,7 @@ fn lock(shell: &mut Shell<'_>, options: &Options) -> std::result::Result<(), Sto
 }
 
 /// apt-get(8).
-pub(super) fn get(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn get(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (options, words) = Options::parse(shell, args);
     let Some((&verb, names)) = words.split_first() else { shell.unknown() };
     match verb {
@@ -930,7 +933,7 @@ fn update(shell: &mut Shell<'_>, options: &Options) -> Ending {
 }
 
 /// dpkg-query(1): which paths a package brings, and which packages bring a path.
-pub(super) fn dpkg_query(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn dpkg_query(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let world = shell.world();
     let paths = |name: &str| -> Vec<String> {
         let Some(package) = world.packages.get(name).and_then(|_| world.catalogue.get(name)) else {
@@ -962,7 +965,7 @@ pub(super) fn dpkg_query(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// dpkg(1): only what finishes an interrupted run, and questions.
-pub(super) fn dpkg(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn dpkg(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let args: Vec<&str> = args.iter().copied().filter(|arg| !arg.starts_with("--force-")).collect();
     match args.as_slice() {
         ["--configure", "-a" | "--pending"] => {
@@ -1011,7 +1014,7 @@ pub(super) fn dpkg(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// apt-mark(8).
-pub(super) fn mark(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn mark(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let (options, words) = Options::parse(shell, args);
     let Some((&verb, names)) = words.split_first() else { shell.unknown() };
     let automatic = match verb {
@@ -1045,7 +1048,7 @@ pub(super) fn mark(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
 }
 
 /// apt-cache(8).
-pub(super) fn cache(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
+pub(crate) fn cache(shell: &mut Shell<'_>, args: &[&str]) -> Ending {
     let args: Vec<&str> =
         args.iter().copied().filter(|arg| !matches!(*arg, "-q" | "--quiet" | "-qq")).collect();
     match args.as_slice() {
@@ -1121,7 +1124,7 @@ impl World {
     }
 
     /// Tells whether any directory or file is at this path itself.
-    pub(super) fn is_dir(&self, path: &str) -> bool {
+    pub(crate) fn is_dir(&self, path: &str) -> bool {
         matches!(self.node(path, true), Some(Node::Dir { .. }))
     }
 }

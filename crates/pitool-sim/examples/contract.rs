@@ -1,4 +1,4 @@
-//! The contract of a host, kept by the machine that this runs on: `cargo run --example contract -p pitool-host`.
+//! The contract of a host, kept by the machine that this runs on: `cargo run --example contract -p pitool-sim`.
 //!
 //! It installs packages, starts units, makes users and sets firewall rules, so run it as root in a box that nobody
 //! needs afterwards.
@@ -8,8 +8,8 @@
 
 use std::process::ExitCode;
 
-use pitool_host::contract;
 use pitool_host::local::Local;
+use pitool_sim::contract;
 
 fn main() -> ExitCode {
     let area = format!("/var/tmp/pitool-contract-{}", std::process::id());
