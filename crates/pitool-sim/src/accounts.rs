@@ -2,7 +2,7 @@
 
 use pitool_host::Access;
 
-use crate::program::{Ending, Shell, Stop};
+use crate::shell::{Ending, Shell, Stop};
 use crate::world::{Node, World};
 
 /// What useradd is told about a new user.

@@ -2,7 +2,7 @@
 
 use pitool_host::{ActiveState, Content};
 
-use crate::program::{Ending, Shell};
+use crate::shell::{Ending, Shell};
 use crate::world::World;
 
 impl World {

@@ -6,7 +6,7 @@ use pitool_host::{Access, ActiveState, Package, PackageState};
 
 use crate::accounts::NewUser;
 use crate::machine::DIRECTORIES;
-use crate::program::{Ending, Shell, Stop};
+use crate::shell::{Ending, Shell, Stop};
 use crate::sim::Fault;
 use crate::world::{CataloguePackage, Node, Pending, World, split};
 

@@ -2,23 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::program::{Ending, Shell};
+use crate::shell::{Ending, Shell};
 use crate::world::World;
-
-/// A container of the simulated machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Container {
-    /// Its restart policy; empty where it has none.
-    pub policy: String,
-    /// Whether it is removed when it stops (`--rm`).
-    pub removed: bool,
-    /// Whether it runs.
-    pub running: bool,
-    /// Whether the daemon takes it for stopped by a person.
-    pub by_hand: bool,
-    /// How often it was started.
-    pub starts: u64,
-}
 
 /// What `docker ps` says of published ports, as a test has put it there.
 const PUBLISHED: &str = "/run/docker/containers";
@@ -104,18 +89,6 @@ fn info(world: &World) -> Value {
         "MemoryLimit": memory,
         "CgroupVersion": "2",
     })
-}
-
-impl Container {
-    /// A running container with this restart policy.
-    pub fn running(policy: &str) -> Self {
-        Self { policy: policy.to_owned(), running: true, starts: 1, ..Self::default() }
-    }
-
-    fn begin(&mut self) {
-        (self.running, self.by_hand) = (true, false);
-        self.starts += 1;
-    }
 }
 
 impl World {

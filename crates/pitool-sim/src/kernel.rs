@@ -1,6 +1,6 @@
 //! What belongs to the kernel: sysctl, the host name, uname.
 
-use crate::program::{Ending, Shell};
+use crate::shell::{Ending, Shell};
 use crate::world::{World, split};
 
 /// Gives the file of a sysctl key.

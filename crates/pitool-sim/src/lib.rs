@@ -4,7 +4,8 @@
 //! into it. [`contract`] is one suite for every host; the example `contract` runs it on the real machine. No crate that
 //! ships depends on this one: it is a dev-dependency.
 //!
-//! Start reading at `sim`. `machine` makes machines, `program` lists the programs that they know, one file for each.
+//! Start reading at `sim`. `machine` makes machines. `program` is the table of the programs that they know: a file has one
+//! program or a family of them, and each is handed a `shell`.
 
 mod accounts;
 mod answers;
@@ -18,6 +19,7 @@ mod login;
 mod machine;
 mod net;
 mod program;
+mod shell;
 mod sim;
 mod swap;
 mod systemctl;
@@ -29,7 +31,6 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use docker::Container;
 pub use machine::PiOs;
 pub use sim::{Cut, Fault, Sim};
-pub use world::{CataloguePackage, CatalogueUnit, Node, Pending, Shipped, Unit, World};
+pub use world::{CataloguePackage, CatalogueUnit, Container, Node, Pending, Shipped, Unit, World};

@@ -2,7 +2,7 @@
 
 use pitool_host::ActiveState;
 
-use crate::program::{Ending, Shell};
+use crate::shell::{Ending, Shell};
 use crate::world::{Node, World};
 
 /// Where locale-gen's archive would be; here one name on each line.

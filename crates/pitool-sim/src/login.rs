@@ -3,7 +3,7 @@
 use pitool_host::parse::accounts::{self, Accounts};
 use pitool_host::parse::glob;
 
-use crate::program::{Ending, Shell};
+use crate::shell::{Ending, Shell};
 use crate::world::{Node, World};
 
 /// One rule of sudoers(5), as `sudo -l` prints it.

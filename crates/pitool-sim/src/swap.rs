@@ -2,7 +2,7 @@
 
 use pitool_host::Access;
 
-use crate::program::{Ending, Shell};
+use crate::shell::{Ending, Shell};
 use crate::world::{Node, World, split};
 
 /// The first bytes that mkswap leaves; enough to know a swap file by.

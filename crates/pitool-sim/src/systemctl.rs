@@ -2,7 +2,7 @@
 
 use pitool_host::ActiveState;
 
-use crate::program::{Ending, Shell, Stop};
+use crate::shell::{Ending, Shell, Stop};
 use crate::world::{World, split};
 
 /// systemctl(1).

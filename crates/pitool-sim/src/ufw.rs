@@ -2,9 +2,8 @@
 
 use pitool_host::ActiveState;
 
-use crate::program::{Ending, Shell, Stop};
-use crate::validators::WRONG;
-use crate::world::World;
+use crate::shell::{Ending, Shell, Stop};
+use crate::world::{WRONG, World};
 
 const CONF_FILE: &str = "/etc/ufw/ufw.conf";
 const DEFAULTS_FILE: &str = "/etc/default/ufw";

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 use pitool_host::{ActiveState, Content, UnitStatus};
 
-use crate::validators::WRONG;
-use crate::world::{CatalogueUnit, Node, Unit, World, split};
+use crate::world::{CatalogueUnit, Node, Unit, WRONG, World, split};
 
 /// Where unit files are looked for, the first first.
 const DIRS: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];

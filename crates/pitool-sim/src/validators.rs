@@ -3,11 +3,8 @@
 use pitool_host::ActiveState;
 
 use crate::login::Connection;
-use crate::program::{Ending, Shell};
-use crate::world::World;
-
-/// The word that makes any configuration wrong.
-pub(crate) const WRONG: &str = "SYNTAX-ERROR";
+use crate::shell::{Ending, Shell};
+use crate::world::{WRONG, World};
 
 /// Ends with status 1 when one of these files, or a file in one of these directories, holds the wrong word.
 fn check(shell: &mut Shell<'_>, paths: &[&str], words: &str) -> Ending {

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pitool_host::{Access, ActiveState, Content, Packages};
 
-use crate::docker::Container;
-
 /// What a path holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
@@ -354,6 +352,34 @@ pub struct Unit {
     pub loaded: Option<BTreeMap<String, Content>>,
 }
 
+/// A container of the simulated machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// Its restart policy; empty where it has none.
+    pub policy: String,
+    /// Whether it is removed when it stops (`--rm`).
+    pub removed: bool,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether the daemon takes it for stopped by a person.
+    pub by_hand: bool,
+    /// How often it was started.
+    pub starts: u64,
+}
+
+impl Container {
+    /// A running container with this restart policy.
+    pub fn running(policy: &str) -> Self {
+        Self { policy: policy.to_owned(), running: true, starts: 1, ..Self::default() }
+    }
+
+    /// Runs from now on, whoever stopped it before.
+    pub(crate) fn begin(&mut self) {
+        (self.running, self.by_hand) = (true, false);
+        self.starts += 1;
+    }
+}
+
 /// The machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct World {
@@ -388,6 +414,9 @@ pub struct World {
     /// How often the machine has booted.
     pub boots: u64,
 }
+
+/// The word that makes any configuration wrong.
+pub(crate) const WRONG: &str = "SYNTAX-ERROR";
 
 /// The system's error numbers that the simulator gives.
 pub(crate) mod errno {
