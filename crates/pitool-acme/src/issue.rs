@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use pitool_host::{Command, Host};
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{Authority, Order, Request, Standing, Task};
@@ -180,7 +181,7 @@ fn wait(
 }
 
 /// Makes a key, in PEM.
-pub(crate) fn new_key(host: &dyn Host, key_type: KeyType) -> Result<String, AcmeError> {
+fn new_key(host: &dyn Host, key_type: KeyType) -> Result<String, AcmeError> {
     let made = |algorithm| {
         KeyPair::generate_for(algorithm)
             .map(|key| key.serialize_pem())
@@ -201,6 +202,33 @@ pub(crate) fn new_key(host: &dyn Host, key_type: KeyType) -> Result<String, Acme
         return Err(AcmeError::Key(format!("openssl could make no key: {}", output.tail())));
     }
     Ok(output.stdout)
+}
+
+/// Makes a certificate for these names that its own key signs, to serve until a CA has issued one: good from two days ago
+/// for a year.
+///
+/// # Errors
+/// [`AcmeError::Key`]: a name that no certificate can have.
+pub fn placeholder(host: &dyn Host, names: &[String]) -> Result<Material, AcmeError> {
+    let key = new_key(host, KeyType::EcP256)?;
+    let bad = |error: rcgen::Error| AcmeError::Key(error.to_string());
+    let pair = KeyPair::from_pem(&key).map_err(bad)?;
+    let mut params = CertificateParams::new(names.to_vec()).map_err(bad)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "pitool placeholder");
+    // It never decides anything; but a clock that is behind must not make nginx's clients see it as not yet good.
+    let now = host.now();
+    let moment = |days: i64| {
+        let then = now.checked_add(SignedDuration::from_hours(24 * days)).unwrap_or(now);
+        let date = then.to_zoned(jiff::tz::TimeZone::UTC).date();
+        rcgen::date_time_ymd(
+            i32::from(date.year()),
+            u8::try_from(date.month()).unwrap_or(1),
+            u8::try_from(date.day()).unwrap_or(1),
+        )
+    };
+    (params.not_before, params.not_after) = (moment(-2), moment(365));
+    Ok(Material { fullchain: params.self_signed(&pair).map_err(bad)?.pem(), key })
 }
 
 fn signing_request(key: &str, names: &[String]) -> Result<Vec<u8>, AcmeError> {

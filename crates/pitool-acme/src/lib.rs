@@ -1,9 +1,9 @@
 //! Certificates: when to renew, getting one, storing it, bringing it into use, and seeing what is served.
 //!
 //! [`renewal`] decides, [`issue`] gets, [`storage`] keeps, [`deploy`] brings into use and proves, [`failure`] remembers
-//! what went wrong, [`renew`] puts them in order. [`placeholder`] is the kind of resource with which a role makes sure
-//! that there is something to serve before there is a certificate, and takes over what [`found`] finds; [`certbot`] moves a
-//! certificate of certbot's with its account.
+//! what went wrong, [`renew`] puts them in order. [`found`] finds a certificate that the machine has already,
+//! [`certbot`] moves one of certbot's with its account. The kind of resource with which a role makes sure that there is
+//! something to serve before there is a certificate is `Placeholder` of `pitool-resources`.
 //!
 //! This crate is the door to the network: HTTP towards a CA, DNS, and TLS handshakes. Files, programs and the clock it
 //! reaches through `pitool-host` like everybody else. Start reading at [`renewal`], then at [`renew`].
@@ -23,7 +23,6 @@ pub mod http;
 pub mod instant;
 pub mod issue;
 pub mod obstacle;
-pub mod placeholder;
 pub mod preflight;
 pub mod renew;
 pub mod renewal;

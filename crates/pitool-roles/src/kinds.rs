@@ -1,11 +1,10 @@
 //! The one list of kinds: a closed enum, so that the journal is ordinary serde and every match is exhaustive.
 
-use pitool_acme::placeholder::Placeholder;
 use pitool_engine::{Change, Id, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
 use pitool_host::{Candidate, Digest, Error, Host, Inspect, Result};
 use pitool_resources::{
-    Directory, File, Firewall, Hostname, InstalledSet, Link, Locale, Package, Part, PublishedPorts, Seed,
-    SwapFile, Sysctl, Unit, Upgrade, User,
+    Directory, File, Firewall, Hostname, InstalledSet, Link, Locale, Package, Part, Placeholder,
+    PublishedPorts, Seed, SwapFile, Sysctl, Unit, Upgrade, User,
 };
 use serde::{Deserialize, Serialize};
 

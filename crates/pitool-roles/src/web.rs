@@ -10,13 +10,12 @@
 
 use askama::Template;
 use pitool_acme::Store;
-use pitool_acme::placeholder::Placeholder;
 use pitool_config::Settings;
 use pitool_config::settings::{Site, Ssl, Tls};
 use pitool_config::values::AppName;
 use pitool_engine::{Id, Resource};
 use pitool_host::Facts;
-use pitool_resources::{Check, Directory, File, Link, Package, Unit};
+use pitool_resources::{Check, Directory, File, Link, Package, Placeholder, Unit};
 
 use crate::monitoring;
 use crate::proofs::{SiteConfigured, SiteHealthy, UnitRunning};

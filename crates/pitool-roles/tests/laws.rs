@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use pitool_acme::placeholder::Placeholder;
 use pitool_engine::{
     Consent, Desired, Ending, Engine, Error, Event, Id, Journal, Plan, Proof, Purpose, Resource, RunId,
     Stage, Verdict, prove,
@@ -14,7 +13,7 @@ use pitool_host::parse::ufw_rules;
 use pitool_host::{Access, Content, Host, Inspect, Output};
 use pitool_resources::{
     Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Named, Node, Package,
-    Part, Policy, PublishedPorts, Rule, Seed, Sysctl, Unit, User,
+    Part, Placeholder, Policy, PublishedPorts, Rule, Seed, Sysctl, Unit, User,
 };
 use pitool_roles::proofs::{DockerAnswers, DockerMemoryLimit, SshdListens};
 use pitool_roles::{Kind, Question};

@@ -1,6 +1,9 @@
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use pitool_acme::issue::Material;
+use pitool_acme::storage::Generation;
 use pitool_sim::{Sim, World};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use super::*;
 
@@ -63,7 +66,7 @@ fn machine() -> (Sim, Placeholder, Store) {
     (sim, Placeholder::new("pi.test", ["pi.test".to_owned(), "www.pi.test".to_owned()]), store)
 }
 
-fn live(sim: &Sim, store: &Store) -> crate::storage::Generation {
+fn live(sim: &Sim, store: &Store) -> Generation {
     store.generation(sim, "pi.test", store.current(sim, "pi.test").unwrap().unwrap()).unwrap()
 }
 
@@ -125,7 +128,9 @@ fn what_nobody_could_use_is_not_taken_over() {
             certbots(sim, "pi.test", &Material { key: other.key, ..one });
         }),
         ("signed by itself", &|sim| {
-            let (fullchain, key) = crate::certificate::tests::self_signed(&["pi.test"]);
+            let key = KeyPair::generate().unwrap();
+            let certificate = CertificateParams::new(["pi.test".to_owned()]).unwrap().self_signed(&key);
+            let (fullchain, key) = (certificate.unwrap().pem(), key.serialize_pem());
             certbots(sim, "pi.test", &Material { fullchain, key });
         }),
     ];

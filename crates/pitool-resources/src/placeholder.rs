@@ -4,15 +4,11 @@
 //! With it nginx starts and the sites answer before a CA was ever asked, and the swap is one reload. It is a kind of
 //! resource: a role wants it. What a CA issued since is never taken away again, forwards or back.
 
-use jiff::SignedDuration;
+use pitool_acme::storage::{About, Source, Store, StoreError};
+use pitool_acme::{found, issue};
 use pitool_engine::{Change, Id, Resource, Reversal};
 use pitool_host::{Error, Host, Inspect, Result};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde::{Deserialize, Serialize};
-
-use crate::found;
-use crate::issue::{KeyType, Material, new_key};
-use crate::storage::{About, Source, Store, StoreError};
 
 /// A certificate of this name, be it a placeholder. Printed `certificate[NAME]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,27 +80,8 @@ impl Placeholder {
     }
 
     fn make(&self, host: &dyn Host, store: &Store) -> Result<()> {
-        let failed = |why: String| Error::Unsupported(format!("no placeholder could be made: {why}"));
-        let key = new_key(host, KeyType::EcP256).map_err(|error| failed(error.to_string()))?;
-        let bad = |error: rcgen::Error| failed(error.to_string());
-        let pair = KeyPair::from_pem(&key).map_err(bad)?;
-        let mut params = CertificateParams::new(self.names.clone()).map_err(bad)?;
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "pitool placeholder");
-        // It never decides anything; but a clock that is behind must not make nginx's clients see it as not yet good.
-        let now = host.now();
-        let moment = |days: i64| {
-            let then = now.checked_add(SignedDuration::from_hours(24 * days)).unwrap_or(now);
-            let date = then.to_zoned(jiff::tz::TimeZone::UTC).date();
-            rcgen::date_time_ymd(
-                i32::from(date.year()),
-                u8::try_from(date.month()).unwrap_or(1),
-                u8::try_from(date.day()).unwrap_or(1),
-            )
-        };
-        (params.not_before, params.not_after) = (moment(-2), moment(365));
-        let certificate = params.self_signed(&pair).map_err(bad)?;
-        let material = Material { fullchain: certificate.pem(), key };
+        let material = issue::placeholder(host, &self.names)
+            .map_err(|error| Error::Unsupported(format!("no placeholder could be made: {error}")))?;
         let about = About { source: Source::Placeholder, directory: String::new(), profile: None };
         let number = store.write(host, &self.name, &material, &about, 0).map_err(unusable)?;
         // Going live comes last: as long as it is not, a run that was cut off is seen.
