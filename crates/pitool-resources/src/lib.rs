@@ -2,7 +2,7 @@
 //!
 //! A kind is a plain value that implements [`Resource`](pitool_engine::Resource). It knows how to read its state,
 //! what the state should be, and how to move from one state to another; it does not know whether it goes forwards
-//! or back. A new kind is one file here and one line in the list of kinds in `pitool-roles`.
+//! or back. A new kind is one file here and one line in the list of kinds, `pitool-kinds`.
 //!
 //! [`node`] is the state that every kind with a path shares; start reading at [`File`].
 

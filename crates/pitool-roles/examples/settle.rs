@@ -10,7 +10,8 @@ use pitool_engine::{Engine, Event, Journal, PATIENCE, prove};
 use pitool_host::facts::gather;
 use pitool_host::local::Local;
 use pitool_host::{DockerSource, Facts};
-use pitool_roles::{Kind, docker, find, wanted};
+use pitool_kinds::Kind;
+use pitool_roles::{docker, find, wanted};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);

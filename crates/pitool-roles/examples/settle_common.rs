@@ -8,7 +8,8 @@ use pitool_config::{Fragment, Settings, load};
 use pitool_engine::{Engine, Event, Journal, PATIENCE, prove};
 use pitool_host::local::Local;
 use pitool_host::{Facts, Host, Inspect};
-use pitool_roles::{Kind, find, wanted};
+use pitool_kinds::Kind;
+use pitool_roles::{find, wanted};
 
 /// The machine's facts; with SETTLE_BARE in the environment a box is taken for a machine of its own.
 fn facts(host: &dyn Inspect) -> Result<Facts, pitool_host::Error> {

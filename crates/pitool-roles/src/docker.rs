@@ -20,16 +20,17 @@ use pitool_config::settings::{self, DockerSource as Wanted, Policy, Protocol, Ru
 use pitool_config::values::{Ports, Size, Source, UserName};
 use pitool_engine::{Resource, Stage};
 use pitool_host::{DockerSource, Facts};
+use pitool_kinds::Kind;
 use pitool_resources::{Check, Directory, Edit, File, Named, Package, Part, PublishedPorts, Unit, User};
 use serde_json::{Map, Value, json};
 
+use crate::Wishes;
 use crate::accounts;
 use crate::proofs::{
     ComposeAnswers, ContainerLogsLimited, DockerAnswers, DockerMemoryLimit, PublishedPortsGuarded,
 };
 use crate::security::may_filter;
 use crate::templates::text;
-use crate::{Kind, Wishes};
 
 /// What the role wants.
 pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {

@@ -2,8 +2,8 @@
 //!
 //! A [`Role`] never sees the host, so it cannot branch on a state that changes during the run. It returns
 //! [`Wishes`]: resources in the order of the story, proofs that the promises are in force, and notes for the
-//! person. One file per role, its texts beside it in `templates/<role>/`; [`kinds`] is the one list of kinds,
-//! [`proofs`] the one list of questions.
+//! person. One file per role, its texts beside it in `templates/<role>/`; [`proofs`] is the one list of
+//! questions, `pitool-kinds` the one list of kinds.
 //!
 //! Start reading at [`ROLES`], then at [`security`], the longest story.
 
@@ -12,7 +12,6 @@ pub mod app;
 pub mod backup;
 pub mod common;
 pub mod docker;
-pub mod kinds;
 pub mod monitoring;
 pub mod proofs;
 pub mod security;
@@ -26,9 +25,9 @@ use std::borrow::Cow;
 use pitool_config::Settings;
 use pitool_engine::{Desired, LintError, Resource};
 use pitool_host::Facts;
+use pitool_kinds::Kind;
 use pitool_resources::InstalledSet;
 
-pub use kinds::{Kind, KindState};
 pub use proofs::Question;
 pub use wishes::Wishes;
 

@@ -22,16 +22,17 @@ use pitool_config::settings::{self, Protocol, RootLogin, RulePolicy};
 use pitool_config::values::Source;
 use pitool_engine::{Id, Stage};
 use pitool_host::Facts;
+use pitool_kinds::Kind;
 use pitool_resources::{
     Check, Directory, File, Firewall, LoginGuard, Named, Package, Policy, Rule, Sysctl, Unit,
 };
 
+use crate::Wishes;
 use crate::accounts::administrators;
 use crate::proofs::{
     FirewallActive, JailRuns, KernelHardened, SshdListens, SshdValue, UnitRunning, UpdatesComeFrom,
 };
 use crate::templates::text;
-use crate::{Kind, Wishes};
 
 /// What the role wants.
 pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {

@@ -15,12 +15,13 @@ use pitool_config::settings::{Site, Ssl, Tls};
 use pitool_config::values::AppName;
 use pitool_engine::{Id, Resource};
 use pitool_host::Facts;
+use pitool_kinds::Kind;
 use pitool_resources::{Check, Directory, File, Link, Package, Placeholder, Unit};
 
+use crate::Wishes;
 use crate::monitoring;
 use crate::proofs::{SiteConfigured, SiteHealthy, UnitRunning};
 use crate::templates::text;
-use crate::{Kind, Wishes};
 
 const SITES: &str = "/etc/nginx/sites-available";
 const ENABLED: &str = "/etc/nginx/sites-enabled";

@@ -11,12 +11,13 @@ use pitool_engine::{
 };
 use pitool_host::parse::ufw_rules;
 use pitool_host::{Access, Content, Host, Inspect, Output};
+use pitool_kinds::Kind;
 use pitool_resources::{
     Check, Directory, Edit, File, Firewall, Hostname, InstalledSet, Link, LoginGuard, Named, Node, Package,
     Part, Placeholder, Policy, PublishedPorts, Rule, Seed, Sysctl, Unit, User,
 };
+use pitool_roles::Question;
 use pitool_roles::proofs::{DockerAnswers, DockerMemoryLimit, SshdListens};
-use pitool_roles::{Kind, Question};
 use pitool_sim::{Container, Cut, Sim, World};
 use proptest::prelude::*;
 use serde_json::Value;

@@ -4,8 +4,8 @@
 
 use pitool_engine::{Consent, Desired, Ending, Engine, Id, Journal, Refused, Settled};
 use pitool_host::{Access, Output};
+use pitool_kinds::Kind;
 use pitool_resources::{Directory, Edit, File, Firewall, LoginGuard, Package, Part, Policy, User};
-use pitool_roles::Kind;
 use pitool_sim::{Sim, World};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g pi\n";

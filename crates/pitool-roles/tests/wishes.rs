@@ -7,7 +7,8 @@ use std::fmt::Write;
 use pitool_config::{Fragment, load};
 use pitool_engine::{Proof, Resource};
 use pitool_host::{Facts, Person, SwapMechanism};
-use pitool_roles::{Kind, find, wanted};
+use pitool_kinds::Kind;
+use pitool_roles::{find, wanted};
 use serde_json::Value;
 
 fn machine(release: u32, arch: &str) -> Facts {

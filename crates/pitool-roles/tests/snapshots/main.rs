@@ -13,7 +13,8 @@ use std::fmt::Write;
 use pitool_config::Settings;
 use pitool_engine::{Proof, Resource, Risk};
 use pitool_host::{Digest, Facts};
-use pitool_roles::{Kind, Wishes};
+use pitool_kinds::Kind;
+use pitool_roles::Wishes;
 use serde_json::Value;
 
 /// Settings from the keys that differ from their defaults.

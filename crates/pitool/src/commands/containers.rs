@@ -1,8 +1,9 @@
 //! Whether the containers that ran before a run still run when it is over, however it ended.
 
 use pitool_engine::{PATIENCE, Plan, Proved, Resource};
+use pitool_kinds::{Kind, KindState};
+use pitool_roles::Question;
 use pitool_roles::proofs::ContainersRun;
-use pitool_roles::{Kind, KindState, Question};
 
 use crate::commands::promises::ask;
 use crate::failure::Result;

@@ -1,7 +1,8 @@
 //! `pitool plan`: what would change.
 
 use pitool_engine::{Consent, Engine, Error, Journal, Plan, Purpose};
-use pitool_roles::{Kind, Wanted};
+use pitool_kinds::Kind;
+use pitool_roles::Wanted;
 use serde_json::json;
 
 use crate::cli;

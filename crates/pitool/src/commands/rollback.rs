@@ -1,7 +1,7 @@
 //! `pitool rollback`: goes back to what was there before a run.
 
 use pitool_engine::{Consent, Ending, Engine, RunId};
-use pitool_roles::Kind;
+use pitool_kinds::Kind;
 use serde_json::json;
 
 use crate::cli;

@@ -1,4 +1,7 @@
 //! The one list of kinds: a closed enum, so that the journal is ordinary serde and every match is exhaustive.
+//!
+//! Each kind is a type of `pitool-resources`; [`Kind`] is any of them, and itself a [`Resource`]. The crates that produce
+//! resources, such as the roles, depend on this one. A new kind is one line in `kinds!(…)`.
 
 use pitool_engine::{Change, Id, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
 use pitool_host::{Candidate, Digest, Error, Host, Inspect, Result};
