@@ -24,5 +24,5 @@ pub use journal::{Ending, Header, Journal, JournalError, Purpose, Run, RunId};
 pub use managed::{Managed, ManagedEntry};
 pub use plan::{Plan, PlanError, Reason, Refused, Step, plan};
 pub use proof::{PATIENCE, Proof, Proved, prove};
-pub use resource::{Change, Consent, Id, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
+pub use resource::{Action, Change, Consent, Id, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
 pub use verdict::Verdict;

@@ -77,9 +77,36 @@ pub enum Reversal {
     None(String),
 }
 
+/// What a step does to its thing. Programs read it as `new`, `change` and `remove`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It was not there.
+    #[serde(rename = "new")]
+    Create,
+    /// It was there and stays, in another state.
+    #[default]
+    Change,
+    /// It goes.
+    Remove,
+}
+
+impl Action {
+    /// Judges by whether the thing is there before and after.
+    pub fn between(before: bool, after: bool) -> Self {
+        match (before, after) {
+            (false, true) => Self::Create,
+            (true, false) => Self::Remove,
+            _ => Self::Change,
+        }
+    }
+}
+
 /// A difference between two states, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
+    /// What becomes of the thing.
+    pub action: Action,
     /// A few words: `absent → installed`.
     pub summary: String,
     /// Both texts, where the difference is one of text and none of it is secret.
@@ -89,8 +116,8 @@ pub struct Change {
 
 impl Change {
     /// A change that a few words describe.
-    pub fn words(summary: impl Into<String>) -> Self {
-        Self { summary: summary.into(), text: None }
+    pub fn words(action: Action, summary: impl Into<String>) -> Self {
+        Self { action, summary: summary.into(), text: None }
     }
 }
 

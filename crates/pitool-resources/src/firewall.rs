@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use pitool_engine::{Change, Id, Resource, Risk, Stage, Upcoming};
+use pitool_engine::{Action, Change, Id, Resource, Risk, Stage, Upcoming};
 use pitool_host::parse::accounts::Accounts;
 use pitool_host::parse::{proc_net_tcp, ufw_rules};
 use pitool_host::{Command, Error, Host, Inspect, Result, listening};
@@ -705,7 +705,7 @@ impl Resource for Firewall {
                 parts.push(format!("closes {}", cut.join(", ")));
             }
         }
-        Change::words(parts.join(", "))
+        Change::words(Action::Change, parts.join(", "))
     }
 
     fn stage(&self) -> Stage {

@@ -1,6 +1,6 @@
 //! The machine's name.
 
-use pitool_engine::{Change, Id, Resource};
+use pitool_engine::{Action, Change, Id, Resource};
 use pitool_host::{Access, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +64,10 @@ impl Resource for Hostname {
     fn change(&self, from: &Names, to: &Names) -> Change {
         let words = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".into());
         if from.at_boot == to.at_boot {
-            return Change::words(format!("{} → {} now", words(&from.now), words(&to.now)));
+            let action = Action::between(from.now.is_some(), to.now.is_some());
+            return Change::words(action, format!("{} → {} now", words(&from.now), words(&to.now)));
         }
-        Change::words(format!("{} → {}", words(&from.at_boot), words(&to.at_boot)))
+        let action = Action::between(from.at_boot.is_some(), to.at_boot.is_some());
+        Change::words(action, format!("{} → {}", words(&from.at_boot), words(&to.at_boot)))
     }
 }

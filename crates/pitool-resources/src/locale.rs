@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pitool_engine::{Change, Id, Resource, Reversal};
+use pitool_engine::{Action, Change, Id, Resource, Reversal};
 use pitool_host::{Access, Command, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,9 @@ impl Resource for Locale {
             (true, false) => "listed, not generated",
             (false, false) => "absent",
         };
-        Change::words(format!("{} → {}", words(from), words(to)))
+        let is_there = |state: &LocaleState| state.listed || state.generated;
+        let action = Action::between(is_there(from), is_there(to));
+        Change::words(action, format!("{} → {}", words(from), words(to)))
     }
 
     fn reversal(&self) -> Reversal {

@@ -1,6 +1,6 @@
 //! What can be at a path: the state that every kind with a path shares.
 
-use pitool_engine::Change;
+use pitool_engine::{Action, Change};
 use pitool_host::parse::accounts::Accounts;
 use pitool_host::trust::Kind;
 use pitool_host::{Access, Candidate, Content, Digest, Error, FileType, Host, Inspect, Looked, Result};
@@ -204,7 +204,8 @@ impl Node {
         let is_file = |node: &Self| matches!(node, Self::File { .. });
         let texts = (is_file(from) || is_file(to)) && !secret;
         let text = if texts { text(from).zip(text(to)).filter(|(a, b)| a != b) } else { None };
-        Change { summary, text }
+        let is_there = |node: &Self| *node != Self::Absent;
+        Change { action: Action::between(is_there(from), is_there(to)), summary, text }
     }
 }
 
@@ -291,6 +292,26 @@ mod tests {
         let desired = resource.desired(&observed);
         assert_eq!(resource.desired(&desired), desired, "a fixed point");
         (desired != observed, resource.refusal(&observed))
+    }
+
+    #[test]
+    fn the_action_says_whether_something_comes_or_goes() {
+        let file = Node::File {
+            content: "a\n".into(),
+            mode: 0o644,
+            owner: "root".to_owned(),
+            group: "root".to_owned(),
+        };
+        let link = Node::Link { target: "/etc/real".to_owned() };
+        for (from, to, action) in [
+            (&Node::Absent, &file, Action::Create),
+            (&file, &Node::Absent, Action::Remove),
+            (&link, &Node::Absent, Action::Remove),
+            (&link, &file, Action::Change),
+            (&file, &file, Action::Change),
+        ] {
+            assert_eq!(Node::change(from, to, false).action, action, "{from:?} to {to:?}");
+        }
     }
 
     #[test]

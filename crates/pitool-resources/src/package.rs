@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use pitool_engine::{Change, Id, Move, Resource, Reversal, Stage, Turn};
+use pitool_engine::{Action, Change, Id, Move, Resource, Reversal, Stage, Turn};
 use pitool_host::{Command, Error, Host, Inspect, PackageState, Packages, Result, related};
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,10 @@ impl Resource for Package {
     }
 
     fn change(&self, from: &PackageStatus, to: &PackageStatus) -> Change {
-        Change::words(format!("{} → {}", from.words(), to.words()))
+        let is_there =
+            |status: &PackageStatus| !matches!(status, PackageStatus::Absent | PackageStatus::ConfigFiles);
+        let action = Action::between(is_there(from), is_there(to));
+        Change::words(action, format!("{} → {}", from.words(), to.words()))
     }
 
     fn stage(&self) -> Stage {
@@ -450,7 +453,7 @@ impl Resource for InstalledSet {
         if parts.is_empty() {
             parts.push("marks and left-over configuration".to_owned());
         }
-        Change::words(parts.join(", "))
+        Change::words(Action::Change, parts.join(", "))
     }
 
     fn stage(&self) -> Stage {

@@ -6,7 +6,7 @@
 
 use pitool_acme::storage::{About, Source, Store, StoreError};
 use pitool_acme::{found, issue};
-use pitool_engine::{Change, Id, Resource, Reversal};
+use pitool_engine::{Action, Change, Id, Resource, Reversal};
 use pitool_host::{Error, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -185,10 +185,11 @@ impl Resource for Placeholder {
 
     fn change(&self, from: &Kept, to: &Kept) -> Change {
         if from.stored == to.stored {
-            return Change::words(match (from.unmarked, to.unmarked) {
+            let summary = match (from.unmarked, to.unmarked) {
                 (true, false) => "its names are marked, so that nginx sends them to HTTPS",
                 _ => "",
-            });
+            };
+            return Change::words(Action::Change, summary);
         }
         let words = |state: &Kept| match state.stored {
             Stored::Nothing => "none",
@@ -196,12 +197,14 @@ impl Resource for Placeholder {
             Stored::Placeholder => "a placeholder, signed by itself, until the CA's",
             Stored::Certificate => "the CA's",
         };
-        match (&from.elsewhere, to.stored) {
+        let action = Action::between(from.stored != Stored::Nothing, to.stored != Stored::Nothing);
+        let summary = match (&from.elsewhere, to.stored) {
             (Some(path), Stored::Certificate) => {
-                Change::words(format!("{} → a copy of the one in {path}", words(from)))
+                format!("{} → a copy of the one in {path}", words(from))
             }
-            _ => Change::words(format!("{} → {}", words(from), words(to))),
-        }
+            _ => format!("{} → {}", words(from), words(to)),
+        };
+        Change::words(action, summary)
     }
 
     fn reversal(&self) -> Reversal {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pitool_engine::{Change, Id, Resource, Reversal};
+use pitool_engine::{Action, Change, Id, Resource, Reversal};
 use pitool_host::trust::Kind;
 use pitool_host::{Content, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
@@ -101,10 +101,13 @@ impl Resource for Seed {
     fn change(&self, from: &SeedState, to: &SeedState) -> Change {
         match (from, to) {
             (SeedState::There(from), SeedState::There(to)) => Node::change(from, to, true),
-            (SeedState::There(_), SeedState::Made) => Change::words(format!(
-                "absent → new file from the template, {:04o} {}:{}",
-                self.mode, self.owner, self.group
-            )),
+            (SeedState::There(_), SeedState::Made) => Change::words(
+                Action::Create,
+                format!(
+                    "absent → new file from the template, {:04o} {}:{}",
+                    self.mode, self.owner, self.group
+                ),
+            ),
             (SeedState::Made, SeedState::There(to)) => Node::change(&Node::Absent, to, true),
             (SeedState::Made, SeedState::Made) => Change::default(),
         }

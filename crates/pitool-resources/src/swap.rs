@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pitool_engine::{Change, Id, Resource, Stage};
+use pitool_engine::{Action, Change, Id, Resource, Stage};
 use pitool_host::{Access, Command, FileType, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +89,8 @@ impl Resource for SwapFile {
 
     fn change(&self, from: &SwapState, to: &SwapState) -> Change {
         let words = |state: &SwapState| state.size.map_or_else(|| "absent".to_owned(), mib);
-        Change::words(format!("{} → {}", words(from), words(to)))
+        let action = Action::between(from.size.is_some(), to.size.is_some());
+        Change::words(action, format!("{} → {}", words(from), words(to)))
     }
 
     fn stage(&self) -> Stage {

@@ -1,6 +1,6 @@
 //! Kernel values in force.
 
-use pitool_engine::{Change, Id, Resource, Stage};
+use pitool_engine::{Action, Change, Id, Resource, Stage};
 use pitool_host::parse::fstab;
 use pitool_host::{Error, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ impl Resource for Sysctl {
 
     fn change(&self, from: &Option<String>, to: &Option<String>) -> Change {
         let words = |state: &Option<String>| state.clone().unwrap_or_else(|| "unknown".into());
-        Change::words(format!("{} → {}", words(from), words(to)))
+        Change::words(Action::Change, format!("{} → {}", words(from), words(to)))
     }
 
     fn stage(&self) -> Stage {

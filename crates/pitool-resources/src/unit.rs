@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pitool_engine::{Change, Id, Resource, Risk, Stage, Turn, Upcoming};
+use pitool_engine::{Action, Change, Id, Resource, Risk, Stage, Turn, Upcoming};
 use pitool_host::{Access, ActiveState, Command, Digest, Error, Host, Inspect, Result, UnitStatus, run_job};
 use serde::{Deserialize, Serialize};
 
@@ -408,7 +408,7 @@ impl Resource for Unit {
                 format!("{verb}, because {} changed", changed.join(", "))
             });
         }
-        Change::words(parts.join(", "))
+        Change::words(Action::between(from.exists, to.exists), parts.join(", "))
     }
 
     fn stage(&self) -> Stage {

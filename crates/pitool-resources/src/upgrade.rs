@@ -1,6 +1,6 @@
 //! Upgrades of what is installed, where a config asks for them.
 
-use pitool_engine::{Change, Id, Move, Resource, Reversal, Stage};
+use pitool_engine::{Action, Change, Id, Move, Resource, Reversal, Stage};
 use pitool_host::{Command, Error, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ impl Resource for Upgrade {
     }
 
     fn change(&self, from: &usize, _to: &usize) -> Change {
-        Change::words(format!("{from} packages have a newer version"))
+        Change::words(Action::Change, format!("{from} packages have a newer version"))
     }
 
     fn stage(&self) -> Stage {

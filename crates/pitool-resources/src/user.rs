@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pitool_engine::{Change, Id, Resource, Reversal, Risk, Turn};
+use pitool_engine::{Action, Change, Id, Resource, Reversal, Risk, Turn};
 use pitool_host::parse::accounts::Accounts;
 use pitool_host::{Access, Candidate, Command, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
@@ -253,7 +253,7 @@ impl Resource for User {
     }
 
     fn change(&self, from: &UserState, to: &UserState) -> Change {
-        Change::words(match (&from.account, &to.account) {
+        let summary = match (&from.account, &to.account) {
             (None, Some(account)) => {
                 let groups: Vec<&str> = account.groups.iter().map(String::as_str).collect();
                 let groups =
@@ -267,7 +267,8 @@ impl Resource for User {
                 format!("groups {}", more.chain(fewer).collect::<Vec<_>>().join(" "))
             }
             (None, None) => "what an interrupted userdel left is removed".to_owned(),
-        })
+        };
+        Change::words(Action::between(from.account.is_some(), to.account.is_some()), summary)
     }
 
     fn risk(&self) -> Risk {
@@ -336,5 +337,21 @@ impl Resource for User {
         }
         let alike = before.account == now.account;
         (!alike).then(|| self.change(before, now).summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_action_says_whether_the_account_comes_or_goes() {
+        let user = User::new("ada").groups(["sudo"]);
+        let none = UserState::default();
+        let there = user.desired(&none);
+        let action = |from, to| user.change(from, to).action;
+        assert_eq!(action(&none, &there), Action::Create);
+        assert_eq!(action(&there, &none), Action::Remove);
+        assert_eq!(action(&there, &there), Action::Change);
     }
 }

@@ -1,7 +1,7 @@
 //! What a role returns.
 
-use crate::kinds::Kind;
 use crate::proofs::Question;
+use pitool_kinds::Kind;
 
 /// What a role wants.
 #[derive(Clone, Debug, Default)]
