@@ -159,7 +159,7 @@ fn odd(machine: &Machine) -> Result<()> {
         let output = machine.sh("timeout 120 pitool apply common app")?;
         ensure!(output.status == 0, "{directory}, {what}: {output}");
         let said = format!("{}{}", output.stdout, output.stderr);
-        ensure!(said.contains("held back:") && said.contains(directory), "{directory}, {what}: {output}");
+        ensure!(said.contains("Held back") && said.contains(directory), "{directory}, {what}: {output}");
         machine.check("! grep '# changed' /etc/nginx/sites-available/notes")?;
     }
     machine.check("rm -rf /home/ada/.ssh /home/ada/dot /opt/notes/config")?;
