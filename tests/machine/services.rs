@@ -160,7 +160,7 @@ fn lost(machine: &Machine) -> Result<()> {
 fn package(machine: &Machine) -> Result<()> {
     machine.write_file(
         CONFIG,
-        "[backup.sets.machine]\npaths = [\"/etc\"]\nschedule = \"daily\"\n[docker]\nenabled = false\n",
+        "[backup]\nschedule = \"daily\"\n[backup.sets.machine]\npaths = [\"/etc\"]\n[docker]\nenabled = false\n",
         0o644,
     )?;
     expect(machine, "pitool apply monitoring backup", 0)?;
