@@ -27,7 +27,7 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         let fresh = installed(lab, suite, &BoxOptions::named("hard"), deb)?;
         fresh.write_file(
             "/etc/pitool/pitool.toml",
-            "[ssl]\ndomains = [\"pi.example\"]\nemail = \"a@pi.example\"\n[apps.notes]\ndomains = [\"pi.example\"]\n\
+            "[ssl]\ndomains = [\"pi.example\"]\nemail = \"a@pi.example\"\n[apps.notes]\nserver_name = [\"pi.example\"]\n\
              upstream_port = 8080\n",
             0o600,
         )?;

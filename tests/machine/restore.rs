@@ -17,6 +17,7 @@ const SETTING: &str = r#"set -e
 useradd -m ada
 mkdir -p /srv/notes/data /etc/pitool; chown -R ada: /srv/notes
 cp /bin/true /usr/local/bin/victim; chmod 755 /usr/local/bin/victim
+mkdir -p /etc/cron.d
 mkdir /root/kept; echo secret > /root/kept/secret; chmod 700 /root/kept; chmod 600 /root/kept/secret
 cat > /etc/pitool/pitool.toml <<'END'
 [backup]
