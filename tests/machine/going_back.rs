@@ -146,12 +146,12 @@ fn refused(machine: &Machine) -> Result<()> {
     machine.check("systemctl -q is-active nginx && test -e /etc/nginx/sites-enabled/default")?;
     expect(machine, "pitool apply app", 0)?;
     machine.check("test ! -e /etc/nginx/sites-enabled/default")?;
-    let mine = "server { listen 80 default_server; root /var/www/html; }\n";
-    machine.write_file("/etc/nginx/sites-enabled/mine", mine, 0o644)?;
+    // Nobody includes it meanwhile.
+    machine.write_file("/etc/nginx/sites-available/default", "no_such_directive on;\n", 0o644)?;
     machine.check("nginx -t && systemctl reload nginx")?;
     let output = expect(machine, "pitool rollback", 0)?;
     ensure!(output.stderr.contains("left: link[/etc/nginx/sites-enabled/default]"), "{output}");
-    ensure!(output.stderr.contains("duplicate default server"), "{output}");
+    ensure!(output.stderr.contains("no_such_directive"), "{output}");
     machine.check(
         "systemctl -q is-active nginx && nginx -t && systemctl restart nginx && systemctl -q is-active nginx",
     )?;
