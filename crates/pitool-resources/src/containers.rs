@@ -251,3 +251,21 @@ impl Config {
         host.write(&self.path, text.as_bytes(), self.access)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_spares_containers_is_found() {
+        for (version, spares) in [
+            ("20.10.24+dfsg1", false),
+            ("24.0.7", false),
+            ("", false),
+            ("24.0.8", true),
+            ("26.1.5+dfsg1", true),
+        ] {
+            assert_eq!(numbers(version) >= SPARES_REMOVED, spares, "{version}");
+        }
+    }
+}

@@ -311,12 +311,12 @@ impl Resource for Unit {
         let restarts = from.active && to.active && from.running_with != to.running_with;
         if self.keeps_containers && restarts {
             let lost = containers::lost_at_restart(host)?;
-            if let Some((first, others)) = lost.split_first() {
-                let name = others.iter().fold(first.clone(), |names, name| format!("{names}, {name}"));
+            if !lost.is_empty() {
                 return Ok(Some(format!(
-                    "a restart of this Docker removes {name} for good (started with `--rm`); stop {} first, then \
+                    "a restart of this Docker removes {} for good (started with `--rm`); stop {} first, then \
                      run pitool again",
-                    if others.is_empty() { "it" } else { "them" }
+                    lost.join(", "),
+                    if lost.len() == 1 { "it" } else { "them" }
                 )));
             }
         }
