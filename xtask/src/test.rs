@@ -25,26 +25,40 @@ struct Part {
     name: &'static str,
     needs: &'static [Need],
     run: fn() -> Result<Tally>,
+    /// Runs some of its groups of cases again. None: a part that has none, or no limits of time.
+    again: Option<fn(&[String]) -> Result<Tally>>,
 }
 
 /// The first alone, the others two at a time in this order: the longest first.
 const PARTS: &[Part] = &[
-    Part { name: "crates", needs: &[], run: crates },
+    Part { name: "crates", needs: &[], run: crates, again: None },
     // Boxes of one release share their downloads and so apt's lock on them: those of two do not meet.
-    Part { name: "machines, trixie", needs: BOXES, run: || machines(Suite::Trixie) },
-    Part { name: "machines, bookworm", needs: BOXES, run: || machines(Suite::Bookworm) },
-    Part { name: "boxes", needs: BOXES, run: boxes },
-    Part { name: "arm", needs: ARM, run: arm },
+    Part {
+        name: "machines, trixie",
+        needs: BOXES,
+        run: || machines(Suite::Trixie, &[]),
+        again: Some(|groups| machines(Suite::Trixie, groups)),
+    },
+    Part {
+        name: "machines, bookworm",
+        needs: BOXES,
+        run: || machines(Suite::Bookworm, &[]),
+        again: Some(|groups| machines(Suite::Bookworm, groups)),
+    },
+    Part { name: "boxes", needs: BOXES, run: boxes, again: None },
+    Part { name: "arm", needs: ARM, run: arm, again: None },
     Part {
         name: "package",
         needs: &[Need::Root, Need::Program("cargo-deb"), Need::Program("mmdebstrap")],
         run: package,
+        again: None,
     },
 ];
 
-/// How many parts run at a time, on a machine that has the processors and the memory for it. One, because cases with limits of
-/// time have not been seen to hold beside another release's on two cores.
-const LANES: usize = 1;
+/// How many parts run at a time, on a machine that has the processors and the memory for it. Boxes wait for disks, downloads and
+/// clocks most of their time: two releases beside each other take little longer than one. A group of cases in which a limit of
+/// time did not hold there runs once more alone ([`again`]).
+const LANES: usize = 2;
 
 /// What a box needs.
 const BOXES: &[Need] = &[
@@ -88,8 +102,15 @@ pub(crate) struct Tally {
     skipped: usize,
     /// The lines that tell what failed: a log of hours is read from its end.
     told: Vec<String>,
-    /// What groups of cases within the part took.
-    groups: Vec<Row>,
+    /// Groups of cases within the part.
+    groups: Vec<Group>,
+}
+
+/// A group of cases: what it took, and how many of them failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Group {
+    row: Row,
+    failed: usize,
 }
 
 impl AddAssign for Tally {
@@ -99,6 +120,40 @@ impl AddAssign for Tally {
         self.skipped += more.skipped;
         self.told.extend(more.told);
         self.groups.extend(more.groups);
+    }
+}
+
+impl Tally {
+    /// The names of the groups in which a case failed. None, if something failed that is in no group: it would fail again.
+    fn to_repeat(&self) -> Vec<String> {
+        let failed: Vec<&Group> = self.groups.iter().filter(|group| group.failed > 0).collect();
+        if failed.iter().map(|group| group.failed).sum::<usize>() != self.failed {
+            return Vec::new();
+        }
+        failed.iter().map(|group| group.row.part.trim().to_owned()).collect()
+    }
+
+    /// Puts the second run of the groups that failed in the place of their first.
+    fn repeated(mut self, mut alone: Tally) -> Tally {
+        if alone.passed == 0 {
+            // Nothing was proved by it.
+            alone.failed = alone.failed.max(self.failed);
+        }
+        for group in &mut alone.groups {
+            group.row.part += ", again and alone";
+        }
+        self.passed += self.failed.saturating_sub(alone.failed);
+        self.failed = alone.failed;
+        self.groups.extend(alone.groups);
+        if !self.told.is_empty() {
+            self.told
+                .insert(0, "beside another part, these failed, and their groups ran again alone:".to_owned());
+        }
+        if !alone.told.is_empty() {
+            self.told.push("alone, these failed:".to_owned());
+            self.told.extend(alone.told);
+        }
+        self
     }
 }
 
@@ -116,7 +171,7 @@ pub(crate) fn task() -> Result<()> {
         // Once, and not in two parts at the same time.
         times::timed("package under test", shipped)?;
     }
-    done.extend(in_lanes(others));
+    done.extend(again(others, in_lanes(others)));
 
     let mut rows = times::earlier();
     let before = rows.len();
@@ -126,7 +181,7 @@ pub(crate) fn task() -> Result<()> {
             Outcome::Ran(tally, seconds) => {
                 let passed = format!("{} of {}", tally.passed, tally.passed + tally.failed + tally.skipped);
                 rows.push(Row { part: part.name.to_owned(), passed, seconds });
-                rows.extend(tally.groups.iter().cloned());
+                rows.extend(tally.groups.iter().map(|group| group.row.clone()));
                 total += tally;
             }
             Outcome::Skipped(reason) => {
@@ -145,10 +200,8 @@ pub(crate) fn task() -> Result<()> {
     println!("==");
     times::print(&rows);
     times::append(&rows[before..])?;
-    if total.failed > 0 {
-        for line in &total.told {
-            println!("{line}");
-        }
+    for line in &total.told {
+        println!("{line}");
     }
     println!("{total}");
     if total.failed > 0 {
@@ -209,6 +262,29 @@ fn in_lanes(parts: &[Part]) -> Vec<Outcome> {
     let mut done = done.into_inner().unwrap_or_default();
     done.sort_by_key(|(place, _)| *place);
     done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Runs the groups once more, alone, in which a case failed beside another part. One that fails alone has failed; one that passes
+/// has not, and the table and the lines at its end say that it took two runs.
+fn again(parts: &[Part], done: Vec<Outcome>) -> Vec<Outcome> {
+    let twice = |(part, outcome): (&Part, Outcome)| match (part.again, outcome) {
+        (Some(again), Outcome::Ran(tally, seconds)) if LANES > 1 => {
+            let names = tally.to_repeat();
+            if names.is_empty() {
+                return Outcome::Ran(tally, seconds);
+            }
+            println!("== {}, again and alone: {}", part.name, names.join(", "));
+            let started = Instant::now();
+            let alone = again(&names).unwrap_or_else(|error| Tally {
+                failed: 1,
+                told: vec![format!("{}: {error:#}", part.name)],
+                ..Tally::default()
+            });
+            Outcome::Ran(tally.repeated(alone), seconds + started.elapsed().as_secs())
+        }
+        (_, outcome) => outcome,
+    };
+    parts.iter().zip(done).map(twice).collect()
 }
 
 /// This machine's package as it is released: what is tested is what people get.
@@ -272,18 +348,22 @@ fn boxes() -> Result<Tally> {
 }
 
 /// The package on whole machines of a release, and the contract of a host.
-fn machines(suite: Suite) -> Result<Tally> {
+///
+/// Only the named groups of cases; none: all of them.
+fn machines(suite: Suite, groups: &[String]) -> Result<Tally> {
     // As shipped, and in the place where the suites look for it.
     let deb = shipped()?.package.deb;
     run(cargo().args(["build", "--locked", "--package", "pitool-sim", "--example", "contract"]))?;
     let xtask = std::env::current_exe()?;
+    let only = if groups.is_empty() { vec![suite.codename().to_owned()] } else { groups.to_vec() };
     let contract = target_dir().join("debug/examples/contract");
     tallied(
         machine_test("machine")
             .env("PITOOL_DEB", deb)
             .env("PITOOL_CONTRACT", contract)
             .env("PITOOL_XTASK", xtask)
-            .args(["--", suite.codename()]),
+            .arg("--")
+            .args(only),
         "",
     )
 }
@@ -337,11 +417,15 @@ fn tallied(tests: &mut Command, prefix: &str) -> Result<Tally> {
 }
 
 /// Reads a line in which a test program tells of a group of its cases: `group trixie: life: 13 of 13 in 95 s`.
-fn group(line: &str) -> Option<Row> {
+fn group(line: &str) -> Option<Group> {
     let (part, rest) = line.strip_prefix("group ")?.rsplit_once(": ")?;
     let (passed, seconds) = rest.split_once(" in ")?;
     let seconds = seconds.strip_suffix(" s")?.parse().ok()?;
-    Some(Row { part: format!("  {part}"), passed: passed.to_owned(), seconds })
+    let (passed, failed) = match passed.split_once(", ") {
+        Some((passed, failed)) => (passed, count(failed, "failed")),
+        None => (passed, 0),
+    };
+    Some(Group { row: Row { part: format!("  {part}"), passed: passed.to_owned(), seconds }, failed })
 }
 
 /// How many lines after one that tells say why.
@@ -365,7 +449,7 @@ fn count(result: &str, word: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, count, group, tells};
+    use super::{Group, Row, Tally, count, group, tells};
 
     #[test]
     fn counts_are_read_from_the_result_line() {
@@ -377,10 +461,37 @@ mod tests {
     #[test]
     fn a_group_is_read_from_its_line() {
         let row = Row { part: "  trixie: life".into(), passed: "12 of 13".into(), seconds: 95 };
-        assert_eq!(group("group trixie: life: 12 of 13 in 95 s"), Some(row));
+        let of = |failed| Some(Group { row: row.clone(), failed });
+        assert_eq!(group("group trixie: life: 12 of 13 in 95 s"), of(0));
+        assert_eq!(group("group trixie: life: 12 of 13, 1 failed, in 95 s"), of(1));
         assert_eq!(group("trixie: life … ok (95.0 s)"), None);
         // It counts nothing: its cases were counted when they ran.
         assert_eq!(count("group trixie: life: 12 of 13 in 95 s", "passed"), 0);
+    }
+
+    fn ran(lines: &[&str], passed: usize, failed: usize) -> Tally {
+        let groups = lines.iter().filter_map(|line| group(line)).collect();
+        Tally { passed, failed, groups, ..Tally::default() }
+    }
+
+    #[test]
+    fn a_group_that_failed_beside_another_part_counts_as_it_did_alone() {
+        let lines = ["group trixie: life: 13 of 13 in 95 s", "group trixie: power: 1 of 3, 2 failed, in 9 s"];
+        let beside = || ran(&lines, 14, 2);
+        assert_eq!(beside().to_repeat(), ["trixie: power"]);
+        let passed = beside().repeated(ran(&["group trixie: power: 3 of 3 in 7 s"], 3, 0));
+        assert_eq!((passed.passed, passed.failed), (16, 0));
+        assert_eq!(
+            passed.groups.last().map(|group| group.row.part.as_str()),
+            Some("  trixie: power, again and alone")
+        );
+        let failed = beside().repeated(ran(&["group trixie: power: 2 of 3, 1 failed, in 7 s"], 2, 1));
+        assert_eq!((failed.passed, failed.failed), (15, 1));
+        // A second run in which no case ran proves nothing.
+        assert_eq!(beside().repeated(ran(&[], 0, 0)).failed, 2);
+        // What failed outside of the groups is not mended by another run of them.
+        assert!(ran(&lines, 14, 3).to_repeat().is_empty());
+        assert!(ran(&lines[..1], 13, 0).to_repeat().is_empty());
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub struct Runner {
 struct Group {
     name: String,
     passed: u32,
+    failed: u32,
     tried: u32,
     started: Instant,
     /// None: it is the one whose cases run.
@@ -113,7 +114,14 @@ impl Runner {
             group.end();
         }
         let started = Instant::now();
-        self.groups.push(Group { name: name.to_owned(), passed: 0, tried: 0, started, seconds: None });
+        self.groups.push(Group {
+            name: name.to_owned(),
+            passed: 0,
+            failed: 0,
+            tried: 0,
+            started,
+            seconds: None,
+        });
     }
 
     /// Tells whether any of the names is selected: booting a machine for nobody can be spared.
@@ -163,6 +171,9 @@ impl Runner {
                     true
                 }
                 None => {
+                    if let Some(group) = self.groups.last_mut() {
+                        group.failed += 1;
+                    }
                     let indented = format!("{error:#}").replace('\n', "\n    ");
                     let told = format!("{name} … FAILED ({seconds:.1} s)\n    {indented}");
                     report(&told);
@@ -190,8 +201,14 @@ impl Runner {
             group.end();
         }
         // `cargo xtask test` reads these lines.
-        for Group { name, passed, tried, seconds, .. } in self.groups.iter().filter(|group| group.tried > 0) {
-            report(&format!("group {name}: {passed} of {tried} in {:.0} s", seconds.unwrap_or_default()));
+        for Group { name, passed, failed, tried, seconds, .. } in
+            self.groups.iter().filter(|group| group.tried > 0)
+        {
+            let failed = if *failed > 0 { format!(", {failed} failed,") } else { String::new() };
+            report(&format!(
+                "group {name}: {passed} of {tried}{failed} in {:.0} s",
+                seconds.unwrap_or_default()
+            ));
         }
         // Hours of output may lie between a failure and the end, and a log may be read by its end alone.
         for told in &self.failed {
