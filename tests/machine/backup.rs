@@ -38,9 +38,7 @@ done
 sqlite3 /opt/grist/data/home.grist 'select count(*), sum(a) from t; pragma integrity_check'"#;
 
 pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
-    if std::env::var_os("PITOOL_LONG").is_some() {
-        attack::cases(runner, lab, suite, deb);
-    }
+    attack::cases(runner, lab, suite, deb);
     let name = |case: &str| format!("{suite}: backup: {case}");
     let mut made = None;
     runner.case(&name("a box with data, and one beside it"), || {

@@ -146,6 +146,7 @@ fn lost(machine: &Machine) -> Result<()> {
     machine.check("docker rm -f rm && mkdir -p /etc/systemd/system/docker.service.d")?;
     let hook = "[Service]\nExecStartPost=-/bin/sh -c 'sleep 1; docker rm -f no'\n";
     machine.write_file("/etc/systemd/system/docker.service.d/hook.conf", hook, 0o644)?;
+    machine.check("systemctl daemon-reload")?;
     let output = expect(machine, "pitool apply docker", 1)?;
     ensure!(output.stdout.contains("no (removed)"), "{output}");
     let now = running(machine)?;
@@ -160,7 +161,7 @@ fn lost(machine: &Machine) -> Result<()> {
 fn package(machine: &Machine) -> Result<()> {
     machine.write_file(
         CONFIG,
-        "[backup]\nschedule = \"daily\"\n[backup.sets.machine]\npaths = [\"/etc\"]\n[docker]\nenabled = false\n",
+        "[backup.sets.machine]\npaths = [\"/etc\"]\n[docker]\nenabled = false\n",
         0o644,
     )?;
     expect(machine, "pitool apply monitoring backup", 0)?;

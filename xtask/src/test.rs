@@ -20,13 +20,16 @@ use crate::deb::{self, Released};
 use crate::times::{self, Row};
 use crate::tools::{cargo, command, find, is_root, root, run, target_dir};
 
+/// Runs the named groups of a part's cases.
+type Groups = fn(&[String]) -> Result<Tally>;
+
 /// One part of the tests, run only where all it needs is there.
 struct Part {
     name: &'static str,
     needs: &'static [Need],
     run: fn() -> Result<Tally>,
     /// Runs some of its groups of cases again. None: a part that has none, or no limits of time.
-    again: Option<fn(&[String]) -> Result<Tally>>,
+    again: Option<Groups>,
 }
 
 /// The first alone, the others two at a time in this order: the longest first.

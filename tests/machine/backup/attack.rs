@@ -53,7 +53,7 @@ fn race(machine: &Machine, pairs: &[(&str, &str)], after_each: &str) -> Result<(
         })
         .collect();
     let script = format!(
-        "jobs=\n{}sleep 1\nfor round in $(seq {rounds}); do\n  code=0; timeout 300 pitool backup run app > /tmp/run.out 2>&1 || code=$?\n  \
+        "rm -f /tmp/swapped.*; jobs=\n{}sleep 1\nfor round in $(seq {rounds}); do\n  code=0; timeout 300 pitool backup run app > /tmp/run.out 2>&1 || code=$?\n  \
          if test $code = 124; then kill $jobs; echo \"round $round did not end\"; exit 1; fi\n  \
          {after_each}\ndone\nkill $jobs; wait; cat /tmp/swapped.*",
         attackers.concat()
