@@ -2,7 +2,7 @@
 
 use pitool_engine::{Id, Proof, Verdict};
 use pitool_host::parse::timedatectl;
-use pitool_host::{Command, Inspect, Result};
+use pitool_host::{Command, FileType, Inspect, Result};
 
 /// Whether the clock is set over the network, asked of systemd-timedated, which asks the kernel (trap T32).
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +24,9 @@ impl Proof for ClockSynchronized {
     }
 }
 
-/// Whether programs get this time zone: systemd knows it and its file is there, because a link to nothing silently
-/// means UTC (trap T30).
+/// Whether programs get this time zone: `/etc/localtime` leads to it, localtime(5), and its file is there, because a link to
+/// nothing silently means UTC (trap T30). systemd-timedated is not asked: until it has been idle for half a minute it
+/// answers with the zone that was there when it started.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimeZoneSet {
     /// Its name.
@@ -38,30 +39,34 @@ impl Proof for TimeZoneSet {
     }
 
     fn ask(&self, host: &dyn Inspect) -> Result<Verdict> {
-        let there = host.read("/etc/localtime")?.is_some();
-        let output =
-            host.ask(&Command::new("timedatectl").args(["show", "--property=Timezone", "--value"]))?;
-        if !output.ok() {
-            return Ok(Verdict::Unknown { why: format!("timedatectl does not say: {}", output.tail()) });
-        }
-        Ok(self.judge(output.stdout.trim(), there))
+        let there = host.read(LOCALTIME)?.is_some();
+        let link = host.stat(LOCALTIME)?.and_then(|stat| match stat.file_type {
+            FileType::Link(target) => Some(target),
+            _ => None,
+        });
+        Ok(self.judge(link.as_deref(), there))
     }
 }
 
+/// What programs read the time zone from.
+const LOCALTIME: &str = "/etc/localtime";
+
 impl TimeZoneSet {
-    fn judge(&self, answer: &str, there: bool) -> Verdict {
-        if answer == self.name && there {
-            return Verdict::InForce { answer: answer.to_owned() };
-        }
-        let (answer, hint) = if there {
-            (
-                answer.to_owned(),
-                "`timedatectl` says who set it; `pitool apply common` sets it again".to_owned(),
-            )
-        } else {
-            let hint =
-                format!("/usr/share/zoneinfo/{} comes with the package tzdata or tzdata-legacy", self.name);
-            ("UTC, because the zone's file is missing".to_owned(), hint)
+    fn judge(&self, link: Option<&str>, there: bool) -> Verdict {
+        let zone = link.and_then(|target| target.split_once("/zoneinfo/")).map(|(_, zone)| zone);
+        let (answer, hint) = match (zone, there) {
+            (Some(zone), true) if zone == self.name => return Verdict::InForce { answer: zone.to_owned() },
+            (_, false) => {
+                let hint = format!(
+                    "/usr/share/zoneinfo/{} comes with the package tzdata or tzdata-legacy",
+                    self.name
+                );
+                ("UTC, because the zone's file is missing".to_owned(), hint)
+            }
+            (zone, true) => {
+                let answer = zone.or(link).unwrap_or("a file that names no zone").to_owned();
+                (answer, "`pitool apply common` sets it again".to_owned())
+            }
         };
         Verdict::NotInForce { expected: self.name.clone(), answer, hint }
     }
@@ -74,8 +79,14 @@ mod tests {
     #[test]
     fn a_link_to_nothing_is_no_time_zone() {
         let proof = TimeZoneSet { name: "Europe/Berlin".into() };
-        assert!(matches!(proof.judge("Europe/Berlin", true), Verdict::InForce { .. }));
-        assert!(matches!(proof.judge("Europe/Berlin", false), Verdict::NotInForce { .. }));
-        assert!(matches!(proof.judge("Etc/UTC", true), Verdict::NotInForce { .. }));
+        let berlin = Some("/usr/share/zoneinfo/Europe/Berlin");
+        assert!(matches!(proof.judge(berlin, true), Verdict::InForce { .. }));
+        assert!(matches!(
+            proof.judge(Some("../usr/share/zoneinfo/Europe/Berlin"), true),
+            Verdict::InForce { .. }
+        ));
+        assert!(matches!(proof.judge(berlin, false), Verdict::NotInForce { .. }));
+        assert!(matches!(proof.judge(Some("/usr/share/zoneinfo/Etc/UTC"), true), Verdict::NotInForce { .. }));
+        assert!(matches!(proof.judge(None, true), Verdict::NotInForce { .. }));
     }
 }
