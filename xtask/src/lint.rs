@@ -7,12 +7,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::circles;
 use crate::generate;
+use crate::phrases;
 use crate::times::timed;
 use crate::tools::{cache_dir, cargo, command, find, root, run};
 
 pub(crate) fn task() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     paths_of_the_build()?;
+    phrases::task(&phrases::Args { update: false })?;
     timed("circles", circles::task)?;
     let clippy =
         ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "--deny", "warnings"];

@@ -18,6 +18,7 @@ mod emulated;
 mod generate;
 mod kept;
 mod lint;
+mod phrases;
 mod release;
 mod reproduce;
 mod test;
@@ -44,6 +45,8 @@ enum Task {
     Lint,
     /// Name the files of a crate that refer to each other
     Circles,
+    /// Count the phrases that STYLE.md says not to use
+    Phrases(phrases::Args),
     /// Run every test that can run here, and say what was skipped and why
     Test,
     /// Write man pages, completions and the config reference from the code
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::Build => build::task(),
         Task::Lint => lint::task(),
         Task::Circles => circles::task(),
+        Task::Phrases(args) => phrases::task(&args),
         Task::Test => test::task(),
         Task::Generate(args) => generate::task(&args),
         Task::Deb(args) => deb::task(&args),
