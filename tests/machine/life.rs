@@ -12,14 +12,14 @@ use crate::{expect, fresh};
 const SETTINGS: &[&str] = &["/etc", "/boot", "/home", "/opt", "/root", "/srv", "/usr/local", "/var/spool"];
 
 /// What a machine was before pitool, as files and by what its daemons say.
-struct Before {
+pub(crate) struct Before {
     tree: Tree,
     packages: String,
     answers: String,
 }
 
 impl Before {
-    fn of(machine: &Machine) -> Result<Self> {
+    pub(crate) fn of(machine: &Machine) -> Result<Self> {
         Ok(Self {
             tree: snapshot(machine, SETTINGS)?,
             packages: packages(machine)?,
@@ -230,7 +230,8 @@ const LEFT_BY_PACKAGES: &[&str] = &[
     "/etc/systemd/system/multi-user.target.wants",
 ];
 
-fn restored(machine: &Machine, before: &Before) -> Result<()> {
+/// Fails unless the machine is what it was before.
+pub(crate) fn restored(machine: &Machine, before: &Before) -> Result<()> {
     let after = Before::of(machine)?;
     let foreign = |line: &String| !LEFT_BY_PACKAGES.iter().any(|path| line.starts_with(path));
     let files: Vec<String> = diff(&before.tree, &after.tree).into_iter().filter(foreign).collect();

@@ -6,8 +6,8 @@ use crate::goal::backwards;
 use crate::plan::{Held, plan_holding};
 use crate::proof::chain;
 use crate::{
-    Aim, By, Consent, Desired, Ending, Event, Goal, Header, Id, Journal, JournalError, Managed, Move, Plan,
-    PlanError, Purpose, Resource, Reversal, RunId, Turn, Upcoming, plan,
+    Aim, By, Cause, Consent, Desired, Ending, Event, Goal, Header, Id, Journal, JournalError, Managed, Move,
+    Origin, Plan, PlanError, Purpose, Resource, Reversal, RunId, Turn, Upcoming, plan,
 };
 
 /// A run that could not begin, or not tell how it ended.
@@ -84,12 +84,19 @@ pub struct Engine<'h> {
     journal: Journal,
     command: String,
     version: String,
+    origin: Option<Origin>,
 }
 
 impl<'h> Engine<'h> {
     /// An engine for this host; the command line and version go into the journal.
     pub fn new(host: &'h dyn Host, journal: Journal, command: &str, version: &str) -> Self {
-        Self { host, journal, command: command.to_owned(), version: version.to_owned() }
+        Self { host, journal, command: command.to_owned(), version: version.to_owned(), origin: None }
+    }
+
+    /// Sets on whose behalf the runs are made; it goes into the journal.
+    #[must_use]
+    pub fn on_behalf_of(self, origin: Origin) -> Self {
+        Self { origin: Some(origin), ..self }
     }
 
     /// The plan for what is wanted; reads only. With `prune`, things that are wanted no more go back to what
@@ -231,7 +238,7 @@ impl<'h> Engine<'h> {
         // Whoever gives a rollback up goes on with the run that it was to undo, and a later one takes both back.
         let continues = unfinished.map(|run| match run.header.purpose {
             Purpose::Apply => run.header.run,
-            Purpose::Rollback { of } => of,
+            Purpose::Rollback { of, .. } => of,
         });
         let settled = self.settle(
             &goals,
@@ -250,7 +257,7 @@ impl<'h> Engine<'h> {
                 self.host.set_interrupt_aside();
                 // What a failed run changed a moment ago is nobody's only way in.
                 let consent = Consent { cut_login: true };
-                Some(self.settle_back::<R>(run, consent, true, tell)?)
+                Some(self.settle_back::<R>(run, Cause::Failed, consent, tell)?)
             }
             _ => None,
         };
@@ -272,16 +279,16 @@ impl<'h> Engine<'h> {
             Some(run) => run,
             None => self.journal.undoable(self.host.inspect())?.ok_or(Error::NothingToUndo)?,
         };
-        Ok((run, self.settle_back::<R>(run, consent, false, tell)?))
+        Ok((run, self.settle_back::<R>(run, Cause::Asked, consent, tell)?))
     }
 
-    /// Goes back to before a run. Where a failed run is `taken` back, it does so even if nothing can be written down
-    /// any more: the failed run's own snapshot is durable.
+    /// Goes back to before a run. Where that run failed, it does so even if nothing can be written down any more: the failed
+    /// run's own snapshot is durable.
     fn settle_back<R: Resource>(
         &self,
         run: RunId,
+        cause: Cause,
         consent: Consent,
-        taken: bool,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Settled> {
         let inspect = self.host.inspect();
@@ -290,7 +297,8 @@ impl<'h> Engine<'h> {
         let plan = plan_holding(&goals, inspect, &managed, consent, held)?;
         let roles = self.journal.run(inspect, run)?.map(|run| run.header.roles).unwrap_or_default();
         // Recorded even when nothing is left to do: the journal must say that the run does not stand any more.
-        self.settle(&goals, plan, managed, Purpose::Rollback { of: run }, &roles, None, consent, taken, tell)
+        let purpose = Purpose::Rollback { of: run, cause };
+        self.settle(&goals, plan, managed, purpose, &roles, None, consent, cause == Cause::Failed, tell)
     }
 
     /// Takes the machine's lock, for work that changes it and is no run: a certificate that is renewed.
@@ -341,6 +349,8 @@ impl<'h> Engine<'h> {
             pitool: self.version.clone(),
             started: host.now().to_string(),
             continues,
+            follows: None,
+            origin: self.origin.clone(),
         };
         let begun = self.journal.begin(host, header, goals, &plan.observed).and_then(|run| {
             managed.begin(run, goals, &plan.observed, &self.journal, host)?;
@@ -522,10 +532,11 @@ impl<R: Resource> Work<'_, '_, R> {
         let mut begun = Vec::new();
         for (goal, step) in &moves {
             let id = goal.resource.id();
-            let summary = step.resource.change(&step.from, &step.to).summary;
-            begun.push((id.clone(), summary.clone()));
+            let change = step.resource.change(&step.from, &step.to);
             let (roles, stage) = (goal.roles.clone(), goal.resource.stage());
-            (self.tell)(Event::Step { id, roles, stage, summary });
+            let (action, summary) = (change.action, change.summary.clone());
+            begun.push((id.clone(), change));
+            (self.tell)(Event::Step { id, roles, stage, action, summary });
         }
         let noted = self.engine.journal.steps_begin(host, self.run, &begun);
         self.noted(noted)?;

@@ -1,11 +1,11 @@
 //! What a run tells. Rendering is somebody else's work.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Ending, Id, Purpose, RunId, Stage, Verdict};
+use crate::{Action, Ending, Id, Purpose, RunId, Stage, Verdict};
 
 /// Who brought a resource to its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum By {
     /// Its own step.
@@ -15,7 +15,7 @@ pub enum By {
 }
 
 /// Something that happened during a run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The snapshot is durable; changes follow.
@@ -35,6 +35,8 @@ pub enum Event {
         roles: Vec<String>,
         /// Its stage.
         stage: Stage,
+        /// What becomes of the thing.
+        action: Action,
         /// Its change in words.
         summary: String,
     },

@@ -4,6 +4,9 @@
 //! `blobs/<digest>`. Everything is readable by root only. The header, the snapshot of every resource and the
 //! line `ready` are one durable write before the run's first change; a file without `ready` belongs to a run
 //! that never changed anything. Later lines tell what happened; a crash leaves a valid prefix.
+//!
+//! The format is 2; 1, that of pitool 0.1.0, is read. A line of a kind that is not known is skipped after `ready`, and so is
+//! a field: what a later version adds costs no new format unless it changes what going back means.
 
 mod undoable;
 
@@ -14,7 +17,7 @@ use pitool_host::{Access, Content, Digest, Host, Inspect};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Aim, Goal, Id, Resource};
+use crate::{Action, Aim, Change, Goal, Id, Resource};
 
 /// The number of a run, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,7 +40,49 @@ pub enum Purpose {
     Rollback {
         /// The run.
         of: RunId,
+        /// Why it goes back.
+        #[serde(default)]
+        cause: Cause,
     },
+}
+
+/// Why a run goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// A person or a program asked for it.
+    #[default]
+    Asked,
+    /// The run before it failed.
+    Failed,
+    /// Nobody confirmed the run before it in time.
+    Unconfirmed,
+}
+
+/// On whose behalf a run was made, if nobody typed it on the machine itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The fleet's run that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<String>,
+    /// The commit that the config is from: its object name, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Whose signature of it was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+}
+
+/// Who confirmed a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The user, or the program that did so.
+    pub by: String,
+    /// Where the connection came from; `None` at a console.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// When, RFC 3339.
+    pub at: String,
 }
 
 /// How a run ended.
@@ -72,10 +117,30 @@ pub struct Header {
     /// An unfinished run that this one goes on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<RunId>,
+    /// The run whose second part this one is: both go back together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<RunId>,
+    /// On whose behalf it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+impl Header {
+    /// The same as the present format would have it: format 1 did not say why a run goes back, but its command did.
+    fn read(mut self) -> Self {
+        if let (1, Purpose::Rollback { cause, .. }) = (self.format, &mut self.purpose) {
+            let asked = self.command.starts_with("pitool rollback");
+            *cause = if asked { Cause::Asked } else { Cause::Failed };
+        }
+        self
+    }
 }
 
 /// The present version of the format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The oldest version of the format that is read: that of pitool 0.1.0.
+const OLDEST: u32 = 1;
 
 /// Runs to keep; older ones go when a new run starts. Twenty weekly changes are nearly half a year.
 const KEPT_RUNS: usize = 20;
@@ -87,12 +152,43 @@ const KEPT_BYTES: u64 = 100 << 20;
 #[serde(rename_all = "kebab-case")]
 enum Line {
     Header(Header),
-    Snapshot { id: Id, roles: Vec<String>, resource: Value, before: Value },
-    Ready { resources: usize },
-    Begin { id: Id, summary: String },
-    End { id: Id },
-    Failed { id: Id, error: String },
-    Finished { ending: Ending, changed: usize, at: String },
+    Snapshot {
+        id: Id,
+        roles: Vec<String>,
+        resource: Value,
+        /// The state; none where it could not be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Value>,
+        /// Why it could not: nothing was changed there, and nothing goes back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unreadable: Option<String>,
+    },
+    Ready {
+        resources: usize,
+    },
+    Begin {
+        id: Id,
+        #[serde(default)]
+        action: Action,
+        summary: String,
+    },
+    End {
+        id: Id,
+    },
+    Failed {
+        id: Id,
+        error: String,
+    },
+    Finished {
+        ending: Ending,
+        changed: usize,
+        at: String,
+    },
+    /// It stays only if somebody confirms it before then.
+    Awaits {
+        until: String,
+    },
+    Confirmed(Confirmed),
 }
 
 /// One run as its file tells it.
@@ -105,15 +201,44 @@ pub struct Run {
     pub ending: Option<Ending>,
     /// When it ended, RFC 3339.
     pub finished: Option<String>,
-    /// Ids whose steps began, with their change in words.
-    pub begun: Vec<(Id, String)>,
+    /// Ids whose steps began, with their change in words, and what became of the thing.
+    pub begun: Vec<(Id, String, Action)>,
+    /// Ids whose state could not be read when it started, with why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<(Id, String)>,
     /// How many resources changed; of a cut run, how many steps ended.
     pub changed: usize,
     /// The failures.
     pub failures: Vec<(Id, String)>,
+    /// Until when somebody has to confirm it, RFC 3339, if it waits or waited for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<String>,
+    /// Who confirmed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Confirmed>,
 }
 
 impl Run {
+    /// What a run is of which the header alone is known.
+    fn of(header: Header) -> Self {
+        Self {
+            header: header.read(),
+            ending: None,
+            finished: None,
+            begun: vec![],
+            unreadable: vec![],
+            changed: 0,
+            failures: vec![],
+            awaits: None,
+            confirmed: None,
+        }
+    }
+
+    /// Whether it goes back unless somebody confirms it.
+    pub fn unconfirmed(&self) -> bool {
+        self.awaits.is_some() && self.confirmed.is_none()
+    }
+
     /// Whether it was cut off or stopped half way: it waits for `apply` to go on or `rollback` to go back.
     pub fn unfinished(&self) -> bool {
         !matches!(self.ending, Some(Ending::Done))
@@ -175,6 +300,12 @@ pub enum JournalError {
     /// There is no such run.
     #[error("there is no run {0}; `pitool history` lists the runs")]
     Missing(RunId),
+    /// A content is encrypted, and this version has no key.
+    #[error("run {run} holds a secret that only a newer pitool can open; use that version to roll it back")]
+    Sealed {
+        /// The run.
+        run: RunId,
+    },
     /// A line or a content is damaged.
     #[error("run {run} is damaged: {why}")]
     Damaged {
@@ -268,8 +399,8 @@ impl Journal {
         if let Some(first) = text.lines().next() {
             if let Ok(value) = serde_json::from_str::<Value>(first) {
                 let header = &value["header"];
-                if let Some(format) = header["format"].as_u64().filter(|format| *format != u64::from(FORMAT))
-                {
+                let known = u64::from(OLDEST)..=u64::from(FORMAT);
+                if let Some(format) = header["format"].as_u64().filter(|format| !known.contains(format)) {
                     let pitool = header["pitool"].as_str().unwrap_or("?").to_owned();
                     return Err(JournalError::Format { run, pitool, format: format as u32 });
                 }
@@ -296,18 +427,12 @@ impl Journal {
         let mut ended = 0;
         for line in lines {
             match (line, &mut found) {
-                (Line::Header(header), found) => {
-                    *found = Some(Run {
-                        header,
-                        ending: None,
-                        finished: None,
-                        begun: vec![],
-                        changed: 0,
-                        failures: vec![],
-                    });
+                (Line::Header(header), found) => *found = Some(Run::of(header)),
+                (Line::Snapshot { id, unreadable: Some(why), .. }, Some(run)) => {
+                    run.unreadable.push((id, why))
                 }
                 (Line::Ready { .. }, _) => ready = true,
-                (Line::Begin { id, summary }, Some(run)) => run.begun.push((id, summary)),
+                (Line::Begin { id, action, summary }, Some(run)) => run.begun.push((id, summary, action)),
                 (Line::End { .. }, Some(_)) => ended += 1,
                 (Line::Failed { id, error }, Some(run)) => run.failures.push((id, error)),
                 (Line::Finished { ending, changed, at }, Some(run)) => {
@@ -315,6 +440,8 @@ impl Journal {
                     run.finished = Some(at);
                     ended = changed;
                 }
+                (Line::Awaits { until }, Some(run)) => run.awaits = Some(until),
+                (Line::Confirmed(confirmed), Some(run)) => run.confirmed = Some(confirmed),
                 _ => {}
             }
         }
@@ -341,7 +468,8 @@ impl Journal {
     }
 
     /// What was there before this run, for every resource that it or a later run looked at: the earliest
-    /// snapshot wins. In the order in which they were recorded.
+    /// snapshot wins. In the order in which they were recorded. A state that could not be read is none: its run did not
+    /// touch the thing, and the next snapshot of it counts.
     pub fn before<R: Resource>(&self, host: &dyn Inspect, run: RunId) -> Result<Vec<Goal<R>>> {
         if self.run(host, run)?.is_none() {
             let damaged = self.damaged(host)? == Some(run);
@@ -354,7 +482,7 @@ impl Journal {
                 continue;
             }
             for line in self.lines(host, number)?.unwrap_or_default() {
-                let Line::Snapshot { id, roles, resource, before } = line else { continue };
+                let Line::Snapshot { id, roles, resource, before: Some(before), .. } = line else { continue };
                 if seen.insert(id) {
                     let resource = self.recall(host, number, resource)?;
                     let before = self.recall(host, number, before)?;
@@ -375,7 +503,8 @@ impl Journal {
         let mut attempts = Vec::new();
         for number in self.numbers(host)?.into_iter().rev() {
             let Some(found) = self.run(host, number)? else { continue };
-            if found.header.purpose != (Purpose::Rollback { of: run }) || !found.unfinished() {
+            let same = matches!(found.header.purpose, Purpose::Rollback { of, .. } if of == run);
+            if !same || !found.unfinished() {
                 break;
             }
             if found.ending.is_none() {
@@ -384,7 +513,7 @@ impl Journal {
             let mut attempt = Attempt { run: number, before: BTreeMap::new(), ended: BTreeSet::new() };
             for line in self.lines(host, number)?.unwrap_or_default() {
                 match line {
-                    Line::Snapshot { id, before, .. } => {
+                    Line::Snapshot { id, before: Some(before), .. } => {
                         attempt.before.insert(id, self.recall(host, number, before)?);
                     }
                     Line::End { id } => drop(attempt.ended.insert(id)),
@@ -418,7 +547,8 @@ impl Journal {
                 id: goal.resource.id(),
                 roles: goal.roles.clone(),
                 resource: self.store(host, &goal.resource)?,
-                before: self.store(host, before)?,
+                before: Some(self.store(host, before)?),
+                unreadable: None,
             });
         }
         lines.push(Line::Ready { resources: goals.len() });
@@ -444,11 +574,13 @@ impl Journal {
     }
 
     /// Tells that steps begin. Not synced: for people; going back needs the snapshot only.
-    pub(crate) fn steps_begin(&self, host: &dyn Host, run: RunId, steps: &[(Id, String)]) -> Result<()> {
-        let lines: Vec<Line> = steps
-            .iter()
-            .map(|(id, summary)| Line::Begin { id: id.clone(), summary: summary.clone() })
-            .collect();
+    pub(crate) fn steps_begin(&self, host: &dyn Host, run: RunId, steps: &[(Id, Change)]) -> Result<()> {
+        let begin = |(id, change): &(Id, Change)| Line::Begin {
+            id: id.clone(),
+            action: change.action,
+            summary: change.summary.clone(),
+        };
+        let lines: Vec<Line> = steps.iter().map(begin).collect();
         self.append(host, run, &lines, false)
     }
 
@@ -509,6 +641,9 @@ impl Journal {
 
     fn recall_contents(&self, host: &dyn Inspect, run: RunId, value: &mut Value) -> Result<()> {
         match value {
+            Value::Object(map) if map.len() == 1 && map.contains_key(SEALED) => {
+                Err(JournalError::Sealed { run })
+            }
             Value::Object(map) if map.len() == 1 && map.contains_key(BLOB) => {
                 let digest = map[BLOB].as_str().and_then(Digest::parse);
                 let digest = digest
@@ -574,7 +709,7 @@ impl Journal {
                 break;
             }
             let run = runs.iter().find(|run| run.header.run == *number);
-            let protected = run.is_some_and(|run| run.ending.is_none())
+            let protected = run.is_some_and(|run| run.ending.is_none() || run.unconfirmed())
                 || newest_change == Some(*number)
                 || numbers.last() == Some(number);
             if protected {
@@ -599,8 +734,9 @@ impl Journal {
     fn names_in(&self, host: &dyn Host, path: &str) -> Result<BTreeSet<String>> {
         let Some(content) = host.read(path).map_err(self.read_error())? else { return Ok(BTreeSet::new()) };
         let text = String::from_utf8_lossy(content.bytes());
-        let names = text.match_indices(BLOB).filter_map(|(at, _)| {
-            let rest = text.get(at + BLOB.len()..)?.trim_start_matches(['"', ':', ' ']);
+        let keys = [BLOB, SEALED].iter().flat_map(|key| text.match_indices(key));
+        let names = keys.filter_map(|(at, key)| {
+            let rest = text.get(at + key.len()..)?.trim_start_matches(['"', ':', ' ']);
             rest.get(..64).map(str::to_owned)
         });
         Ok(names.collect())
@@ -609,3 +745,6 @@ impl Journal {
 
 /// The key that stands for a content moved into a file of its own.
 const BLOB: &str = "$blob";
+
+/// The key that stands for a content whose file is encrypted for the machine, named by the digest of the encrypted bytes.
+const SEALED: &str = "$sealed";

@@ -14,15 +14,16 @@ mod journal;
 mod managed;
 mod plan;
 mod proof;
+pub mod report;
 mod resource;
 mod verdict;
 
 pub use engine::{Engine, Error, Outcome, Result, Settled};
 pub use event::{By, Event};
 pub use goal::{Aim, Desired, Goal, LintError};
-pub use journal::{Ending, Header, Journal, JournalError, Purpose, Run, RunId};
+pub use journal::{Cause, Confirmed, Ending, Header, Journal, JournalError, Origin, Purpose, Run, RunId};
 pub use managed::{Managed, ManagedEntry};
 pub use plan::{Plan, PlanError, Reason, Refused, Step, plan};
-pub use proof::{PATIENCE, Proof, Proved, prove};
+pub use proof::{PATIENCE, Proof, Proved, Tally, prove};
 pub use resource::{Action, Change, Consent, Id, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
 pub use verdict::Verdict;

@@ -5,7 +5,7 @@ mod round;
 use std::time::Duration;
 
 use pitool_host::{Host, Inspect, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Event, Id, Verdict};
 
@@ -28,6 +28,36 @@ pub struct Proved {
     /// The answer.
     #[serde(flatten)]
     pub verdict: Verdict,
+}
+
+/// How many promises got which answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tally {
+    /// They hold.
+    pub in_force: usize,
+    /// They do not.
+    pub not_in_force: usize,
+    /// They wait for something.
+    pub pending: usize,
+    /// They could not be asked.
+    pub unknown: usize,
+}
+
+impl Tally {
+    /// Counts answers.
+    pub fn new(proved: &[Proved]) -> Self {
+        let mut tally = Self::default();
+        for one in proved {
+            match one.verdict {
+                Verdict::InForce { .. } => tally.in_force += 1,
+                Verdict::NotInForce { .. } => tally.not_in_force += 1,
+                Verdict::Pending { .. } => tally.pending += 1,
+                Verdict::Unknown { .. } => tally.unknown += 1,
+            }
+        }
+        tally
+    }
 }
 
 /// How long daemons have after a change: a reload is a signal, nobody says when it was heeded, and until then the old

@@ -18,6 +18,11 @@ impl Id {
         Self(format!("{kind}[{name}]"))
     }
 
+    /// The whole, as it is printed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The part before the bracket.
     pub fn kind(&self) -> &str {
         self.0.split_once('[').map_or(self.0.as_str(), |(kind, _)| kind)

@@ -1,9 +1,9 @@
 //! What a proof found.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a proof found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     /// The promise holds; the answer says so.

@@ -164,3 +164,20 @@ impl Expected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Setup;
+    use crate::state::State;
+
+    /// The service starts anew with the package and reads what the version before it wrote, until the next apply.
+    #[test]
+    fn the_files_of_0_1_0_are_read() {
+        let setup = include_str!("../../../tests/upgrade/v0.1.0/etc/pitool/monitor.toml");
+        let setup = Setup::from_toml(setup).expect("the setup of 0.1.0");
+        assert_eq!(setup.expected.backup_sets, ["machine", "notes"]);
+        let state = include_str!("../../../tests/upgrade/v0.1.0/var/lib/pitool-monitor/state.json");
+        let state: State = serde_json::from_str(state).expect("the state of 0.1.0");
+        assert!(state.written.is_some());
+    }
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test arranges its own surroundings")]
 
+use pitool_engine::report::Line;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -221,4 +222,21 @@ fn colours_only_where_they_are_wanted() {
     let plain = pitool(&["plan", "securty"]);
     let coloured = pitool(&["--color", "always", "plan", "securty"]);
     assert!(!stderr(&plain).contains('\x1b') && stderr(&coloured).contains('\x1b'));
+}
+
+#[test]
+fn every_line_of_a_run_is_read_by_the_types_that_a_fleet_uses() {
+    // How long it took is different every time, and the recording has a letter in its place.
+    let golden = std::fs::read_to_string("../../tests/scenarios/json.txt")
+        .unwrap()
+        .replace("\"seconds\":N", "\"seconds\":1.5");
+    let lines: Vec<&str> =
+        golden.lines().filter(|line| line.starts_with("{\"version\":1,\"event\":")).collect();
+    assert!(lines.len() > 30, "{}", lines.len());
+    for text in lines {
+        let line = Line::read(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        // Nothing of it is lost on the way.
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_value(&line).unwrap(), value, "{text}");
+    }
 }

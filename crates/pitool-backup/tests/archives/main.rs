@@ -10,6 +10,7 @@ mod hostile;
 mod killed;
 mod mounts;
 mod place;
+mod upgrade;
 
 /// The process that reads databases: this very program, called again by the run that is tested.
 mod internal {

@@ -24,7 +24,7 @@ impl Journal {
         if let Some(run) = self.unfinished(host)? {
             return match run.header.purpose {
                 Purpose::Apply => Ok(Some(self.origin(host, run.header.run)?)),
-                Purpose::Rollback { of } => Ok(Some(of)),
+                Purpose::Rollback { of, .. } => Ok(Some(of)),
             };
         }
         let mut standing: Vec<RunId> = Vec::new();
@@ -34,7 +34,7 @@ impl Journal {
                 Purpose::Apply => standing.push(run.header.run),
                 // One that did not reach its end undid nothing that could not be undone again.
                 Purpose::Rollback { .. } if run.unfinished() => {}
-                Purpose::Rollback { of } => {
+                Purpose::Rollback { of, .. } => {
                     let again = undone.iter().position(|(rollback, _)| *rollback == of);
                     let (keep, gone) = standing.into_iter().partition(|number| *number < of);
                     standing = keep;
@@ -48,10 +48,12 @@ impl Journal {
         standing.last().map(|run| self.origin(host, *run)).transpose()
     }
 
-    /// Follows `continues` to the run that began the work.
+    /// Follows `continues` and `follows` to the run that began the work.
     fn origin(&self, host: &dyn Inspect, run: RunId) -> Result<RunId> {
         let mut at = run;
-        while let Some(previous) = self.run(host, at)?.and_then(|run| run.header.continues) {
+        while let Some(previous) =
+            self.run(host, at)?.and_then(|run| run.header.continues.or(run.header.follows))
+        {
             if previous >= at {
                 break;
             }

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use pitool_config::{Diagnostic, Fragment, Severity};
-use pitool_engine::{Consent, Ending, Error, Id, Outcome, PATIENCE, Proved, Resource, Settled, Verdict};
+use pitool_engine::report::{Message, PlanReport, Summary};
+use pitool_engine::{
+    Consent, Ending, Error, Id, Outcome, PATIENCE, Proved, Resource, Settled, Tally, Verdict,
+};
 use pitool_roles::Wanted;
-use serde_json::json;
 
 use crate::cli;
 use crate::commands::cert;
@@ -14,8 +16,7 @@ use crate::commands::plan::{Request, look, plan};
 use crate::commands::promises::ask;
 use crate::exit;
 use crate::failure::{Class, Failure, Result};
-use crate::render::plan::{PlanView, show};
-use crate::render::proof::Tally;
+use crate::render::plan::{nothing as nothing_to_change, show, size};
 use crate::render::run::{Follower, name};
 use crate::render::{Terminal, count, duration, failure, json as json_out, proof, wrap};
 use crate::session::{Session, roles, stopwatch};
@@ -70,7 +71,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
     let settled = &outcome.settled;
     for (id, why) in &settled.held {
         // What the plan held back has been said.
-        if !view.refused.iter().any(|refused| refused.id == id.to_string()) {
+        if !view.refused.iter().any(|refused| refused.id == *id) {
             terminal.mention(wrap(&format!("held back: {id}: {why}"), terminal.width, 0, 11));
         }
     }
@@ -95,27 +96,8 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Apply) -> Result<u8>
         (Ending::Failed, _) => exit::ROLLBACK_INCOMPLETE,
     };
     if terminal.json {
-        json_out::event(
-            terminal,
-            &json!({
-                "event": "summary",
-                "command": "apply",
-                "exit": code,
-                "run": settled.run,
-                "ending": settled.ending,
-                "changed": settled.changed,
-                "failures": failures(settled),
-                "rolled_back": outcome.rolled_back.as_ref().map(|back| json!({
-                    "run": back.run,
-                    "ending": back.ending,
-                    "changed": back.changed,
-                    "failures": failures(back),
-                    "left": left(back),
-                })),
-                "promises": tally,
-                "seconds": began.elapsed().as_secs_f64(),
-            }),
-        );
+        let summary = Summary::apply(code, &outcome, tally, began.elapsed().as_secs_f64());
+        json_out::line(terminal, Message::Summary(summary));
     }
     tell(session, &follower, &outcome, &view, &began);
     if !terminal.json {
@@ -135,15 +117,9 @@ fn touched(wanted: &Wanted, settled: &Settled, role: &str) -> bool {
 }
 
 /// Shows the plan before it is carried out.
-fn announce(terminal: &Terminal<'_>, view: &PlanView) {
+fn announce(terminal: &Terminal<'_>, view: &PlanReport) {
     if terminal.json {
-        let mut event = json!({ "event": "plan" });
-        if let (Some(fields), Ok(serde_json::Value::Object(plan))) =
-            (event.as_object_mut(), serde_json::to_value(view))
-        {
-            fields.extend(plan);
-        }
-        json_out::event(terminal, &event);
+        json_out::line(terminal, Message::Plan(view.clone()));
         return;
     }
     if view.steps.is_empty() {
@@ -157,7 +133,7 @@ fn announce(terminal: &Terminal<'_>, view: &PlanView) {
     }
     if !terminal.quiet {
         show(terminal, view);
-        terminal.line(format!("Plan: {}.", view.size()));
+        terminal.line(format!("Plan: {}.", size(view)));
     }
 }
 
@@ -166,7 +142,7 @@ fn tell(
     session: &Session<'_, '_>,
     follower: &Follower<'_, '_>,
     outcome: &Outcome,
-    view: &PlanView,
+    view: &PlanReport,
     began: &Instant,
 ) {
     let terminal = session.terminal;
@@ -175,7 +151,7 @@ fn tell(
     match settled.ending {
         Ending::Done if terminal.json => {}
         Ending::Done => match settled.run {
-            None => terminal.line(view.nothing()),
+            None => terminal.line(nothing_to_change(view)),
             Some(run) => {
                 let changes = count(settled.changed.len(), "change");
                 follower.say_left();
@@ -238,14 +214,6 @@ fn advise(terminal: &Terminal<'_>, outcome: &Outcome, proved: &[Proved], wanted:
 
 fn nothing() -> Outcome {
     Outcome { settled: Settled::nothing(), rolled_back: None }
-}
-
-fn left(settled: &Settled) -> Vec<serde_json::Value> {
-    settled.left.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect()
-}
-
-fn failures(settled: &Settled) -> Vec<serde_json::Value> {
-    settled.failures.iter().map(|(id, error)| json!({ "id": id, "error": error })).collect()
 }
 
 /// Turns what kept the run from beginning into a failure that points at the config where that is the reason.

@@ -1,5 +1,6 @@
 //! `pitool plan`: what would change.
 
+use pitool_engine::report::PlanReport;
 use pitool_engine::{Consent, Engine, Error, Journal, Plan, Purpose};
 use pitool_kinds::Kind;
 use pitool_roles::Wanted;
@@ -9,7 +10,7 @@ use crate::cli;
 use crate::exit;
 use crate::failure::{Failure, Result, denied};
 use crate::render::json as json_out;
-use crate::render::plan::{PlanView, show};
+use crate::render::plan::{nothing, report, show, size};
 use crate::session::{Session, roles};
 
 /// What to plan.
@@ -62,9 +63,9 @@ pub(crate) fn look(session: &Session<'_, '_>, request: &Request<'_>) -> Result<u
     } else {
         show(terminal, &view);
         if pending {
-            terminal.line(format!("Plan: {}; nothing was changed.", view.size()));
+            terminal.line(format!("Plan: {}; nothing was changed.", size(&view)));
         } else {
-            terminal.line(view.nothing());
+            terminal.line(nothing(&view));
         }
     }
     Ok(if pending { exit::PENDING } else { exit::DONE })
@@ -77,10 +78,10 @@ pub(crate) fn plan(
     journal: &Journal,
     prune: bool,
     diff: bool,
-) -> Result<(Plan<Kind>, PlanView)> {
+) -> Result<(Plan<Kind>, PlanReport)> {
     let plan = Engine::plan(&wanted.desired, prune, journal, session.inspect())
         .map_err(|error| unreadable(session, &error))?;
-    let mut view = PlanView::new(&plan, &wanted.notes, diff);
+    let mut view = report(&plan, &wanted.notes, diff);
     if view.drifted() {
         let runs = journal.list(session.inspect()).map_err(|error| session.failed(&error.into()))?;
         let last = runs.iter().rev().find(|run| run.header.purpose == Purpose::Apply);

@@ -1,15 +1,14 @@
 //! `pitool rollback`: goes back to what was there before a run.
 
-use pitool_engine::{Consent, Ending, Engine, RunId};
+use pitool_engine::report::{Message, PlanReport, Summary};
+use pitool_engine::{Consent, Ending, Engine, RunId, Tally};
 use pitool_kinds::Kind;
-use serde_json::json;
 
 use crate::cli;
 use crate::commands::containers::Containers;
 use crate::exit;
 use crate::failure::Result;
-use crate::render::plan::{PlanView, show};
-use crate::render::proof::Tally;
+use crate::render::plan::{report, show, size};
 use crate::render::run::{Follower, differs, name};
 use crate::render::{count, duration, failure, json as json_out, proof, wrap};
 use crate::session::{Session, stopwatch};
@@ -26,19 +25,15 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
     let (run, plan) = Engine::plan_rollback::<Kind>(asked, consent, session.journal(), session.inspect())
         .map_err(|error| session.failed(&error))?;
     session.unfinished()?;
-    let view = PlanView::new(&plan, &[], command.diff);
+    let view = report(&plan, &[], command.diff);
     if terminal.json {
-        let mut event = json!({ "event": "plan", "command": "rollback", "of": run });
-        if let (Some(fields), Ok(serde_json::Value::Object(plan))) =
-            (event.as_object_mut(), serde_json::to_value(&view))
-        {
-            fields.extend(plan);
-        }
-        json_out::event(terminal, &event);
+        let command = Some("rollback".to_owned());
+        let plan = PlanReport { command, of: Some(run), ..view.clone() };
+        json_out::line(terminal, Message::Plan(plan));
     } else if !terminal.quiet || command.check {
         show(terminal, &view);
         let end = if command.check { "; nothing was changed." } else { "." };
-        let line = format!("Going back to before run {run}: {}{end}", view.size());
+        let line = format!("Going back to before run {run}: {}{end}", size(&view));
         terminal.line(wrap(&line, terminal.width, 0, 0));
     }
     let containers = Containers::note(session, &plan)?;
@@ -59,26 +54,8 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Rollback) -> Result<
     let kept = Tally::new(&proved).not_in_force == 0;
     let code = if settled.ending == Ending::Done && kept { exit::DONE } else { exit::ROLLBACK_INCOMPLETE };
     if terminal.json {
-        let left: Vec<_> = follower.left().iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
-        let held: Vec<_> = settled.held.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
-        let failures: Vec<_> =
-            settled.failures.iter().map(|(id, error)| json!({ "id": id, "error": error })).collect();
-        json_out::event(
-            terminal,
-            &json!({
-                "event": "summary",
-                "command": "rollback",
-                "exit": code,
-                "run": settled.run,
-                "of": run,
-                "ending": settled.ending,
-                "changed": settled.changed,
-                "left": left,
-                "held": held,
-                "failures": failures,
-                "seconds": began.elapsed().as_secs_f64(),
-            }),
-        );
+        let summary = Summary::rollback(code, run, &settled, began.elapsed().as_secs_f64());
+        json_out::line(terminal, Message::Summary(summary));
     }
     let changes = count(settled.changed.len(), "change");
     match settled.ending {

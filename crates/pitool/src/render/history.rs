@@ -1,6 +1,6 @@
 //! Runs of the past.
 
-use pitool_engine::{Ending, Purpose, Run, RunId};
+use pitool_engine::{Cause, Ending, Purpose, Run, RunId};
 
 use crate::render::{Clock, Terminal, count, duration, text, wrap};
 
@@ -43,11 +43,13 @@ pub fn table(terminal: &Terminal<'_>, runs: &[Run], going_on: Option<RunId>, clo
     for run in runs.iter().rev() {
         let result = painted(terminal, run, &format!("{:<8}", ending(run, going_on)));
         let command = match &run.header.purpose {
-            Purpose::Rollback { of } if run.header.command.starts_with("pitool rollback") => {
-                format!("{} (of run {of})", run.header.command)
+            Purpose::Rollback { of, cause: Cause::Asked } => format!("{} (of run {of})", run.header.command),
+            Purpose::Rollback { of, cause: Cause::Failed } => {
+                format!("{} (run {of} taken back)", run.header.command)
             }
-            // Nobody asked for it: the run before it failed.
-            Purpose::Rollback { of } => format!("{} (run {of} taken back)", run.header.command),
+            Purpose::Rollback { of, cause: Cause::Unconfirmed } => {
+                format!("{} (run {of} was not confirmed)", run.header.command)
+            }
             Purpose::Apply => run.header.command.clone(),
         };
         terminal.line(format!(
@@ -65,7 +67,7 @@ pub fn one(terminal: &Terminal<'_>, run: &Run, going_on: Option<RunId>, clock: &
     let paint = terminal.paint;
     let purpose = match &run.header.purpose {
         Purpose::Apply => String::new(),
-        Purpose::Rollback { of } => format!(", going back to before run {of}"),
+        Purpose::Rollback { of, .. } => format!(", going back to before run {of}"),
     };
     terminal.line(format!("{}{purpose}", paint.heading(&format!("Run {}", run.header.run))));
     let row = |name: &str, value: &str| terminal.line(format!("  {name:<9} {value}"));
@@ -92,16 +94,40 @@ pub fn one(terminal: &Terminal<'_>, run: &Run, going_on: Option<RunId>, clock: &
     if let Some(before) = run.header.continues {
         row("goes on", &format!("with run {before}"));
     }
+    if let Some(before) = run.header.follows {
+        row("follows", &format!("run {before}: both go back together"));
+    }
+    if let Some(origin) = &run.header.origin {
+        let parts =
+            [("fleet run ", &origin.fleet), ("commit ", &origin.commit), ("signed by ", &origin.signer)];
+        let parts = parts.into_iter().filter_map(|(name, value)| Some(format!("{name}{}", value.as_ref()?)));
+        row("origin", &parts.collect::<Vec<_>>().join(", "));
+    }
+    match (&run.awaits, &run.confirmed) {
+        (_, Some(confirmed)) => {
+            let from = confirmed.from.as_ref().map_or(String::new(), |from| format!(" from {from}"));
+            row("confirmed", &format!("by {}{from}, {}", confirmed.by, clock.show(&confirmed.at)));
+        }
+        (Some(until), None) => row("confirmed", &format!("not yet; it waits until {}", clock.show(until))),
+        (None, None) => {}
+    }
     if !run.begun.is_empty() {
         terminal.line(format!("\n{}", paint.heading("Steps")));
     }
-    for (id, summary) in &run.begun {
+    for (id, summary, _) in &run.begun {
         let failed = run.failures.iter().any(|(failed, _)| failed == id);
         let sign = if failed { paint.bad("failed ") } else { String::new() };
         terminal.line(format!("  {sign}{id}"));
         if !summary.is_empty() {
             terminal.line(format!("      {}", wrap(summary, terminal.width, 6, 6)));
         }
+    }
+    if !run.unreadable.is_empty() {
+        terminal.line(format!("\n{}", paint.heading("Not looked at")));
+    }
+    for (id, why) in &run.unreadable {
+        terminal.line(format!("  {id}"));
+        terminal.line(format!("      {}", wrap(why, terminal.width, 6, 6)));
     }
     if !run.failures.is_empty() {
         terminal.line(format!("\n{}", paint.heading("Failures")));

@@ -5,15 +5,13 @@
 //! each with `"event"`; the last is `"summary"`, with the exit code. A command that could not do its work prints an
 //! object with `"event": "error"`.
 
+use pitool_engine::report::{ErrorReport, Line, Message, VERSION};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::failure::{Class, Failure};
 use crate::render::Terminal;
 use crate::render::text::visible_json;
-
-/// The version of everything that is printed as JSON.
-const VERSION: u32 = 1;
 
 fn versioned(value: &impl Serialize) -> Value {
     let mut object = Map::new();
@@ -31,6 +29,13 @@ pub fn document(terminal: &Terminal<'_>, value: &impl Serialize) {
     terminal.line(visible_json(&format!("{:#}", versioned(value))));
 }
 
+/// Prints one line of a run.
+pub fn line(terminal: &Terminal<'_>, message: Message) {
+    // Plain values: they always serialize.
+    let text = serde_json::to_string(&Line::new(message)).unwrap_or_default();
+    terminal.line(visible_json(&text));
+}
+
 /// Prints one object on one line.
 pub fn event(terminal: &Terminal<'_>, value: &impl Serialize) {
     terminal.line(visible_json(&versioned(value).to_string()));
@@ -43,16 +48,13 @@ pub fn failure(terminal: &Terminal<'_>, failure: &Failure) {
         Class::Machine => "machine",
         Class::Bug => "bug",
     };
-    event(
-        terminal,
-        &json!({
-            "event": "error",
-            "class": class,
-            "exit": failure.exit,
-            "message": failure.message,
-            "causes": failure.causes,
-            "hints": failure.hints,
-            "diagnostics": failure.diagnostics,
-        }),
-    );
+    let report = ErrorReport {
+        class: class.to_owned(),
+        exit: failure.exit,
+        message: failure.message.clone(),
+        causes: failure.causes.clone(),
+        hints: failure.hints.clone(),
+        diagnostics: serde_json::to_value(&failure.diagnostics).unwrap_or_default(),
+    };
+    line(terminal, Message::Error(report));
 }

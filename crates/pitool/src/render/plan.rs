@@ -1,8 +1,8 @@
 //! Plans, for people and for programs.
 
-use pitool_engine::{Action, Plan, Reason, Resource, Reversal, Risk, Stage, Step};
+use pitool_engine::report::{PlanReport, StepReason, StepReport};
+use pitool_engine::{Action, Id, Plan, Resource, Reversal, Risk};
 use pitool_host::Content;
-use serde::Serialize;
 use similar::TextDiff;
 
 use crate::render::{Paint, Terminal, count, list, wrap};
@@ -16,168 +16,44 @@ fn sign(action: Action, paint: Paint) -> String {
     }
 }
 
-/// One step, ready to be shown.
-#[derive(Clone, Debug, Serialize)]
-pub struct StepView {
-    /// Its resource, `kind[name]`.
-    pub id: String,
-    /// The kind.
-    pub kind: String,
-    /// The name within the kind.
-    pub name: String,
-    /// Roles that want it.
-    pub roles: Vec<String>,
-    /// When it runs.
-    pub stage: Stage,
-    /// What it does.
-    pub action: Action,
-    /// The change in words.
-    pub summary: String,
-    /// Why: `differs`, `drift` or `follows`.
-    pub reason: &'static str,
-    /// The ids that it follows.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub follows: Vec<String>,
-    /// What it may cut.
-    pub risk: Risk,
-    /// How far it can be undone.
-    pub reversal: Reversal,
-    /// The difference of a text that is no secret: where it was asked for, and of what somebody changed by hand.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub diff: Option<String>,
-    /// Whether nobody asked for the difference, so that its beginning is enough for a person.
-    #[serde(skip)]
-    brief: bool,
+/// Reports a plan; with `diff` it carries the differences of all texts.
+pub fn report<R: Resource>(plan: &Plan<R>, notes: &[(String, String)], diff: bool) -> PlanReport {
+    PlanReport::new(plan, notes, diff, unified)
 }
 
-impl StepView {
-    fn new<R: Resource>(step: &Step<R>, diff: bool) -> Self {
-        let change = step.change();
-        let drift = matches!(step.reason, Reason::Drift);
-        let (reason, follows) = match &step.reason {
-            Reason::Differs => ("differs", vec![]),
-            Reason::Drift => ("drift", vec![]),
-            Reason::Follows(ids) => ("follows", ids.iter().map(ToString::to_string).collect()),
-        };
-        Self {
-            id: step.id.to_string(),
-            kind: step.id.kind().to_owned(),
-            name: step.id.name().to_owned(),
-            roles: step.roles.clone(),
-            stage: step.stage(),
-            action: change.action,
-            diff: change
-                .text
-                .filter(|(from, _)| diff || drift && !from.bytes().is_empty())
-                .and_then(|(from, to)| unified(&from, &to)),
-            summary: change.summary,
-            reason,
-            follows,
-            risk: step.risk(),
-            reversal: step.reversal(),
-            brief: !diff,
-        }
+/// `31 changes in 5 roles (12 packages)`.
+pub fn size(plan: &PlanReport) -> String {
+    let mut roles: Vec<&str> = plan.steps.iter().filter_map(first_role).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    let packages = plan.steps.iter().filter(|step| step.kind == PACKAGE).count();
+    let mut size = count(plan.steps.len(), "change");
+    if !roles.is_empty() {
+        size = format!("{size} in {}", count(roles.len(), "role"));
     }
-}
-
-/// Something that is held back.
-#[derive(Clone, Debug, Serialize)]
-pub struct RefusedView {
-    /// Its resource.
-    pub id: String,
-    /// Roles that want it.
-    pub roles: Vec<String>,
-    /// Why, and what to do.
-    pub why: String,
-}
-
-/// What a role has to say.
-#[derive(Clone, Debug, Serialize)]
-pub struct NoteView {
-    /// The role.
-    pub role: String,
-    /// The sentence.
-    pub note: String,
-}
-
-/// A plan, ready to be shown.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct PlanView {
-    /// The steps, in the order in which they run.
-    pub steps: Vec<StepView>,
-    /// What is held back.
-    pub refused: Vec<RefusedView>,
-    /// What an earlier run settled and the config no longer mentions.
-    pub unmanaged: Vec<String>,
-    /// What the roles have to say.
-    pub notes: Vec<NoteView>,
-    /// How many things were looked at.
-    pub total: usize,
-    /// The run that pitool's last knowledge of the machine comes from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since_run: Option<u32>,
-}
-
-impl PlanView {
-    /// Prepares a plan; with `diff` it carries the differences of texts.
-    pub fn new<R: Resource>(plan: &Plan<R>, notes: &[(String, String)], diff: bool) -> Self {
-        let refused = plan.refused.iter().map(|refused| RefusedView {
-            id: refused.id.to_string(),
-            roles: refused.roles.clone(),
-            why: refused.why.clone(),
-        });
-        Self {
-            steps: plan.steps.iter().map(|step| StepView::new(step, diff)).collect(),
-            refused: refused.collect(),
-            unmanaged: plan.unmanaged.iter().map(ToString::to_string).collect(),
-            notes: notes
-                .iter()
-                .map(|(role, note)| NoteView { role: role.clone(), note: note.clone() })
-                .collect(),
-            total: plan.total,
-            since_run: None,
-        }
+    if packages > 0 {
+        size = format!("{size} ({})", count(packages, "package"));
     }
+    size
+}
 
-    /// Whether a step corrects what somebody changed by hand.
-    pub fn drifted(&self) -> bool {
-        self.steps.iter().any(|step| step.reason == "drift")
-    }
-
-    /// `31 changes in 5 roles (12 packages)`.
-    pub fn size(&self) -> String {
-        let mut roles: Vec<&str> = self.steps.iter().filter_map(first_role).collect();
-        roles.sort_unstable();
-        roles.dedup();
-        let packages = self.steps.iter().filter(|step| step.kind == PACKAGE).count();
-        let mut size = count(self.steps.len(), "change");
-        if !roles.is_empty() {
-            size = format!("{size} in {}", count(roles.len(), "role"));
-        }
-        if packages > 0 {
-            size = format!("{size} ({})", count(packages, "package"));
-        }
-        size
-    }
-
-    /// `Nothing to change: 87 things are as they should be.`
-    pub fn nothing(&self) -> String {
-        let held = match self.refused.len() {
-            0 => String::new(),
-            held => format!(", {held} held back"),
-        };
-        match self.total.saturating_sub(self.refused.len()) {
-            0 => format!("Nothing to change: the roles want nothing here{held}."),
-            1 => format!("Nothing to change: one thing is as it should be{held}."),
-            right => format!("Nothing to change: {right} things are as they should be{held}."),
-        }
+/// `Nothing to change: 87 things are as they should be.`
+pub fn nothing(plan: &PlanReport) -> String {
+    let held = match plan.refused.len() {
+        0 => String::new(),
+        held => format!(", {held} held back"),
+    };
+    match plan.total.saturating_sub(plan.refused.len()) {
+        0 => format!("Nothing to change: the roles want nothing here{held}."),
+        1 => format!("Nothing to change: one thing is as it should be{held}."),
+        right => format!("Nothing to change: {right} things are as they should be{held}."),
     }
 }
 
 /// The kind whose steps are shown together.
 const PACKAGE: &str = "package";
 
-fn first_role(step: &StepView) -> Option<&str> {
+fn first_role(step: &StepReport) -> Option<&str> {
     step.roles.first().map(String::as_str)
 }
 
@@ -188,9 +64,9 @@ fn unified(from: &Content, to: &Content) -> Option<String> {
 }
 
 /// Shows a plan, all but its last line.
-pub fn show(terminal: &Terminal<'_>, plan: &PlanView) {
-    let (drift, ordinary): (Vec<&StepView>, Vec<&StepView>) =
-        plan.steps.iter().partition(|step| step.reason == "drift");
+pub fn show(terminal: &Terminal<'_>, plan: &PlanReport) {
+    let (drift, ordinary): (Vec<&StepReport>, Vec<&StepReport>) =
+        plan.steps.iter().partition(|step| step.reason == StepReason::Drift);
     let mut blocks = Vec::new();
     if !drift.is_empty() {
         let since = plan.since_run.map_or(String::new(), |run| format!(" since run {run}"));
@@ -206,11 +82,11 @@ pub fn show(terminal: &Terminal<'_>, plan: &PlanView) {
     // Steps come in stage order; roles keep the order in which they are told apart from it.
     roles.sort_by_key(|role| pitool_roles::ROLES.iter().position(|known| known.name == *role));
     for role in roles {
-        let steps: Vec<&StepView> =
+        let steps: Vec<&StepReport> =
             ordinary.iter().copied().filter(|step| first_role(step) == Some(role)).collect();
         blocks.push(block(terminal, role, &steps));
     }
-    let loose: Vec<&StepView> = ordinary.iter().copied().filter(|step| step.roles.is_empty()).collect();
+    let loose: Vec<&StepReport> = ordinary.iter().copied().filter(|step| step.roles.is_empty()).collect();
     if !loose.is_empty() {
         blocks.push(block(terminal, "Other", &loose));
     }
@@ -254,11 +130,11 @@ fn sentences<'a>(
     (!text.is_empty()).then(|| format!("{}\n{text}", terminal.paint.heading(heading)))
 }
 
-fn block(terminal: &Terminal<'_>, heading: &str, steps: &[&StepView]) -> String {
+fn block(terminal: &Terminal<'_>, heading: &str, steps: &[&StepReport]) -> String {
     let mut text = format!("{}\n", terminal.paint.heading(heading));
     if !terminal.verbose {
         for action in [Action::Remove, Action::Create, Action::Change] {
-            let (half, whole): (Vec<&StepView>, Vec<&StepView>) = steps
+            let (half, whole): (Vec<&StepReport>, Vec<&StepReport>) = steps
                 .iter()
                 .copied()
                 .filter(|step| step.kind == PACKAGE && step.action == action && plain(step))
@@ -275,7 +151,7 @@ fn block(terminal: &Terminal<'_>, heading: &str, steps: &[&StepView]) -> String 
     let column = steps
         .iter()
         .filter(|step| terminal.verbose || step.kind != PACKAGE)
-        .map(|step| step.id.chars().count())
+        .map(|step| step.id.as_str().chars().count())
         .filter(|width| *width <= COLUMN)
         .max()
         .unwrap_or(0);
@@ -297,11 +173,11 @@ const BRIEF: usize = 16;
 const PACKAGE_LINES: usize = 3;
 
 /// Whether a package needs no line of its own.
-fn plain(step: &StepView) -> bool {
+fn plain(step: &StepReport) -> bool {
     step.risk == Risk::None && !matches!(step.reversal, Reversal::None(_))
 }
 
-fn packages(terminal: &Terminal<'_>, action: Action, what: &str, steps: &[&StepView]) -> String {
+fn packages(terminal: &Terminal<'_>, action: Action, what: &str, steps: &[&StepReport]) -> String {
     if steps.is_empty() {
         return String::new();
     }
@@ -318,14 +194,9 @@ fn packages(terminal: &Terminal<'_>, action: Action, what: &str, steps: &[&StepV
     }
 }
 
-/// The part of an id within the brackets.
-fn name(id: &str) -> &str {
-    id.split_once('[').map_or(id, |(_, rest)| rest.trim_end_matches(']'))
-}
-
-fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
+fn one(terminal: &Terminal<'_>, step: &StepReport, column: usize) -> String {
     let paint = terminal.paint;
-    let width = step.id.chars().count();
+    let width = step.id.as_str().chars().count();
     let summary = match step.summary.strip_prefix("absent → ") {
         Some(rest) if !rest.contains('→') => format!("new {rest}"),
         _ => step.summary.clone(),
@@ -355,7 +226,7 @@ fn one(terminal: &Terminal<'_>, step: &StepView, column: usize) -> String {
         Reversal::Partial(_) | Reversal::Exact => {}
     }
     // The words of a restart often say it already.
-    let unsaid: Vec<&String> = step.follows.iter().filter(|id| !step.summary.contains(name(id))).collect();
+    let unsaid: Vec<&Id> = step.follows.iter().filter(|id| !step.summary.contains(id.name())).collect();
     if !unsaid.is_empty() {
         remark(format!("because of {}", list(&unsaid, 2)), &|text| paint.faint(text));
     }
@@ -389,17 +260,19 @@ mod tests {
     use super::*;
     use crate::cli::Global;
     use crate::render::Streams;
+    use pitool_engine::Stage;
+    use pitool_engine::report::RefusedReport;
 
-    fn step(kind: &str, name: &str, summary: &str) -> StepView {
-        StepView {
-            id: format!("{kind}[{name}]"),
+    fn step(kind: &str, name: &str, summary: &str) -> StepReport {
+        StepReport {
+            id: Id::new(kind, name),
             kind: kind.to_owned(),
             name: name.to_owned(),
             roles: vec!["security".to_owned()],
             stage: Stage::Configure,
             action: Action::between(!summary.starts_with("absent"), !summary.ends_with("absent")),
             summary: summary.to_owned(),
-            reason: "differs",
+            reason: StepReason::Differs,
             follows: vec![],
             risk: Risk::None,
             reversal: Reversal::Exact,
@@ -408,21 +281,21 @@ mod tests {
         }
     }
 
-    fn shown(plan: &PlanView, verbose: bool) -> String {
+    fn shown(plan: &PlanReport, verbose: bool) -> String {
         let mut out = Vec::new();
         let global = Global { verbose, ..Global::default() };
         show(&Terminal::new(Streams::captured(&mut out, std::io::sink()), &global), plan);
         String::from_utf8(out).unwrap()
     }
 
-    fn plan() -> PlanView {
+    fn plan() -> PlanReport {
         let mut unit = step("unit", "ssh.service", "restarted");
         unit.risk = Risk::Lockout;
-        unit.follows = vec!["file[/etc/ssh/x]".to_owned()];
+        unit.follows = vec![Id::new("file", "/etc/ssh/x")];
         let mut drift = step("file", "/etc/motd", "content");
-        drift.reason = "drift";
+        drift.reason = StepReason::Drift;
         drift.reversal = Reversal::None("it is gone".to_owned());
-        PlanView {
+        PlanReport {
             steps: vec![
                 step("package", "ufw", "absent → installed"),
                 step("package", "fail2ban", "absent → installed"),
@@ -430,15 +303,15 @@ mod tests {
                 unit,
                 drift,
             ],
-            refused: vec![RefusedView {
-                id: "file[/etc/ssh/y]".into(),
+            refused: vec![RefusedReport {
+                id: Id::new("file", "/etc/ssh/y"),
                 roles: vec![],
                 why: "nobody could log in".into(),
             }],
-            unmanaged: vec!["file[/etc/old]".into()],
+            unmanaged: vec![Id::new("file", "/etc/old")],
             total: 40,
             since_run: Some(7),
-            ..PlanView::default()
+            ..PlanReport::default()
         }
     }
 
@@ -467,8 +340,8 @@ No longer in the config, left as it is
 "
         );
         assert!(shown(&plan(), true).contains("  + package[fail2ban]  new installed\n"));
-        assert_eq!(plan().size(), "5 changes in 1 role (2 packages)");
-        assert_eq!(plan().nothing(), "Nothing to change: 39 things are as they should be, 1 held back.");
+        assert_eq!(size(&plan()), "5 changes in 1 role (2 packages)");
+        assert_eq!(nothing(&plan()), "Nothing to change: 39 things are as they should be, 1 held back.");
     }
 
     #[test]
@@ -481,8 +354,9 @@ No longer in the config, left as it is
     fn of_a_difference_that_nobody_asked_for_the_beginning_is_shown() {
         let mut drift = step("file", "/etc/motd", "content");
         drift.diff = Some((1..=BRIEF).map(|line| format!("-{line}\n")).collect());
-        let told =
-            |step: &StepView| shown(&PlanView { steps: vec![step.clone()], ..PlanView::default() }, false);
+        let told = |step: &StepReport| {
+            shown(&PlanReport { steps: vec![step.clone()], ..PlanReport::default() }, false)
+        };
         assert!(told(&drift).contains("      -16\n") && !told(&drift).contains("more lines"));
         drift.diff = Some((1..=40).map(|line| format!("-{line}\n")).collect());
         assert!(told(&drift).contains("      -15\n      … 25 more lines, with --diff\n"), "{}", told(&drift));

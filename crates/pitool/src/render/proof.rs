@@ -1,59 +1,27 @@
 //! Promises and whether they are in force.
 
-use pitool_engine::{Proved, Verdict};
-use serde::Serialize;
+use pitool_engine::{Proved, Tally, Verdict};
 
 use crate::render::{Terminal, count, wrap};
 
-/// How many promises got which answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Tally {
-    /// They hold.
-    pub in_force: usize,
-    /// They do not.
-    pub not_in_force: usize,
-    /// They wait for something.
-    pub pending: usize,
-    /// They could not be asked.
-    pub unknown: usize,
-}
-
-impl Tally {
-    /// Counts answers.
-    pub fn new(proved: &[Proved]) -> Self {
-        let mut tally = Self::default();
-        for one in proved {
-            match one.verdict {
-                Verdict::InForce { .. } => tally.in_force += 1,
-                Verdict::NotInForce { .. } => tally.not_in_force += 1,
-                Verdict::Pending { .. } => tally.pending += 1,
-                Verdict::Unknown { .. } => tally.unknown += 1,
-            }
-        }
-        tally
+/// `41 promises checked: 38 in force, 2 wait, 1 unknown.`
+fn sentence(tally: &Tally) -> String {
+    let all = tally.in_force + tally.not_in_force + tally.pending + tally.unknown;
+    let checked = format!("{} checked", count(all, "promise"));
+    if all == tally.in_force {
+        let words = if all == 1 { "in force" } else { "all in force" };
+        return format!("{checked}, {words}.");
     }
-
-    /// `41 promises checked: 38 in force, 2 wait, 1 unknown.`
-    pub fn sentence(&self) -> String {
-        let all = self.in_force + self.not_in_force + self.pending + self.unknown;
-        let checked = format!("{} checked", count(all, "promise"));
-        if all == self.in_force {
-            let words = if all == 1 { "in force" } else { "all in force" };
-            return format!("{checked}, {words}.");
-        }
-        let parts = [
-            (self.in_force, "in force"),
-            (self.not_in_force, "NOT in force"),
-            (self.pending, "still to come"),
-            (self.unknown, "unknown"),
-        ];
-        let parts: Vec<String> =
-            parts.iter().filter(|(n, _)| *n > 0).map(|(n, words)| format!("{n} {words}")).collect();
-        format!("{checked}: {}.", parts.join(", "))
-    }
+    let parts = [
+        (tally.in_force, "in force"),
+        (tally.not_in_force, "NOT in force"),
+        (tally.pending, "still to come"),
+        (tally.unknown, "unknown"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, words)| format!("{n} {words}")).collect();
+    format!("{checked}: {}.", parts.join(", "))
 }
-
 /// Shows what is not in force or not known, everything if the person wants more, and a line that counts.
 pub fn show(terminal: &Terminal<'_>, proved: &[Proved]) {
     if proved.is_empty() {
@@ -88,7 +56,7 @@ pub fn show(terminal: &Terminal<'_>, proved: &[Proved]) {
             }
         }
     }
-    terminal.line(Tally::new(proved).sentence());
+    terminal.line(sentence(&Tally::new(proved)));
 }
 
 #[cfg(test)]
@@ -98,10 +66,10 @@ mod tests {
     #[test]
     fn one_line_when_all_is_well() {
         let tally = Tally { in_force: 41, ..Tally::default() };
-        assert_eq!(tally.sentence(), "41 promises checked, all in force.");
+        assert_eq!(sentence(&tally), "41 promises checked, all in force.");
         let tally = Tally { in_force: 1, pending: 2, unknown: 1, not_in_force: 1 };
         assert_eq!(
-            tally.sentence(),
+            sentence(&tally),
             "5 promises checked: 1 in force, 1 NOT in force, 2 still to come, 1 unknown."
         );
     }

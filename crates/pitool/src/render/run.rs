@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use pitool_engine::report::{Message, PlanReport, StepReport};
 use pitool_engine::{By, Ending, Event, Id, Outcome, Purpose, Run, RunId, Settled};
 use pitool_host::LockHolder;
 
-use crate::render::plan::{PlanView, StepView};
 use crate::render::{Clock, Terminal, count, json, list, wrap};
 
 /// What one run told so far.
@@ -27,19 +27,19 @@ pub struct Follower<'t, 'a> {
 
 impl<'t, 'a> Follower<'t, 'a> {
     /// Begins to listen to the run of a plan.
-    pub fn new(terminal: &'t Terminal<'a>, plan: &PlanView) -> Self {
+    pub fn new(terminal: &'t Terminal<'a>, plan: &PlanReport) -> Self {
         if terminal.quiet || terminal.json {
             terminal.live.silence();
         }
-        let role = |step: &StepView| step.roles.first().cloned().unwrap_or_default();
-        let words = plan.steps.iter().map(|step| (step.id.clone(), (role(step), step.summary.clone())));
+        let role = |step: &StepReport| step.roles.first().cloned().unwrap_or_default();
+        let words = plan.steps.iter().map(|step| (step.id.to_string(), (role(step), step.summary.clone())));
         Self { terminal, words: words.collect(), runs: Vec::new() }
     }
 
     /// Takes in an event.
     pub fn hear(&mut self, event: &Event) {
         if self.terminal.json {
-            json::event(self.terminal, event);
+            json::line(self.terminal, Message::Event(event.clone()));
         }
         let live = &self.terminal.live;
         match event {
@@ -212,7 +212,7 @@ pub fn unfinished(terminal: &Terminal<'_>, run: &Run, clock: &Clock) {
     let what = format!("Run {} ({}) {how} {when}{after}.", header.run, header.command);
     let next = match &header.purpose {
         Purpose::Apply => format!("`{}` goes on, `pitool rollback` goes back.", again(run)),
-        Purpose::Rollback { of } => {
+        Purpose::Rollback { of, .. } => {
             format!("`pitool rollback {of}` goes on going back, `pitool apply` goes forward instead.")
         }
     };
@@ -272,13 +272,13 @@ mod tests {
     use super::*;
     use crate::cli::Global;
     use crate::render::Streams;
-    use pitool_engine::Stage;
+    use pitool_engine::{Action, Cause, Stage};
 
     fn hear(events: &[Event], outcome: &Outcome) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         {
             let terminal = Terminal::new(Streams::captured(&mut out, &mut err), &Global::default());
-            let mut follower = Follower::new(&terminal, &PlanView::default());
+            let mut follower = Follower::new(&terminal, &PlanReport::default());
             events.iter().for_each(|event| follower.hear(event));
             follower.failure(outcome);
         }
@@ -292,10 +292,11 @@ mod tests {
             id: id(name),
             roles: vec!["security".into()],
             stage: Stage::Configure,
+            action: Action::Change,
             summary: "content".into(),
         };
         let settled = |run, ending| Settled { run: Some(RunId(run)), ending, ..Settled::nothing() };
-        let back = Purpose::Rollback { of: RunId(7) };
+        let back = Purpose::Rollback { of: RunId(7), cause: Cause::Failed };
         let events = [
             Event::Started { run: RunId(7), purpose: Purpose::Apply, steps: 3 },
             step("/a"),
