@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
+use pitool_host::text::hex;
 use ring::digest;
 use rustls::crypto::ring::sign;
 use rustls::sign::CertifiedKey;
@@ -125,7 +126,7 @@ pub fn covers(own: &str, name: &str) -> bool {
 
 /// The SHA-256 of a certificate's bytes, in hex.
 pub fn fingerprint(der: &[u8]) -> String {
-    digest::digest(&digest::SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest::digest(&digest::SHA256, der).as_ref())
 }
 
 /// The certificates of a PEM text, in their order.

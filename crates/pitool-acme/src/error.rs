@@ -200,17 +200,7 @@ impl AcmeError {
 
     /// The error with its causes, as it is kept and shown.
     pub fn whole(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            let words = cause.to_string();
-            if !text.ends_with(&words) {
-                text.push_str(": ");
-                text.push_str(&words);
-            }
-            source = cause.source();
-        }
-        text
+        pitool_host::text::chain(self)
     }
 
     /// What it means and what to do; `None` where the error says that itself.

@@ -4,6 +4,7 @@
 //! nowhere or to another machine, a stale AAAA, a CAA record for somebody else, a port 80 that answers with something
 //! else, a wrong clock, a full disk.
 
+use pitool_host::text::hex;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl Preflight<'_> {
     /// Writes a probe where certificates and where tokens go; returns what is in it.
     fn disk(&self, host: &dyn Host, found: &mut Vec<Obstacle>) -> Option<String> {
         let token: String = match host.random(8) {
-            Ok(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Ok(bytes) => hex(&bytes),
             Err(error) => {
                 found.push(obstacle(format!("no random numbers: {error}"), "the kernel should have them"));
                 return None;

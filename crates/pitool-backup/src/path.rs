@@ -1,5 +1,6 @@
 //! Paths inside an archive.
 
+use pitool_host::text::hex;
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
@@ -116,9 +117,8 @@ pub(crate) fn serialize_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Res
     match std::str::from_utf8(bytes) {
         Ok(text) => serializer.serialize_str(text),
         Err(_) => {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             let mut map = serializer.serialize_map(Some(1))?;
-            map.serialize_entry("hex", &hex)?;
+            map.serialize_entry("hex", &hex(bytes))?;
             map.end()
         }
     }

@@ -1,10 +1,10 @@
 //! Applying and going back: one function that settles goals.
 
+use pitool_host::text::chain;
 use pitool_host::{Host, Inspect, LockHolder};
 
 use crate::goal::backwards;
 use crate::plan::{Held, plan_holding};
-use crate::proof::chain;
 use crate::{
     Aim, By, Cause, Consent, Desired, Ending, Event, Goal, Header, Id, Journal, JournalError, Managed, Move,
     Origin, Plan, PlanError, Purpose, Resource, Reversal, RunId, Turn, Upcoming, plan,

@@ -4,6 +4,7 @@ mod round;
 
 use std::time::Duration;
 
+use pitool_host::text::chain;
 use pitool_host::{Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 
@@ -96,18 +97,6 @@ pub fn prove<P: Proof>(
             Proved { id, verdict }
         })
         .collect()
-}
-
-/// An error and its causes, joined by colons.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod local;
 mod package;
 pub mod parse;
 mod rehearsed;
+pub mod text;
 pub mod trust;
 mod unit;
 mod values;
@@ -33,7 +34,7 @@ pub use inspect::{Candidate, Host, Inspect, Lock, LockHolder, Looked, Progress};
 pub use job::{job, run_job};
 pub use package::{Package, PackageState, Packages, related};
 pub use rehearsed::Rehearsed;
-pub use unit::{ActiveState, UnitStatus};
+pub use unit::{ActiveState, UNIT_DIRECTORIES, UnitStatus};
 pub use values::{Access, Content, Digest, FileType, Stat};
 
 /// The authorities that this machine trusts, in PEM: update-ca-certificates(8).

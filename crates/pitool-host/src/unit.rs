@@ -2,6 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Directories of unit files, the first one wins (systemd.unit(5), "Unit File Load Path"; /lib for trees that are
+/// not merged).
+pub const UNIT_DIRECTORIES: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
 /// The states of `ActiveState` (systemd.unit(5), systemctl(1)) that we tell apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

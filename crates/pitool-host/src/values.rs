@@ -116,13 +116,8 @@ impl fmt::Debug for Content {
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
-        use std::fmt::Write;
-        let mut hex = String::with_capacity(self.0.len() * 2);
-        for byte in self.0.iter() {
-            write!(hex, "{byte:02x}").map_err(serde::ser::Error::custom)?;
-        }
         let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(Self::KEY, &hex)?;
+        map.serialize_entry(Self::KEY, &crate::text::hex(&self.0))?;
         map.end()
     }
 }

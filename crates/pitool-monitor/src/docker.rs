@@ -1,9 +1,10 @@
 //! Containers, from one question to Docker: `GET /containers/json?all=1` (Engine API).
 
 use pitool_host::Inspect;
+use pitool_host::text::chain;
 use serde::Deserialize;
 
-use crate::kernel::{text, words};
+use crate::kernel::text;
 use crate::system::System;
 
 /// The question.
@@ -72,7 +73,7 @@ pub fn ask(host: &dyn Inspect, system: &dyn System) -> Docker {
     }
     match serde_json::from_slice::<Vec<Listed>>(&answer.body) {
         Ok(listed) => Docker::Answers(listed.into_iter().map(|listed| container(host, listed)).collect()),
-        Err(error) => Docker::Silent(format!("its answer makes no sense: {}", words(&error))),
+        Err(error) => Docker::Silent(format!("its answer makes no sense: {}", chain(&error))),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod network;
 pub mod pi;
 pub mod thermal;
 
+use pitool_host::text::chain;
 use pitool_host::{Inspect, Result};
 
 /// Reads a file as text, if it is there and can be read now.
@@ -34,19 +35,8 @@ pub fn required(host: &dyn Inspect, path: &str) -> std::result::Result<String, S
     match host.read(path) {
         Ok(Some(content)) => Ok(String::from_utf8_lossy(content.bytes()).into_owned()),
         Ok(None) => Err(format!("{path} is not there")),
-        Err(error) => Err(words(&error)),
+        Err(error) => Err(chain(&error)),
     }
-}
-
-/// An error with its causes, on one line.
-pub fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut at = error.source();
-    while let Some(cause) = at {
-        text = format!("{text}: {cause}");
-        at = cause.source();
-    }
-    text
 }
 
 /// Names in a directory; none where it is not there.

@@ -3,6 +3,7 @@
 //! Both are read as those crates write them, so there is one format and one place for it. What the config does not
 //! promise is not looked at: a set that nobody saves any more is nobody's worry.
 
+use pitool_host::text::chain;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -13,7 +14,6 @@ use pitool_backup::record::{PATH, Record};
 use pitool_host::Inspect;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::words;
 use crate::setup::{self, Expected};
 use crate::system::System;
 
@@ -76,7 +76,7 @@ pub fn backups(host: &dyn Inspect, expected: &Expected) -> Result<Option<Backups
     if expected.backup_sets.is_empty() {
         return Ok(None);
     }
-    let record = Record::read(host).map_err(|error| words(&error))?;
+    let record = Record::read(host).map_err(|error| chain(&error))?;
     // A set that never had a run is promised since the config was applied.
     let promised = std::fs::metadata(setup::PATH)
         .and_then(|file| file.modified())
@@ -122,10 +122,10 @@ pub fn certificates(
     if let Ok(state) = store.state(host, name) {
         found.error = state.failures.last.map(|last| last.what);
     }
-    match store.current(host, name).map_err(|error| words(&error))? {
+    match store.current(host, name).map_err(|error| chain(&error))? {
         None => {}
         Some(number) => {
-            let stored = store.public(host, name, number).map_err(|error| words(&error))?;
+            let stored = store.public(host, name, number).map_err(|error| chain(&error))?;
             // A placeholder is there so that nginx can start; it is no certificate that anybody trusts.
             if stored.about.source != Source::Placeholder {
                 found.valid_from = Some(stored.certificate.not_before);

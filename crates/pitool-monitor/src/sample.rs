@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use nix::sys::stat::{major, minor};
 use pitool_host::parse::proc_net_tcp::{self, Listener};
 use pitool_host::parse::ufw_rules;
-use pitool_host::{Command, Inspect};
+use pitool_host::{Command, Inspect, UNIT_DIRECTORIES};
 use serde::{Deserialize, Serialize};
 
 use crate::docker::{self, Docker};
@@ -235,9 +235,7 @@ fn throttled(host: &dyn Inspect, system: &dyn System) -> Reading<Option<Throttle
 
 fn unit_files(host: &dyn Inspect, setup: &Setup, loaded: &[Unit]) -> Vec<String> {
     let there = |unit: &&String| {
-        let places =
-            ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-        places.iter().any(|place| matches!(host.stat(&format!("{place}/{unit}")), Ok(Some(_))))
+        UNIT_DIRECTORIES.iter().any(|place| matches!(host.stat(&format!("{place}/{unit}")), Ok(Some(_))))
     };
     let missing = setup.expected.units.iter().filter(|unit| !loaded.iter().any(|found| found.unit == **unit));
     missing.filter(there).cloned().collect()

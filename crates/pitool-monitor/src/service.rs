@@ -11,6 +11,7 @@ mod slow;
 mod start;
 mod tell;
 
+use pitool_host::text::chain;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -98,7 +99,7 @@ fn spawn(
     let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(512 << 10);
     Ok(thread.spawn(move || {
         if let Err(error) = work(&shared) {
-            shared.say(&crate::kernel::words(&error));
+            shared.say(&chain(&error));
             // Without one of its threads the service is not what it says; systemd starts it anew.
             shared.stop.store(true, Ordering::Relaxed);
         }

@@ -3,6 +3,7 @@
 //! A trait, so that checks are tested with a machine that is made up; [`Live`] is the real one. Every question has a limit of
 //! time and of size, because a service that watches must not be stopped by what it watches.
 
+use pitool_host::text::chain;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
@@ -185,7 +186,7 @@ impl System for Live {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
         pitool_acme::served::handshake(address, name, &[])
             .map(|served| served.certificate.not_after)
-            .map_err(|error| crate::kernel::words(&error))
+            .map_err(|error| chain(&error))
     }
 
     fn monotonic(&self) -> Duration {

@@ -1,11 +1,10 @@
 //! systemd's units, from one `systemctl list-units`.
 
+use pitool_host::text::chain;
 use std::time::Duration;
 
 use pitool_host::{Command, Inspect};
 use serde::{Deserialize, Serialize};
-
-use crate::kernel::words;
 
 /// A unit that the manager has in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +30,7 @@ pub fn ask(host: &dyn Inspect) -> Result<Vec<Unit>, String> {
     let command = Command::new("systemctl")
         .args(["list-units", "--all", "--full", "--no-pager", "--output=json"])
         .timeout(Duration::from_secs(10));
-    let output = host.ask(&command).map_err(|error| words(&error))?;
+    let output = host.ask(&command).map_err(|error| chain(&error))?;
     if !output.ok() {
         return Err(output.tail());
     }

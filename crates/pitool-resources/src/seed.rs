@@ -1,6 +1,6 @@
 //! A file that is made once and then belongs to the person.
 
-use std::fmt::Write;
+use pitool_host::text::hex;
 
 use pitool_engine::{Action, Change, Id, Resource, Reversal};
 use pitool_host::trust::Kind;
@@ -188,12 +188,7 @@ const SECRET_LENGTH: usize = 2 * (RANDOM_BYTES + SUM_BYTES);
 /// Writes random bytes in hex with a check sum after them, by which a secret that pitool made is known from one that a person
 /// put in its place.
 fn secret(random: &[u8]) -> String {
-    let mut text = String::with_capacity(SECRET_LENGTH);
-    for byte in random.iter().chain(&sum(random)) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex(&[random, &sum(random)].concat())
 }
 
 fn sum(random: &[u8]) -> [u8; SUM_BYTES] {

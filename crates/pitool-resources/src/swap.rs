@@ -1,5 +1,6 @@
 //! Swap files.
 
+use pitool_host::parse::proc_swaps;
 use std::time::Duration;
 
 use pitool_engine::{Action, Change, Id, Resource, Stage};
@@ -46,11 +47,7 @@ impl Resource for SwapFile {
     fn observe(&self, host: &dyn Inspect) -> Result<SwapState> {
         let swaps = host.read("/proc/swaps")?;
         let text = swaps.as_ref().and_then(|content| content.text()).unwrap_or_default().to_owned();
-        let names: Vec<String> = text
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
-            .collect();
+        let names: Vec<String> = proc_swaps::parse(&text).into_iter().map(|area| area.path).collect();
         let active = names.contains(&self.path);
         let others = names.into_iter().filter(|name| *name != self.path).collect();
         let size =
@@ -74,7 +71,7 @@ impl Resource for SwapFile {
     fn enact(&self, host: &dyn Host, from: &SwapState, to: &SwapState) -> Result<()> {
         let in_use = host.read("/proc/swaps")?;
         let in_use = in_use.as_ref().and_then(|content| content.text()).unwrap_or_default();
-        if in_use.lines().any(|line| line.split_whitespace().next() == Some(self.path.as_str())) {
+        if proc_swaps::parse(in_use).iter().any(|area| area.path == self.path) {
             host.run(&Command::new("swapoff").arg(&self.path).timeout(Duration::from_secs(900)))?;
         }
         if from.size.is_some() || host.stat(&self.path)?.is_some() {

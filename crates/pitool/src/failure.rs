@@ -5,6 +5,7 @@
 
 use pitool_config::Diagnostic;
 use pitool_engine::{Error, JournalError};
+use pitool_host::text::causes;
 
 use crate::exit;
 
@@ -159,23 +160,6 @@ pub(crate) fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// The causes of an error, outermost first, without the error itself.
-pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut said = error.to_string();
-    let mut at = error.source();
-    while let Some(cause) = at {
-        let text = cause.to_string();
-        // A transparent wrapper says the same as what it wraps, and some errors say their cause in their own sentence.
-        if said != text && !said.ends_with(&format!(": {text}")) {
-            causes.push(text.clone());
-            said = text;
-        }
-        at = cause.source();
-    }
-    causes
-}
-
 impl From<pitool_host::Error> for Failure {
     fn from(error: pitool_host::Error) -> Self {
         Self { causes: causes(&error), ..Self::machine(error.to_string()) }
@@ -185,40 +169,5 @@ impl From<pitool_host::Error> for Failure {
 impl From<pitool_engine::LintError> for Failure {
     fn from(error: pitool_engine::LintError) -> Self {
         Self::bug(error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fmt;
-
-    use super::*;
-
-    #[derive(Debug)]
-    struct Chain(&'static str, Option<Box<Chain>>);
-
-    impl fmt::Display for Chain {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
-    }
-
-    impl std::error::Error for Chain {
-        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-            self.1.as_deref().map(|cause| cause as _)
-        }
-    }
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let chain = |words: &[&'static str]| {
-            let link = |below, text: &&'static str| Some(Box::new(Chain(text, below)));
-            words.iter().rev().fold(None, link).unwrap()
-        };
-        let told = |words: &[&'static str]| causes(&*chain(words));
-        assert_eq!(told(&["it failed", "a", "a", "b"]), ["a", "b"]);
-        assert_eq!(told(&["x cannot be used: the key is another", "the key is another", "b"]), ["b"]);
-        assert_eq!(told(&["it failed: a", "a", "a: b", "b"]), ["a: b"]);
-        assert_eq!(told(&["cannot read metadata", "data"]), ["data"]);
     }
 }

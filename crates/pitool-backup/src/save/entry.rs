@@ -81,18 +81,6 @@ pub(crate) fn note(found: &Found, what: What, detail: &str) -> Note {
     Note { path: found.path.as_bytes().to_vec(), what, detail: detail.to_owned() }
 }
 
-/// An error with its causes.
-pub(crate) fn words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        words.push_str(": ");
-        words.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    words
-}
-
 /// Looks at a thing again: has it changed since?
 pub(crate) fn look_again(found: &Found) -> Result<Meta, Errno> {
     rustix::fs::statat(&*found.parent, &found.name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Meta::of(&stat))

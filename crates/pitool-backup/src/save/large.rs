@@ -1,5 +1,6 @@
 //! A large file: headers in a frame of their own, then its data piece by piece.
 
+use pitool_host::text::chain;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use pitool_host::Digest;
 use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::Errno;
 
-use super::entry::{Context, entry, look_again, note, open, words};
+use super::entry::{Context, entry, look_again, note, open};
 use super::group::LARGE;
 use super::meta::Meta;
 use super::walk::Found;
@@ -111,7 +112,7 @@ impl Large {
                     };
                     return Ok(Opened::Database(Arc::new(large.placed()), snapshot));
                 }
-                Err(error) => notes.push(note(&found, What::NotCopied, &words(&error))),
+                Err(error) => notes.push(note(&found, What::NotCopied, &chain(&error))),
             }
         }
         Self::plain(context, found, file, meta, xattrs, before, looked_same)

@@ -1,5 +1,6 @@
 //! What the threads do: read, hash and compress one group or one piece at a time, or copy it from the archive before.
 
+use pitool_host::text::chain;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use pitool_host::Digest;
 use rustix::fs::{FileType, fstat, readlinkat};
 use rustix::io::Errno;
 
-use super::entry::{Context, entry, note, open, words};
+use super::entry::{Context, entry, note, open};
 use super::group::{LARGE, Member};
 use super::large::Large;
 use super::meta::Meta;
@@ -302,7 +303,7 @@ impl<'a> Worker<'a> {
                 Some(wal)
             }
             Err(error) => {
-                done.notes.push(note(found, What::NotCopied, &words(&error)));
+                done.notes.push(note(found, What::NotCopied, &chain(&error)));
                 None
             }
         }

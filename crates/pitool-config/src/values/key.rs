@@ -1,5 +1,8 @@
 //! Public keys as OpenSSH writes them.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::{Invalid, text};
 
 text! {
@@ -81,7 +84,8 @@ fn public_key(text: &str) -> Result<String, Invalid> {
     let broken = |why: &str| {
         Invalid::new(format!("this {kind} key is damaged: {why}")).hint("copy the whole line again")
     };
-    let blob = base64(body).ok_or_else(|| broken("its second part is not base64"))?;
+    let blob = BASE64_STANDARD.decode(body).ok().filter(|blob| !blob.is_empty());
+    let blob = blob.ok_or_else(|| broken("its second part is not base64"))?;
     let fields = wire_fields(&blob).ok_or_else(|| broken("it is cut off or has bytes too many"))?;
     if fields.first().copied() != Some(kind.as_bytes()) {
         return Err(broken("the key inside is of another type"));
@@ -97,38 +101,6 @@ fn public_key(text: &str) -> Result<String, Invalid> {
         );
     }
     Ok(text.to_owned())
-}
-
-/// Decodes base64 with its padding; `None` where it is not that.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    if bytes.is_empty() || bytes.len() % 4 != 0 {
-        return None;
-    }
-    let padding = bytes.iter().rev().take_while(|b| **b == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let mut decoded = Vec::with_capacity(bytes.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in &bytes[..bytes.len() - padding] {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(digit);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            decoded.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    (bits == 0).then_some(decoded)
 }
 
 /// Splits a key into its fields, each of which starts with its length in four bytes.

@@ -5,6 +5,7 @@
 //! Protocol", "Message Format"), the objects those of org.freedesktop.systemd1(5). The socket is root's: systemctl(1)
 //! talks to it in the same way.
 
+use crate::text::hex;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -59,7 +60,7 @@ impl Questions {
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut stream = BufReader::new(stream);
         let uid = nix::unistd::geteuid().to_string();
-        let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(uid.as_bytes());
         stream.get_mut().write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
         let mut answer = Vec::new();
         stream.by_ref().take(256).read_until(b'\n', &mut answer)?;
@@ -216,7 +217,7 @@ impl Message {
             b"ay" => {
                 let count = words.number().ok()?;
                 let bytes = words.take(count as usize).ok()?;
-                Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+                Some(hex(bytes))
             }
             _ => None,
         }

@@ -1,16 +1,6 @@
 //! What unit files say of a unit, for a machine without a running manager.
 
-use crate::{FileType, Inspect, Result, UnitStatus};
-
-/// Directories of unit files, the first one wins (systemd.unit(5), "Unit File Load Path"; /lib for trees that are
-/// not merged).
-const LOAD_PATH: [&str; 5] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-];
+use crate::{FileType, Inspect, Result, UNIT_DIRECTORIES, UnitStatus};
 
 /// Answers as `systemctl show` would, with the unit inactive.
 pub(super) fn status(inspect: &dyn Inspect, name: &str) -> Result<UnitStatus> {
@@ -64,7 +54,7 @@ fn runtime(state: &str, directory: &str) -> String {
 /// Where a unit's file is, and its name: that of the template for an instance.
 fn fragment(inspect: &dyn Inspect, name: &str) -> Result<Option<(&'static str, String)>> {
     for file in std::iter::once(name.to_owned()).chain(template(name)) {
-        for directory in LOAD_PATH {
+        for directory in UNIT_DIRECTORIES {
             if inspect.stat(&format!("{directory}/{file}"))?.is_some() {
                 return Ok(Some((directory, file)));
             }

@@ -1,5 +1,7 @@
 //! Lines of `~/.ssh/authorized_keys`, sshd(8) "AUTHORIZED_KEYS FILE FORMAT".
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 /// A key that can open a session.
@@ -18,7 +20,7 @@ pub struct Key {
 impl Key {
     /// The size of an RSA key in bits (RFC 4253, section 6.6: the modulus is the third field); `None` of other types.
     pub fn rsa_bits(&self) -> Option<u32> {
-        let blob = decode_base64(&self.body)?;
+        let blob = BASE64_STANDARD.decode(&self.body).ok()?;
         let (kind, rest) = string(&blob)?;
         if kind != b"ssh-rsa" {
             return None;
@@ -72,7 +74,8 @@ pub fn parse_line(line: &str) -> Result<Option<Key>, &'static str> {
         return Err("the type of the key is missing or unknown");
     }
     let (body, comment) = first(rest);
-    let blob = decode_base64(body).ok_or("the key is not base64: it may be cut off or broken into lines")?;
+    let blob = BASE64_STANDARD.decode(body).ok().filter(|blob| !blob.is_empty());
+    let blob = blob.ok_or("the key is not base64: it may be cut off or broken into lines")?;
     let (embedded, data) = string(&blob).ok_or("the key is too short")?;
     if embedded != kind.as_bytes() {
         return Err("the key is of another type than the line says");
@@ -124,32 +127,6 @@ fn split_options(line: &str) -> Result<(&str, &str), &'static str> {
 fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
-}
-
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let plain = text.trim_end_matches('=');
-    if text.is_empty() || text.len() % 4 != 0 || text.len() - plain.len() > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for character in plain.bytes() {
-        let digit = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(digit);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 0xff) as u8);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Traps of architectures, packages and apt.
 
 use pitool_host::parse::apt_sources;
+use pitool_host::text::chain;
 
 use super::trap::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
-use crate::kernel::words;
 
 pub(super) const TRAPS: &[Trap] = &[
     Trap { number: 3, name: "no packages of Docker for this processor", look: armv6 },
@@ -126,7 +126,7 @@ fn interrupted(look: &Look<'_>) -> Verdict {
 fn keys(look: &Look<'_>) -> Verdict {
     let sources = match apt_sources::read(look.host) {
         Ok(sources) => sources,
-        Err(error) => return unknown(words(&error)),
+        Err(error) => return unknown(chain(&error)),
     };
     let unsigned: Vec<String> = sources
         .iter()

@@ -1,10 +1,10 @@
 //! Traps of logins, fail2ban and the firewall.
 
 use pitool_host::parse::{authorized_keys, fail2ban, sshd_config};
+use pitool_host::text::chain;
 
 use super::trap::{Look, Trap, Verdict, fine, found, not_here, settings, unknown};
 use crate::docker::Docker;
-use crate::kernel::words;
 
 pub(super) const TRAPS: &[Trap] = &[
     Trap { number: 13, name: "sudo asks for a password", look: sudo },
@@ -38,7 +38,7 @@ fn sudo(look: &Look<'_>) -> Verdict {
 fn first_wins(look: &Look<'_>) -> Verdict {
     let config = match sshd_config::read(look.host) {
         Ok(config) => config,
-        Err(error) => return unknown(words(&error)),
+        Err(error) => return unknown(chain(&error)),
     };
     let mut beaten = Vec::new();
     for keyword in ["passwordauthentication", "permitrootlogin", "kbdinteractiveauthentication"] {
@@ -78,7 +78,7 @@ fn socket(look: &Look<'_>) -> Verdict {
 fn no_key(look: &Look<'_>) -> Verdict {
     let config = match sshd_config::read(look.host) {
         Ok(config) => config,
-        Err(error) => return unknown(words(&error)),
+        Err(error) => return unknown(chain(&error)),
     };
     if config.get("passwordauthentication").is_none_or(|setting| setting.value() != "no") {
         return fine("passwords are still taken");

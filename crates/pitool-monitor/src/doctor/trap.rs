@@ -1,9 +1,10 @@
 //! What every trap consists of, and what its look can say.
 
+use pitool_host::text::chain;
 use pitool_host::{Command, Facts, Inspect, Output};
 use serde::Serialize;
 
-use crate::kernel::{text, words};
+use crate::kernel::text;
 use crate::sample::{Reading, Sample};
 use crate::setup::Setup;
 use crate::system::System;
@@ -109,7 +110,7 @@ impl Look<'_> {
 
     /// Asks a program.
     pub(super) fn ask(&self, program: &str, args: &[&str]) -> Reading<Output> {
-        self.host.ask(&Command::new(program).args(args.to_vec())).map_err(|error| words(&error))
+        self.host.ask(&Command::new(program).args(args.to_vec())).map_err(|error| chain(&error))
     }
 
     pub(super) fn active(&self, unit: &str) -> bool {

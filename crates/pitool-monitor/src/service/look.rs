@@ -1,5 +1,6 @@
 //! The thread that looks.
 
+use pitool_host::text::chain;
 use std::sync::atomic::Ordering;
 
 use pitool_host::local::Local;
@@ -160,7 +161,7 @@ impl<'s> Look<'s> {
         let now = self.host.now();
         let written =
             self.state.write(self.host, now).and_then(|()| lock(&self.shared.queue).write(self.host));
-        let trouble = written.err().map(|error| crate::kernel::words(&error));
+        let trouble = written.err().map(|error| chain(&error));
         if trouble != self.trouble {
             if let Some(trouble) = &trouble {
                 self.shared

@@ -1,5 +1,6 @@
 //! What the threads of the service share.
 
+use pitool_host::text::chain;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -103,7 +104,7 @@ pub(super) fn publish(shared: &Shared, host: &dyn Host, status: Status, units: O
     // Plain values always serialize. Under /run, for `pitool health` and whoever else wants to know.
     let json = serde_json::to_vec(&status).unwrap_or_default();
     if let Err(error) = host.write(&format!("{RUN}/status.json"), &json, Access::root(0o644)) {
-        shared.say(&crate::kernel::words(&error));
+        shared.say(&chain(&error));
     }
     if let Some(dir) = &shared.setup.service.textfile {
         let mut text = Exposition::default();
@@ -111,7 +112,7 @@ pub(super) fn publish(shared: &Shared, host: &dyn Host, status: Status, units: O
         if let Err(error) =
             host.write(&format!("{dir}/pitool.prom"), text.finish().as_bytes(), Access::root(0o644))
         {
-            shared.say(&crate::kernel::words(&error));
+            shared.say(&chain(&error));
         }
     }
     *lock(&shared.board) = Board { status: Some(status), units, page };

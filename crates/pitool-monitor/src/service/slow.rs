@@ -1,12 +1,12 @@
 //! What takes longer to find out than a look may take: updates, drift, runs, timers. Asked of other programs, seldom.
 
+use pitool_host::text::chain;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use pitool_host::{Command, Inspect};
 use serde::Deserialize;
 
-use crate::kernel::words;
 use crate::sample::{Drift, Known, Reading, Updates, run_at_work};
 use crate::status::{Job, Run};
 
@@ -119,7 +119,7 @@ fn updates(host: &dyn Inspect) -> Reading<Updates> {
         "APT::Get::Show-User-Simulation-Note=false",
         "upgrade",
     ]);
-    let output = host.ask(&command).map_err(|error| words(&error))?;
+    let output = host.ask(&command).map_err(|error| chain(&error))?;
     if output.ok() { Ok(counted(&output.stdout)) } else { Err(output.tail()) }
 }
 
@@ -148,7 +148,7 @@ struct Plan {
 fn drift(host: &dyn Inspect, before: Option<Drift>) -> Option<Reading<Option<Drift>>> {
     let output = match host.ask(&Command::new(pitool()).args(["plan", "all", "--json", "--quiet"])) {
         Ok(output) => output,
-        Err(error) => return Some(Err(words(&error))),
+        Err(error) => return Some(Err(chain(&error))),
     };
     if ![0, 2].contains(&output.status) {
         return Some(Err(refusal(output.status, &output.stderr)));
@@ -206,7 +206,7 @@ struct Told {
 
 fn runs(host: &dyn Inspect) -> Reading<Vec<Run>> {
     let output =
-        host.ask(&Command::new(pitool()).args(["history", "--json"])).map_err(|error| words(&error))?;
+        host.ask(&Command::new(pitool()).args(["history", "--json"])).map_err(|error| chain(&error))?;
     if !output.ok() {
         return Err(output.tail());
     }

@@ -1,5 +1,6 @@
 //! The thread that tells: what waits in the queue, and the heartbeat.
 
+use pitool_host::text::chain;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ fn deliver(shared: &Shared, host: &Local, sinks: &[Sink]) -> bool {
         Ok(()) => {
             queue.sent(&waiting);
             if let Err(error) = queue.write(host) {
-                shared.say(&crate::kernel::words(&error));
+                shared.say(&chain(&error));
             }
         }
         Err(why) => {

@@ -3,6 +3,8 @@
 //! Of our own and not a crate's: one message, one connection, three ways to be private. A mail library brings forty crates and
 //! what it can do beyond that (pools, parsing, signing) nobody needs here.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use pitool_config::settings::{Mail, MailSecurity};
 
-use super::encode::{base64, encoded_word};
+use super::encode::encoded_word;
 use super::secret::secret;
 use crate::alert::message::Message;
 
@@ -124,13 +126,13 @@ fn authenticate(talk: &mut Talk, offers: &[String], user: &str, password: &str) 
     let ways: Vec<String> = ways.flat_map(str::split_ascii_whitespace).map(str::to_ascii_uppercase).collect();
     let has = |way: &str| ways.iter().any(|offered| offered == way);
     if has("PLAIN") || ways.is_empty() {
-        talk.say(&format!("AUTH PLAIN {}", base64(format!("\0{user}\0{password}").as_bytes())))?;
+        talk.say(&format!("AUTH PLAIN {}", BASE64_STANDARD.encode(format!("\0{user}\0{password}"))))?;
     } else if has("LOGIN") {
         talk.say("AUTH LOGIN")?;
         talk.expect(334)?;
-        talk.say(&base64(user.as_bytes()))?;
+        talk.say(&BASE64_STANDARD.encode(user))?;
         talk.expect(334)?;
-        talk.say(&base64(password.as_bytes()))?;
+        talk.say(&BASE64_STANDARD.encode(password))?;
     } else {
         return Err(format!("the server logs in by {} only, which is not known here", ways.join(", ")));
     }
@@ -161,7 +163,7 @@ fn letter(
         String::new(),
     ];
     // In base64 no line is too long, and no dot stands at a line's beginning.
-    let text = base64(body.as_bytes());
+    let text = BASE64_STANDARD.encode(body);
     lines.extend(text.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned()));
     lines.push(".".to_owned());
     lines.join("\r\n")

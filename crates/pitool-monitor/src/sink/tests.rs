@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use pitool_config::Fragment;
 
-use super::encode::base64;
 use super::*;
 use crate::finding::Finding;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
 /// Takes one request, answers with this, and hands it over.
 fn receiver(answer: &'static str) -> (u16, Receiver<String>) {
@@ -185,7 +186,7 @@ fn a_mail_is_handed_over() {
     assert!(heard.starts_with("EHLO pi\r\nMAIL FROM:<pi@example.org>\r\nRCPT TO:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"), "{heard}");
     assert!(heard.contains("Subject: pi: service nginx fail\r\n") && heard.contains("\r\n.\r\n"));
     assert!(heard.lines().all(|line| line.len() <= 998));
-    assert!(heard.contains(&base64("it said \"no\" — é\nstart it".as_bytes())[..40]));
+    assert!(heard.contains(&BASE64_STANDARD.encode("it said \"no\" — é\nstart it")[..40]));
 }
 
 #[test]
@@ -219,8 +220,4 @@ fn headers_are_one_line_of_ascii() {
     assert_eq!(encoded_word("a\r\nBcc: x"), "a  Bcc: x");
     assert_eq!(encoded_word("é"), "=?utf-8?B?w6k=?=");
     assert!(encoded_word(&"é".repeat(100)).split(' ').all(|word| word.len() <= 75));
-    assert_eq!(
-        [base64(b""), base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"foob")],
-        ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
-    );
 }

@@ -78,7 +78,7 @@ fn write_probe(session: &Session<'_, '_>) -> Signal {
     const PROBE: &str = "/var/lib/pitool/.write-probe";
     let tried =
         session.host.write(PROBE, b"probe\n", Access::root(0o600)).and_then(|()| session.host.remove(PROBE));
-    let why = tried.err().map(|error| pitool_monitor::kernel::words(&error));
+    let why = tried.err().map(|error| pitool_host::text::chain(&error));
     Signal {
         name: "write probe",
         source: "a file in /var/lib/pitool, written and removed",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pitool_host::AUTHORITIES;
+use pitool_host::text::hex;
 use ring::digest;
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, SendBody, http};
@@ -324,7 +325,7 @@ impl Body<'_> {
         let mut buffer = vec![0; 256 << 10];
         loop {
             match reader.read(&mut buffer)? {
-                0 => return Ok(sign::hex(context.finish().as_ref())),
+                0 => return Ok(hex(context.finish().as_ref())),
                 read => context.update(&buffer[..read]),
             }
         }

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use pitool_host::text::hex;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ring::{digest, hmac};
@@ -69,14 +71,6 @@ fn sign(key: &[u8], text: &str) -> hmac::Tag {
 /// The SHA-256 of some bytes, in hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-/// Bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A query as it is sent and signed: sorted, everything but letters, digits and `-._~` encoded.

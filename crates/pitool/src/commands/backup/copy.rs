@@ -1,5 +1,6 @@
 //! Reaching targets, copying archives to them and deleting old ones there.
 
+use pitool_host::text::{chain, hex};
 use std::path::Path;
 
 use jiff::{Timestamp, Zoned};
@@ -9,7 +10,6 @@ use pitool_backup::target::{self, Target, Weakness, admit};
 use pitool_backup::{ArchiveName, Identities};
 use pitool_host::Host;
 
-use super::failure::words;
 use super::inventory::{Files, Inventory, candidates, file_names, inventory, learn};
 use super::places::Place;
 
@@ -49,7 +49,7 @@ pub(super) fn reach<'b, 'h>(
             Ok(Reached { place, target, inventory, weaknesses })
         }
         Err(error) => {
-            let why = words(&error);
+            let why = chain(&error);
             known.problem = Some(why.clone());
             Err(why)
         }
@@ -59,7 +59,7 @@ pub(super) fn reach<'b, 'h>(
 /// An id that no other target has.
 fn fresh_id(host: &dyn Host) -> target::Result<String> {
     let bytes = host.random(16)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 impl Reached<'_, '_> {

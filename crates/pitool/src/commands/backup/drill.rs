@@ -1,5 +1,6 @@
 //! `pitool backup drill`: restores the newest archives on trial, and has what came out prove itself.
 
+use pitool_host::text::chain;
 use std::time::Instant;
 
 use pitool_backup::record::{Deed, LOCAL, Record};
@@ -11,7 +12,6 @@ use serde_json::json;
 
 use super::backups::Backups;
 use super::copy::reach;
-use super::failure::words;
 use super::lock::lock;
 use super::places::places;
 use super::scratch::scratch;
@@ -91,7 +91,7 @@ fn one(backups: &Backups<'_, '_, '_>, name: &BackupName, set: &Set) -> Drilled {
     };
     let (mut databases, mut damaged) = (0, Vec::new());
     match newest {
-        Err(error) => deed.problems.push(words(&error)),
+        Err(error) => deed.problems.push(chain(&error)),
         Ok(None) => deed
             .problems
             .push(format!("there is no archive of it to restore; `pitool backup run {name}` makes one")),
@@ -104,7 +104,7 @@ fn one(backups: &Backups<'_, '_, '_>, name: &BackupName, set: &Set) -> Drilled {
                     if matches!(error, Error::Damaged { .. }) {
                         damaged.clone_from(&both);
                     }
-                    deed.problems.push(words(&error));
+                    deed.problems.push(chain(&error));
                 }
                 Ok(drilled) => {
                     if drilled.problems.iter().any(|problem| problem.path.is_some()) {

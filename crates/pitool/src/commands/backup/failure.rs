@@ -1,8 +1,9 @@
-//! Errors of backups as failures, and in one line.
+//! Errors of backups as failures.
 
 use crate::exit;
-use crate::failure::{Failure, causes};
+use crate::failure::Failure;
 use crate::render::bytes;
+use pitool_host::text::{causes, chain};
 
 impl From<pitool_backup::Error> for Failure {
     fn from(error: pitool_backup::Error) -> Self {
@@ -20,11 +21,6 @@ impl From<pitool_backup::Error> for Failure {
 
 impl From<pitool_backup::target::Error> for Failure {
     fn from(error: pitool_backup::target::Error) -> Self {
-        Failure::machine(words(&error))
+        Failure::machine(chain(&error))
     }
-}
-
-/// An error with its causes in one line.
-pub(super) fn words(error: &dyn std::error::Error) -> String {
-    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
 }

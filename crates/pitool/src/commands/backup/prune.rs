@@ -1,12 +1,12 @@
 //! `pitool backup prune`: deletes archives that no rule wants, or shows which ones and why.
 
 use pitool_backup::record::{self, Record};
+use pitool_host::text::chain;
 use serde_json::json;
 
 use super::backups::Backups;
 use super::confirm::confirm;
 use super::copy::{Reached, reach};
-use super::failure::words;
 use super::lock::lock;
 use super::places::{named, places};
 use super::unfinished::tell_unfinished;
@@ -87,7 +87,7 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupPrune) -> Resu
                     )),
                     Err(error) => {
                         failed = true;
-                        session.terminal.say(format!("{name}: {}", words(&error)));
+                        session.terminal.say(format!("{name}: {}", chain(&error)));
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! `pitool backup restore`: brings files back, in their place or somewhere else.
 
+use pitool_host::text::chain;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,6 @@ use serde_json::json;
 
 use super::backups::{Backups, host_name};
 use super::confirm::confirm;
-use super::failure::words;
 use super::lock::lock;
 use super::places::{named, places};
 use super::scratch::scratch;
@@ -178,7 +178,7 @@ impl Work<'_, '_, '_, '_> {
         kept.sort_by_key(|stored| stored.name.sequence());
         let old = kept.len().saturating_sub(KEPT);
         for stored in kept.iter().take(old) {
-            store.remove(&stored.name).map_err(|error| Failure::machine(words(&error)))?;
+            store.remove(&stored.name).map_err(|error| Failure::machine(chain(&error)))?;
         }
         Ok(())
     }

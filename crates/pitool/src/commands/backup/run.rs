@@ -1,5 +1,6 @@
 //! `pitool backup run`: saves sets, verifies the archives, copies them to their targets, deletes old ones.
 
+use pitool_host::text::chain;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -16,7 +17,6 @@ use serde_json::json;
 
 use super::backups::{Backups, host_name};
 use super::copy::{Reached, reach};
-use super::failure::words;
 use super::lock::lock;
 use super::places::places;
 use super::scratch::scratch;
@@ -158,7 +158,7 @@ impl One<'_, '_, '_, '_> {
         let volumes = match quiet::volumes(session.inspect(), &volumes) {
             Ok(volumes) => volumes,
             Err(error) => {
-                self.problems.push(format!("cannot find its volumes: {}", words(&error)));
+                self.problems.push(format!("cannot find its volumes: {}", chain(&error)));
                 return None;
             }
         };
@@ -176,7 +176,7 @@ impl One<'_, '_, '_, '_> {
             Ok(quiet) => quiet,
             Err(error) => {
                 self.problems
-                    .push(format!("cannot bring its containers and units to rest: {}", words(&error)));
+                    .push(format!("cannot bring its containers and units to rest: {}", chain(&error)));
                 return None;
             }
         };
@@ -186,12 +186,12 @@ impl One<'_, '_, '_, '_> {
         let saved = self.archive(&set, after);
         match quiet.end() {
             Ok(started) => self.problems.extend(started.iter().map(not_at_rest)),
-            Err(error) => self.problems.push(format!("what rested does not come back: {}", words(&error))),
+            Err(error) => self.problems.push(format!("what rested does not come back: {}", chain(&error))),
         }
         match saved {
             Ok(saved) => Some(saved),
             Err(error) => {
-                self.problems.push(words(&error));
+                self.problems.push(chain(&error));
                 None
             }
         }
@@ -247,7 +247,7 @@ impl One<'_, '_, '_, '_> {
         let paths =
             |paths: &[AbsolutePath]| paths.iter().map(|path| path.as_path().to_owned()).collect::<Vec<_>>();
         let name: SetName =
-            self.name.as_str().parse().map_err(|error: pitool_backup::Error| words(&error))?;
+            self.name.as_str().parse().map_err(|error: pitool_backup::Error| chain(&error))?;
         let backup = &self.backups.settings.backup;
         let mut set = pitool_backup::Set::new(name);
         set.paths = [paths(&self.set.paths), volumes.to_vec()].concat();
@@ -279,8 +279,7 @@ impl One<'_, '_, '_, '_> {
             command = command.env(*name, *value);
         }
         let run = self.backups.session.host.run(&command);
-        run.map(drop)
-            .map_err(|error| format!("its command `{what}` failed: {}", super::failure::words(&error)))
+        run.map(drop).map_err(|error| format!("its command `{what}` failed: {}", chain(&error)))
     }
 
     fn after(&mut self, saved: bool) {
@@ -312,7 +311,7 @@ impl One<'_, '_, '_, '_> {
             return;
         };
         if let Err(error) = local.look() {
-            self.problems.push(words(&error));
+            self.problems.push(chain(&error));
             return;
         }
         match after_writing(self.backups, saved) {
@@ -357,7 +356,7 @@ impl One<'_, '_, '_, '_> {
                     ));
                 }
                 Err(error) => {
-                    let why = words(&error);
+                    let why = chain(&error);
                     record.problem = Some(why.clone());
                     self.problems.push(format!("not copied to {}: {why}", there.place.name));
                 }
@@ -378,7 +377,7 @@ impl One<'_, '_, '_, '_> {
                     bytes(size)
                 )),
                 Err(error) => {
-                    self.problems.push(format!("nothing deleted at {}: {}", there.place.name, words(&error)));
+                    self.problems.push(format!("nothing deleted at {}: {}", there.place.name, chain(&error)));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! `pitool backup verify`: are archives as they were written?
 
+use pitool_host::text::chain;
 use std::time::Instant;
 
 use pitool_backup::record::{ArchiveRecord, Record};
@@ -8,7 +9,6 @@ use pitool_backup::{Depth, Error, Store, Stored, Verified, manifest, verify};
 use serde_json::json;
 
 use super::backups::Backups;
-use super::failure::words;
 use super::lock::lock;
 use super::places::{named, places};
 use super::source::{Source, source};
@@ -114,7 +114,7 @@ fn one(backups: &Backups<'_, '_, '_>, store: &Store, stored: &Stored, depth: Dep
     match found {
         Ok(found) => Ok(found),
         Err(error @ (Error::Damaged { .. } | Error::NoArchive { .. })) => {
-            let problem = pitool_backup::restore::Problem { path: None, why: words(&error) };
+            let problem = pitool_backup::restore::Problem { path: None, why: chain(&error) };
             Ok(Verified { problems: vec![problem], ..Verified::default() })
         }
         Err(error) => Err(error.into()),
@@ -132,7 +132,7 @@ pub(super) fn after_writing(
         // Nothing was written but the manifest; the archive that has the data was verified when it was made.
         manifest::Seal::UnchangedSince(_) => return Ok(0),
     };
-    let stored = store.find(&saved.name).map_err(|error| words(&error))?;
+    let stored = store.find(&saved.name).map_err(|error| chain(&error))?;
     let identities = backups.identities();
     if stored.encrypted && identities.is_empty() {
         // Only the others can open it. What can be told without a key is its size.
