@@ -137,6 +137,8 @@ impl Work<'_, '_, '_, '_> {
         let question = format!("Replace {} with {}, made {made}?", what.join(", "), self.stored.name);
         confirm(session, &question, self.command.yes)?;
         let units = units(&self.backups.settings, &paths);
+        // Before anything is stopped: this process may be killed at any moment.
+        let watch = Watch::begin(session.host);
         let quiet = Quiet::begin(session.host, Some(Rest::Stopped), &paths, &units).map_err(|error| {
             Failure::machine("what uses these files cannot be stopped; nothing was restored").because(&error)
         })?;
@@ -153,7 +155,6 @@ impl Work<'_, '_, '_, '_> {
         if !resting.is_empty() {
             session.terminal.mention(format!("Stopped meanwhile: {resting}."));
         }
-        let watch = (!resting.is_empty()).then(|| Watch::begin(session.host));
         let done = self.restore(prepared).and_then(|restored| {
             self.forget_old()?;
             Ok(restored)
