@@ -28,12 +28,12 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
         machine.copy_in(&first_release()?, "/root/first.deb", 0o644)?;
         machine.check("apt-get -qq update && apt-get -qq install -y /root/first.deb")?;
         machine.check("mkdir -p /srv/notes/deep && echo one >/srv/notes/a && echo two >/srv/notes/deep/b && ln -s a /srv/notes/link")?;
-        let before = Before::of(&machine)?;
         machine.write_file(
             "/etc/pitool/pitool.toml",
             "[backup.sets.notes]\npaths = [\"/srv/notes\"]\n[apps.notes]\nserver_name = [\"notes.example\"]\nupstream_port = 8080\n",
             0o644,
         )?;
+        let before = Before::of(&machine)?;
         machine.check("pitool --version | grep -qx 'pitool 0.1.0'")?;
         expect(&machine, "pitool apply all", 0)?;
         expect(&machine, "pitool backup run notes", 0)?;
@@ -70,7 +70,8 @@ pub(crate) fn cases(runner: &mut Runner, lab: &Lab, suite: Suite, deb: &Path) {
     runner.case(&name("an archive of 0.1.0 is verified and restored"), || comes_back(&machine));
     runner.case(&name("back to before the first run of 0.1.0"), || {
         expect(&machine, "pitool rollback 1", 0)?;
-        machine.check("rm -rf /var/backups/pitool && rmdir --ignore-fail-on-non-empty /var/backups")?;
+        // What people keep when an account goes, and their archives.
+        machine.check("rm -r /opt/notes /var/backups/pitool")?;
         restored(&machine, &before)?;
         machine.down()
     });
