@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pitool_host::Inspect;
+use serde::{Deserialize, Serialize};
 
 use crate::managed::state_digest;
 use crate::{Aim, Change, Consent, Goal, Id, Managed, Move, Resource, Reversal, Risk, Stage, Turn, Upcoming};
@@ -58,7 +59,7 @@ impl<R: Resource> Step<R> {
 }
 
 /// Something that was asked for and is held back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// The resource.
     pub id: Id,

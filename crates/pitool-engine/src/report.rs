@@ -7,8 +7,8 @@ use pitool_host::Content;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, Ending, Event, Id, Outcome, Plan, Reason, Resource, Reversal, Risk, RunId, Settled, Stage, Step,
-    Tally,
+    Action, Ending, Event, Id, Outcome, Plan, Reason, Refused, Resource, Reversal, Risk, RunId, Settled,
+    Stage, Step, Tally,
 };
 
 /// The version of everything that is printed as JSON.
@@ -117,17 +117,6 @@ pub struct StepReport {
     pub brief: bool,
 }
 
-/// Something that is held back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RefusedReport {
-    /// Its resource.
-    pub id: Id,
-    /// Roles that want it.
-    pub roles: Vec<String>,
-    /// Why, and what to do.
-    pub why: String,
-}
-
 /// What a role has to say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NoteReport {
@@ -149,7 +138,7 @@ pub struct PlanReport {
     /// The steps, in the order in which they run.
     pub steps: Vec<StepReport>,
     /// What is held back.
-    pub refused: Vec<RefusedReport>,
+    pub refused: Vec<Refused>,
     /// What an earlier run settled and the config no longer mentions.
     pub unmanaged: Vec<Id>,
     /// What the roles have to say.
@@ -167,17 +156,12 @@ pub type Diff = fn(&Content, &Content) -> Option<String>;
 impl PlanReport {
     /// Reports a plan. `diff` shows differences; they are wanted of all steps, or only of what somebody changed by hand.
     pub fn new<R: Resource>(plan: &Plan<R>, notes: &[(String, String)], of_all: bool, diff: Diff) -> Self {
-        let refused = plan.refused.iter().map(|refused| RefusedReport {
-            id: refused.id.clone(),
-            roles: refused.roles.clone(),
-            why: refused.why.clone(),
-        });
         let note = |(role, note): &(String, String)| NoteReport { role: role.clone(), note: note.clone() };
         Self {
             command: None,
             of: None,
             steps: plan.steps.iter().map(|step| StepReport::new(step, of_all, diff)).collect(),
-            refused: refused.collect(),
+            refused: plan.refused.clone(),
             unmanaged: plan.unmanaged.clone(),
             notes: notes.iter().map(note).collect(),
             total: plan.total,

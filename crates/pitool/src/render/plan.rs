@@ -260,8 +260,7 @@ mod tests {
     use super::*;
     use crate::cli::Global;
     use crate::render::Streams;
-    use pitool_engine::Stage;
-    use pitool_engine::report::RefusedReport;
+    use pitool_engine::{Refused, Stage};
 
     fn step(kind: &str, name: &str, summary: &str) -> StepReport {
         StepReport {
@@ -303,7 +302,7 @@ mod tests {
                 unit,
                 drift,
             ],
-            refused: vec![RefusedReport {
+            refused: vec![Refused {
                 id: Id::new("file", "/etc/ssh/y"),
                 roles: vec![],
                 why: "nobody could log in".into(),
