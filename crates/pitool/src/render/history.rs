@@ -137,3 +137,57 @@ pub fn one(terminal: &Terminal<'_>, run: &Run, going_on: Option<RunId>, clock: &
         terminal.line(format!("      {}", wrap(error, terminal.width, 6, 6)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Global;
+    use crate::render::Streams;
+    use pitool_engine::{Confirmed, Header, Id, Origin};
+
+    #[test]
+    fn a_run_says_on_whose_behalf_it_was_made_and_who_confirmed_it() {
+        let header = Header {
+            format: 2,
+            run: RunId(8),
+            purpose: Purpose::Apply,
+            roles: vec!["common".into()],
+            command: "pitool apply common".into(),
+            pitool: "0.2.0".into(),
+            started: "2026-12-01T00:00:00Z".into(),
+            continues: None,
+            follows: Some(RunId(7)),
+            origin: Some(Origin { fleet: None, commit: Some("0f3c".into()), signer: Some("ops".into()) }),
+        };
+        let mut run = Run {
+            header,
+            ending: Some(Ending::Done),
+            finished: None,
+            begun: vec![],
+            unreadable: vec![(Id::new("file", "/etc/odd"), "it is a FIFO".into())],
+            changed: 1,
+            failures: vec![],
+            awaits: Some("2026-12-01T00:11:00Z".into()),
+            confirmed: None,
+        };
+        let shown = |run: &Run| {
+            let mut out = Vec::new();
+            let terminal = Terminal::new(Streams::captured(&mut out, std::io::sink()), &Global::default());
+            one(&terminal, run, None, &Clock::new(None));
+            drop(terminal);
+            String::from_utf8(out).unwrap()
+        };
+        let waiting = shown(&run);
+        for words in [
+            "commit 0f3c, signed by ops",
+            "run 7: both go back together",
+            "not yet; it waits until",
+            "it is a FIFO",
+        ] {
+            assert!(waiting.contains(words), "{words}: {waiting}");
+        }
+        let at = "2026-12-01T00:05:00Z".into();
+        run.confirmed = Some(Confirmed { by: "pi".into(), from: Some("192.0.2.7".into()), at });
+        assert!(shown(&run).contains("by pi from 192.0.2.7"), "{}", shown(&run));
+    }
+}
