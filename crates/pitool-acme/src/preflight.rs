@@ -4,11 +4,11 @@
 //! nowhere or to another machine, a stale AAAA, a CAA record for somebody else, a port 80 that answers with something
 //! else, a wrong clock, a full disk.
 
-use pitool_host::text::hex;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use pitool_host::text::hex;
 use pitool_host::{Access, Host};
 
 use crate::authority::Method;

@@ -3,7 +3,6 @@
 //! Both are read as those crates write them, so there is one format and one place for it. What the config does not
 //! promise is not looked at: a set that nobody saves any more is nobody's worry.
 
-use pitool_host::text::chain;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use pitool_acme::storage::Source;
 use pitool_backup::metrics;
 use pitool_backup::record::{PATH, Record};
 use pitool_host::Inspect;
+use pitool_host::text::chain;
 use serde::{Deserialize, Serialize};
 
 use crate::setup::{self, Expected};

@@ -11,7 +11,6 @@ mod slow;
 mod start;
 mod tell;
 
-use pitool_host::text::chain;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use jiff::tz::TimeZone;
 use pitool_host::local::Local;
 use pitool_host::parse::proc_pid_stat;
+use pitool_host::text::chain;
 use pitool_host::{Access, Digest, Host, Inspect};
 
 pub use shared::{Error, LONGEST, RUN};

@@ -3,7 +3,6 @@
 //! A trait, so that checks are tested with a machine that is made up; [`Live`] is the real one. Every question has a limit of
 //! time and of size, because a service that watches must not be stopped by what it watches.
 
-use pitool_host::text::chain;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
@@ -11,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use pitool_host::text::chain;
 
 use crate::http;
 use crate::kernel::pi::Throttled;

@@ -1,8 +1,8 @@
 //! systemd's units, from one `systemctl list-units`.
 
-use pitool_host::text::chain;
 use std::time::Duration;
 
+use pitool_host::text::chain;
 use pitool_host::{Command, Inspect};
 use serde::{Deserialize, Serialize};
 

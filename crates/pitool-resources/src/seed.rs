@@ -1,8 +1,7 @@
 //! A file that is made once and then belongs to the person.
 
-use pitool_host::text::hex;
-
 use pitool_engine::{Action, Change, Id, Resource, Reversal};
+use pitool_host::text::hex;
 use pitool_host::trust::Kind;
 use pitool_host::{Content, Digest, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! Swap files.
 
-use pitool_host::parse::proc_swaps;
 use std::time::Duration;
 
 use pitool_engine::{Action, Change, Id, Resource, Stage};
+use pitool_host::parse::proc_swaps;
 use pitool_host::{Access, Command, FileType, Host, Inspect, Result};
 use serde::{Deserialize, Serialize};
 

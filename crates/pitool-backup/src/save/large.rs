@@ -1,11 +1,11 @@
 //! A large file: headers in a frame of their own, then its data piece by piece.
 
-use pitool_host::text::chain;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pitool_host::Digest;
+use pitool_host::text::chain;
 use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::Errno;
 

@@ -1,10 +1,10 @@
 //! What the threads do: read, hash and compress one group or one piece at a time, or copy it from the archive before.
 
-use pitool_host::text::chain;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use pitool_host::Digest;
+use pitool_host::text::chain;
 use rustix::fs::{FileType, fstat, readlinkat};
 use rustix::io::Errno;
 

@@ -5,13 +5,13 @@
 //! Protocol", "Message Format"), the objects those of org.freedesktop.systemd1(5). The socket is root's: systemctl(1)
 //! talks to it in the same way.
 
-use crate::text::hex;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::UnitStatus;
 use crate::parse::systemctl_show;
+use crate::text::hex;
 
 const SOCKET: &str = "/run/systemd/private";
 

@@ -1,9 +1,9 @@
 //! The thread that looks.
 
-use pitool_host::text::chain;
 use std::sync::atomic::Ordering;
 
 use pitool_host::local::Local;
+use pitool_host::text::chain;
 use pitool_host::{Host, Inspect};
 
 use super::notify::{ALIVE, notify};

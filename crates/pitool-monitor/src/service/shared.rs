@@ -1,12 +1,12 @@
 //! What the threads of the service share.
 
-use pitool_host::text::chain;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use pitool_host::text::chain;
 use pitool_host::{Access, Host};
 
 use crate::alert::queue::Queue;

@@ -1,9 +1,9 @@
 //! What takes longer to find out than a look may take: updates, drift, runs, timers. Asked of other programs, seldom.
 
-use pitool_host::text::chain;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pitool_host::text::chain;
 use pitool_host::{Command, Inspect};
 use serde::Deserialize;
 

@@ -1,11 +1,11 @@
 //! The thread that tells: what waits in the queue, and the heartbeat.
 
-use pitool_host::text::chain;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pitool_host::Inspect;
 use pitool_host::local::Local;
+use pitool_host::text::chain;
 
 use super::shared::{Error, LONGEST, Shared, lock};
 use crate::ping::{self, Job, Moment};

@@ -1,6 +1,5 @@
 //! Reaching targets, copying archives to them and deleting old ones there.
 
-use pitool_host::text::{chain, hex};
 use std::path::Path;
 
 use jiff::{Timestamp, Zoned};
@@ -9,6 +8,7 @@ use pitool_backup::retention::{Circumstances, Decision, decide};
 use pitool_backup::target::{self, Target, Weakness, admit};
 use pitool_backup::{ArchiveName, Identities};
 use pitool_host::Host;
+use pitool_host::text::{chain, hex};
 
 use super::inventory::{Files, Inventory, candidates, file_names, inventory, learn};
 use super::places::Place;

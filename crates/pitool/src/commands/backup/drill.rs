@@ -1,6 +1,5 @@
 //! `pitool backup drill`: restores the newest archives on trial, and has what came out prove itself.
 
-use pitool_host::text::chain;
 use std::time::Instant;
 
 use pitool_backup::record::{Deed, LOCAL, Record};
@@ -8,6 +7,7 @@ use pitool_backup::save::Progress;
 use pitool_backup::{Drill, Error, Store, Stored, drill};
 use pitool_config::settings::Set;
 use pitool_config::values::{Argument, BackupName};
+use pitool_host::text::chain;
 use serde_json::json;
 
 use super::backups::Backups;

@@ -1,6 +1,5 @@
 //! `pitool backup restore`: brings files back, in their place or somewhere else.
 
-use pitool_host::text::chain;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use pitool_backup::save::Progress;
 use pitool_backup::{Error, Store, Stored, StoredPath, manifest};
 use pitool_config::settings::{MACHINE, Set};
 use pitool_config::values::{BackupName, UnitName};
+use pitool_host::text::chain;
 use pitool_host::{Command, Host};
 use serde_json::json;
 

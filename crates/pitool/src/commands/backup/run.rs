@@ -1,6 +1,5 @@
 //! `pitool backup run`: saves sets, verifies the archives, copies them to their targets, deletes old ones.
 
-use pitool_host::text::chain;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use pitool_config::values::{
     AbsolutePath, AgeRecipient, Argument, BackupName, Pattern, UnitName, VolumeName,
 };
 use pitool_host::Command;
+use pitool_host::text::chain;
 use serde_json::json;
 
 use super::backups::{Backups, host_name};

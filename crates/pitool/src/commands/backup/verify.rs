@@ -1,11 +1,11 @@
 //! `pitool backup verify`: are archives as they were written?
 
-use pitool_host::text::chain;
 use std::time::Instant;
 
 use pitool_backup::record::{ArchiveRecord, Record};
 use pitool_backup::save::{Progress, Saved};
 use pitool_backup::{Depth, Error, Store, Stored, Verified, manifest, verify};
+use pitool_host::text::chain;
 use serde_json::json;
 
 use super::backups::Backups;
