@@ -5,7 +5,7 @@
 //! made in a [`Staging`], which nobody else can enter, with its content, owner and mode, and only then renamed to where
 //! it belongs: in a directory of somebody else's, nothing is named twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -34,7 +34,7 @@ const OLD: &[u8] = b".pitool-restore-";
 const TRIES: usize = 5;
 
 /// A directory as the rest of the restore must find it again: device and inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity(u64, u64);
 
 impl Identity {
@@ -77,6 +77,9 @@ pub(crate) struct Beneath {
     open: Mutex<HashMap<StoredPath, Arc<Place>>>,
     /// Directories that were created on the way to something.
     created: Mutex<BTreeMap<StoredPath, Identity>>,
+    /// All directories that this restore made, on the way or as entries: the archive is read by several threads, and
+    /// what is in a directory may be restored before the directory's own entry.
+    made: Mutex<HashSet<Identity>>,
     stagings: Mutex<HashMap<Mount, Arc<Staging>>>,
     names: AtomicU64,
 }
@@ -112,6 +115,7 @@ impl Beneath {
             roots,
             open: Mutex::default(),
             created: Mutex::default(),
+            made: Mutex::default(),
             stagings: Mutex::default(),
             names: AtomicU64::new(0),
         }
@@ -166,11 +170,16 @@ impl Beneath {
         Ok(place)
     }
 
-    /// Opens a directory in another, made for root alone if it is not there; says whether it was made.
+    /// Opens a directory in another, made for root alone if it is not there; says whether this restore made it, now
+    /// or before.
     pub(crate) fn enter(&self, place: &Place, name: &OsStr) -> Result<(Directory, bool), String> {
         for _ in 0..TRIES {
             match place.directory.enter(name) {
-                Ok(directory) => return Ok((directory, false)),
+                Ok(directory) => {
+                    let there = directory.metadata().map_err(|error| in_the_way(name, &error))?;
+                    let made = lock(&self.made).contains(&Identity::of(&there));
+                    return Ok((directory, made));
+                }
                 Err(error) if error.is_missing() => {}
                 Err(error) => return Err(in_the_way(name, &error)),
             }
@@ -179,6 +188,9 @@ impl Beneath {
             let failed = |error: Errno| format!("{}: {error}", name.to_string_lossy());
             mkdirat(&**staging, &*temporary, Mode::RWXU).map_err(failed)?;
             let made = staging.enter(&temporary).map_err(|error| in_the_way(name, &error))?;
+            // Before another thread can find it in its place.
+            let identity = made.metadata().map_err(|error| in_the_way(name, &error))?;
+            lock(&self.made).insert(Identity::of(&identity));
             let renamed = match renameat_with(
                 &**staging,
                 &*temporary,

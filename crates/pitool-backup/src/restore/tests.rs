@@ -337,6 +337,23 @@ fn a_directory_that_may_have_been_exchanged_keeps_its_mode() {
     assert_eq!(fs::metadata(there.join("secrets")).unwrap().mode() & 0o7777, 0o777);
 }
 
+/// Several threads read an archive: what is in a directory may be there before the directory's own entry is.
+#[test]
+fn a_directory_that_this_restore_made_on_the_way_gets_its_owner_and_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Playground::new();
+    let there = place.target().join("there");
+    fs::create_dir_all(&there).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o777)).unwrap();
+    let name = |name: &str| place.stored(name).to_string();
+    let mut open = directory(&name("there/late"));
+    open.0.mode = 0o770;
+    let archive = place.forge(vec![file(&name("there/late/f"), b"x"), open], |_| {}, true);
+    let restored = restore(&place.job(&archive, &Destination::InPlace), &|_| {}).unwrap();
+    assert_eq!(restored.problems, []);
+    assert_eq!(fs::metadata(there.join("late")).unwrap().mode() & 0o7777, 0o770);
+}
+
 /// K1.7 with another archive put there after the look: what is written is checked, too.
 #[test]
 fn an_archive_that_is_exchanged_after_the_look_writes_nowhere_else() {
