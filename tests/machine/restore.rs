@@ -177,6 +177,13 @@ fn stick(machine: &Machine) -> Result<()> {
         "pitool backup restore notes --yes --no-copy & p=$!; for i in $(seq 200); do systemctl -q is-active nginx || break; sleep 0.05; done; \
          kill -KILL $p; for i in $(seq 100); do systemctl -q is-active nginx && exit 0; sleep 0.2; done; exit 1",
     )?;
+    // Nor does a backup.
+    machine.check("sed -i 's|^services = .*|&\\nunits = [\"nginx.service\"]|' /etc/pitool/pitool.toml; touch /srv/notes/data/large")?;
+    machine.check(
+        "pitool backup run notes & p=$!; for i in $(seq 400); do systemctl -q is-active nginx || break; sleep 0.02; done; \
+         kill -KILL $p; for i in $(seq 100); do systemctl -q is-active nginx && exit 0; sleep 0.2; done; exit 1",
+    )?;
+    machine.check("sed -i '/^units = /d' /etc/pitool/pitool.toml; pitool backup run notes")?;
     Ok(())
 }
 

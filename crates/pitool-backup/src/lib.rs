@@ -4,8 +4,8 @@
 //! (`save/`), read back by `restore/`, `verify.rs` and `drill.rs`. What it holds is told by its manifest
 //! ([`manifest`]), the last entry of the archive and a file beside it. Start reading at [`save::save`].
 //!
-//! Everything here is a function of a [`Set`] and a directory; who runs it, when, and where its archives go from
-//! there is decided elsewhere.
+//! All of that is a function of a [`Set`] and a directory. The [`job`]s are above it: what happens to which sets and
+//! archives at which targets, and in which order. When they run, and what a person sees of them, is decided elsewhere.
 
 #![cfg_attr(
     test,
@@ -23,6 +23,7 @@ mod error;
 mod forge;
 #[cfg(test)]
 mod fuzz;
+pub mod job;
 pub mod manifest;
 pub mod metrics;
 mod name;

@@ -4,6 +4,8 @@
 //! [`Note`]s, then an [`End`]. The file beside the archive has one line more, the [`Seal`]. Lines are read and
 //! written one at a time: a manifest of any length costs the memory of its longest line.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use pitool_host::Digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -247,6 +249,35 @@ pub enum What {
     NoDatabase,
     /// A database is corrupt; it was saved as it is.
     Corrupt,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = String::from_utf8_lossy(&self.path);
+        let what = match self.what {
+            What::Changed => "changed while it was read",
+            What::Vanished => "was gone when its turn came",
+            What::Socket => "is a socket, which cannot be saved",
+            What::OwnOutput => "is where archives are written",
+            What::OtherFileSystem => "is another file system",
+            What::ChangedSilently => "changed, and its times did not",
+            What::PreviousDamaged => "is damaged in the archive before, and was read anew",
+            What::Missing => "is not there",
+            What::RootIsLink => {
+                "is a symbolic link: only the link was saved; name the directory that it points to"
+            }
+            What::Unreadable => "cannot be read",
+            What::NotCopied => "could not be copied as a database; its file was saved as it lay there",
+            What::NoDatabase => "looks like a database and is none; it was saved as it is",
+            What::Corrupt => "is a corrupt database; it was saved as it is",
+        };
+        let root = if path.starts_with('/') { "" } else { "/" };
+        write!(f, "{root}{path} {what}")?;
+        match self.detail.trim() {
+            "" => Ok(()),
+            detail => write!(f, ": {detail}"),
+        }
+    }
 }
 
 impl What {

@@ -310,6 +310,37 @@ pub struct Quiet<'h> {
     paths: Vec<PathBuf>,
     resting: Vec<Resting>,
     restless: Vec<Restless>,
+    watch: Option<Watch<'h>>,
+}
+
+/// Starts what rests again should this process end without doing so, killed or out of memory.
+///
+/// `pitool backup recover` as a unit of its own waits for the lock of backups, which this process holds while it is
+/// alive. Where there is no systemd-run, the next backup or boot does it.
+struct Watch<'h> {
+    host: &'h dyn Host,
+    unit: String,
+}
+
+impl<'h> Watch<'h> {
+    fn begin(host: &'h dyn Host) -> Self {
+        let unit = format!("pitool-backup-watch-{}.service", std::process::id());
+        let command = Command::new("systemd-run").args(["--quiet", "--collect", "--unit", &unit]).args([
+            "--description=Start what a backup or restore has stopped, should it be killed",
+            "pitool",
+            "backup",
+            "recover",
+        ]);
+        let _without = host.run(&command);
+        Self { host, unit }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        // It waits for the lock and has done nothing yet.
+        let _gone = self.host.run(&Command::new("systemctl").args(["kill", "--signal=KILL", &self.unit]));
+    }
 }
 
 /// Whether a container runs and whether it is paused.
@@ -325,7 +356,8 @@ impl<'h> Quiet<'h> {
     /// # Errors
     /// Something cannot be stopped; then everything is awake again, as far as it can be woken.
     pub fn begin(host: &'h dyn Host, how: Option<Rest>, paths: &[PathBuf], units: &[String]) -> Result<Self> {
-        let mut quiet = Self { host, paths: paths.to_owned(), resting: Vec::new(), restless: Vec::new() };
+        let mut quiet =
+            Self { host, paths: paths.to_owned(), resting: Vec::new(), restless: Vec::new(), watch: None };
         if let Err(error) = quiet.rest(how, units) {
             // What keeps it from waking is told by the record that stays.
             let _woken = quiet.end();
@@ -375,6 +407,8 @@ impl<'h> Quiet<'h> {
         let mut all = recorded(self.host.inspect())?;
         all.extend(wanted.iter().cloned());
         write(self.host, &all)?;
+        // Before anything is stopped: this process may be killed at any moment.
+        self.watch.get_or_insert_with(|| Watch::begin(self.host));
         self.resting.extend(wanted.iter().cloned());
         for one in &wanted {
             self.host.run(&one.rest(self.host.inspect())?)?;
@@ -565,6 +599,7 @@ mod tests {
             paths: Vec::new(),
             resting: vec![container("bb", Rest::Stopped)],
             restless: Vec::new(),
+            watch: None,
         };
         says(&sim, "docker ps", "", 0);
         says(&sim, STATE, "true false", 0);
@@ -605,6 +640,8 @@ mod tests {
             says(&sim, verb, "", 0);
         }
         says(&sim, STATE, "false false", 0);
+        says(&sim, "systemd-run --quiet --collect --unit pitool-backup-watch-", "", 0);
+        says(&sim, "systemctl kill --signal=KILL pitool-backup-watch-", "", 0);
         sim
     }
 
@@ -640,6 +677,12 @@ mod tests {
         let started = quiet.end().unwrap();
         assert_eq!(started, [Restless::StartedMeanwhile { name: "web".to_owned(), unit: None }]);
         assert!(ran(&sim, "docker start aa"), "what was stopped comes back all the same");
+        // Should this process be killed, another one starts it: it is there before anything is stopped, and goes last.
+        let order = ["systemd-run", "docker stop", "docker start", "systemctl kill"];
+        let commands = sim.commands();
+        let at = |what: &&str| commands.iter().position(|command| command.starts_with(what));
+        let places: Vec<_> = order.iter().map(at).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{commands:?}");
         assert_eq!(recorded(&sim).unwrap(), []);
     }
 

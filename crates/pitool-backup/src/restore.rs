@@ -126,6 +126,15 @@ pub struct Problem {
     pub why: String,
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "{}: {}", path.absolute().display(), self.why),
+            None => f.write_str(&self.why),
+        }
+    }
+}
+
 /// A restore that can be done as far as can be known without doing it.
 pub struct Prepared<'a> {
     job: &'a Restore<'a>,

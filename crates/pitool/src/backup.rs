@@ -7,35 +7,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use pitool_backup::ArchiveName;
 use pitool_backup::record::Deed;
-use pitool_backup::retention::Decision;
-use pitool_backup::save::Saved;
 
 pub(crate) use due::{Due, due};
-
-/// What came of one set.
-pub(crate) struct Outcome {
-    /// The set.
-    pub(crate) set: String,
-    /// What was done.
-    pub(crate) deed: Deed,
-    /// What was saved, if anything was.
-    pub(crate) saved: Option<Saved>,
-    /// What was copied where, and what was deleted there, in words.
-    pub(crate) targets: Vec<String>,
-}
-
-/// What came of a drill.
-pub(crate) struct Drilled {
-    /// The set.
-    pub(crate) set: String,
-    /// What was done.
-    pub(crate) deed: Deed,
-    /// How many databases were opened.
-    pub(crate) databases: u64,
-    /// The archives that failed, if it was not the set's own check or the room for it: the one that was restored, and where it
-    /// says that nothing has changed the one that has the data.
-    pub(crate) damaged: Vec<String>,
-}
 
 /// What is known of one set.
 pub(crate) struct Listed {
@@ -79,18 +52,6 @@ pub(crate) enum Known {
     Unverified,
     /// It was found damaged.
     Damaged,
-}
-
-/// What is decided about the archives of one set at one target.
-pub(crate) struct Plan {
-    /// The target.
-    pub(crate) target: String,
-    /// The set.
-    pub(crate) set: String,
-    /// Newest first.
-    pub(crate) decisions: Vec<Decision>,
-    /// Whether nothing is deleted there whatever is decided.
-    pub(crate) append_only: bool,
 }
 
 /// The figures of one set.

@@ -2,10 +2,6 @@
 
 pub(crate) mod alert;
 pub(crate) mod apply;
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it arranges the directories in which pitool-backup works, and measures how long a person waits"
-)]
 pub(crate) mod backup;
 pub(crate) mod cert;
 pub(crate) mod completions;

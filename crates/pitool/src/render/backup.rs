@@ -3,48 +3,15 @@
 use std::time::Duration;
 
 use jiff::Zoned;
-use pitool_backup::manifest::{Note, Seal, What};
-use pitool_backup::restore::{Problem, Restored};
-use pitool_backup::{ArchiveName, Verified};
+use pitool_backup::ArchiveName;
+use pitool_backup::job::{Checked, Drilled, Moved, Outcome, Plan};
+use pitool_backup::manifest::Seal;
+use pitool_backup::record::LOCAL;
+use pitool_backup::restore::{Problem, Restored, Unfinished};
 use serde_json::json;
 
-use crate::backup::{Drilled, Figures, Known, Listed, Outcome, Plan, Row};
+use crate::backup::{Figures, Known, Listed, Row};
 use crate::render::{Clock, Terminal, bytes, count, duration, json as json_out, wrap};
-
-/// A note of an archive, in words.
-pub(crate) fn note(note: &Note) -> String {
-    let path = String::from_utf8_lossy(&note.path);
-    let what = match note.what {
-        What::Changed => "changed while it was read",
-        What::Vanished => "was gone when its turn came",
-        What::Socket => "is a socket, which cannot be saved",
-        What::OwnOutput => "is where archives are written",
-        What::OtherFileSystem => "is another file system",
-        What::ChangedSilently => "changed, and its times did not",
-        What::PreviousDamaged => "is damaged in the archive before, and was read anew",
-        What::Missing => "is not there",
-        What::RootIsLink => {
-            "is a symbolic link: only the link was saved; name the directory that it points to"
-        }
-        What::Unreadable => "cannot be read",
-        What::NotCopied => "could not be copied as a database; its file was saved as it lay there",
-        What::NoDatabase => "looks like a database and is none; it was saved as it is",
-        What::Corrupt => "is a corrupt database; it was saved as it is",
-    };
-    let path = if path.starts_with('/') { path.into_owned() } else { format!("/{path}") };
-    match note.detail.as_str() {
-        "" => format!("{path} {what}"),
-        detail => format!("{path} {what}: {}", detail.trim()),
-    }
-}
-
-/// Something that is wrong with an archive, in words.
-pub(crate) fn problem(problem: &Problem) -> String {
-    match &problem.path {
-        Some(path) => format!("{}: {}", path.absolute().display(), problem.why),
-        None => problem.why.clone(),
-    }
-}
 
 fn seconds(seconds: f64) -> String {
     duration(Duration::from_secs_f64(seconds.max(0.0)))
@@ -62,10 +29,12 @@ pub(crate) fn outcome(terminal: &Terminal<'_>, outcome: &Outcome, clock: &Clock)
             Seal::Archive { size, .. } => size,
             Seal::UnchangedSince(_) => 0,
         });
-        let notes: Vec<String> = outcome.saved.iter().flat_map(|saved| &saved.notes).map(note).collect();
+        let notes: Vec<String> =
+            outcome.saved.iter().flat_map(|saved| &saved.notes).map(ToString::to_string).collect();
+        let targets: Vec<String> = outcome.moved.iter().map(moved).collect();
         let event = json!({ "event": "saved", "set": outcome.set, "ok": deed.ok, "archive": deed.archive,
             "unchanged_since": unchanged, "files": deed.files, "bytes": deed.bytes, "size": size,
-            "seconds": deed.seconds, "targets": outcome.targets, "notes": notes, "problems": deed.problems });
+            "seconds": deed.seconds, "targets": targets, "notes": notes, "problems": deed.problems });
         json_out::event(terminal, &event);
         return;
     }
@@ -86,12 +55,12 @@ pub(crate) fn outcome(terminal: &Terminal<'_>, outcome: &Outcome, clock: &Clock)
             ),
         };
         terminal.line(format!("{}: {what}, took {}", outcome.set, seconds(deed.seconds)));
-        for line in &outcome.targets {
-            terminal.line(format!("  {line}"));
+        for one in &outcome.moved {
+            terminal.line(format!("  {}", moved(one)));
         }
         if terminal.verbose {
             for one in saved.notes.iter().filter(|note| !note.what.is_problem()) {
-                terminal.line(format!("  {}", wrap(&note(one), terminal.width, 2, 4)));
+                terminal.line(format!("  {}", wrap(&one.to_string(), terminal.width, 2, 4)));
             }
         }
     }
@@ -99,6 +68,33 @@ pub(crate) fn outcome(terminal: &Terminal<'_>, outcome: &Outcome, clock: &Clock)
         let text = wrap(&format!("{}: {why}", outcome.set), terminal.width, 8, 8);
         terminal.say(format!("{} {text}", terminal.talk.bad("failed:")));
     }
+}
+
+/// Archives that were copied or deleted, in words.
+fn moved(moved: &Moved) -> String {
+    let (what, done) = if moved.deleted { ("old archive", "deleted") } else { ("archive", "copied") };
+    format!("{}: {} {done}, {}", moved.target, count(moved.archives, what), bytes(moved.bytes))
+}
+
+/// Says that a restore was cut off and what to do about it.
+pub(crate) fn unfinished(terminal: &Terminal<'_>, unfinished: &Unfinished, clock: &Clock) {
+    let Unfinished { archive, target, paths, since, safety } = unfinished;
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let away = match target {
+        Some(target) if target != LOCAL => format!(" --target {target}"),
+        _ => String::new(),
+    };
+    let since = clock.show(&since.to_string());
+    let before = match safety {
+        Some(safety) => format!(" What was there before is in {safety}."),
+        None => String::new(),
+    };
+    terminal.say(format!(
+        "A restore of {archive} was cut off at {since}: what is in {} is partly the archive's and partly older. \
+         Run it again: `pitool backup restore{away} {archive} {}`.{before}",
+        paths.join(", "),
+        paths.join(" ")
+    ));
 }
 
 fn moment(time: &Zoned, clock: &Clock) -> String {
@@ -228,8 +224,17 @@ pub(crate) fn plans(terminal: &Terminal<'_>, plans: &[Plan], synchronized: bool)
     }
 }
 
-/// Tells what came of looking at an archive.
-pub(crate) fn verified(terminal: &Terminal<'_>, name: &str, found: &Verified, took: Duration) {
+/// Tells what came of verifying an archive.
+pub(crate) fn verified(terminal: &Terminal<'_>, checked: &Checked) {
+    let Checked { archive, target, full, found, took } = checked;
+    if terminal.json {
+        let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+        let event = json!({ "event": "verified", "archive": archive.to_string(), "target": target, "full": full,
+            "entries": found.entries, "bytes": found.bytes, "problems": problems,
+            "seconds": took.as_secs_f64() });
+        json_out::event(terminal, &event);
+        return;
+    }
     let entries = usize::try_from(found.entries).unwrap_or(usize::MAX);
     if found.problems.is_empty() {
         let words = terminal.paint.good("as it was written");
@@ -237,17 +242,21 @@ pub(crate) fn verified(terminal: &Terminal<'_>, name: &str, found: &Verified, to
             1 => "1 entry".to_owned(),
             number => format!("{number} entries"),
         };
-        terminal.line(format!("{name}: {words}, {entries}, {}, took {}", bytes(found.bytes), duration(took)));
+        terminal.line(format!(
+            "{archive}: {words}, {entries}, {}, took {}",
+            bytes(found.bytes),
+            duration(*took)
+        ));
         return;
     }
-    terminal.line(format!("{name}: {}", terminal.paint.bad("damaged")));
+    terminal.line(format!("{archive}: {}", terminal.paint.bad("damaged")));
     problems(terminal, &found.problems);
 }
 
 fn problems(terminal: &Terminal<'_>, problems: &[Problem]) {
     const MOST: usize = 20;
     for one in problems.iter().take(MOST) {
-        terminal.say(format!("  {}", wrap(&problem(one), terminal.width, 2, 4)));
+        terminal.say(format!("  {}", wrap(&one.to_string(), terminal.width, 2, 4)));
     }
     if problems.len() > MOST {
         terminal.say(format!("  and {} more", problems.len() - MOST));

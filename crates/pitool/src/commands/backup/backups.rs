@@ -1,16 +1,20 @@
 //! What every command about backups knows.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Zoned;
+use pitool_backup::Identities;
+use pitool_backup::job::{self, Jobs, Listener, Place};
 use pitool_backup::record::Record;
-use pitool_backup::{Identities, metrics};
+use pitool_backup::restore::Unfinished;
 use pitool_config::Settings;
 use pitool_config::settings::Set;
 use pitool_config::values::{AbsolutePath, BackupName};
+use pitool_host::Command;
 use pitool_host::parse::timedatectl;
-use pitool_host::{Access, Command};
 
+use super::wanted;
 use crate::failure::{Failure, Result};
 use crate::session::Session;
 
@@ -19,6 +23,8 @@ pub(super) struct Backups<'s, 'h, 't> {
     pub(super) session: &'s Session<'h, 't>,
     pub(super) settings: Settings,
     pub(super) record: Record,
+    /// The targets that are enabled, the archives' own directory first.
+    pub(super) places: Vec<Place>,
     /// The sets that the command is about.
     pub(super) sets: BTreeMap<BackupName, Set>,
     /// The time, on the machine's clock.
@@ -58,26 +64,32 @@ impl<'s, 'h, 't> Backups<'s, 'h, 't> {
         };
         let now = session.inspect().now().to_zoned(session.clock().zone().clone());
         let synchronized = synchronized(session);
-        Ok(Self { session, settings, record, sets, now, synchronized })
+        let places = wanted::places(&settings.backup);
+        Ok(Self { session, settings, record, places, sets, now, synchronized })
     }
 
-    /// What opens encrypted archives here.
-    pub(super) fn identities(&self) -> Identities {
-        let file = self.settings.backup.identity_file.as_ref().map(AbsolutePath::as_path);
-        Identities::new(file.map(std::path::Path::to_owned))
+    /// The jobs of `pitool-backup`, with what the config says of them.
+    pub(super) fn jobs<'a>(&'a self, listener: &'a dyn Listener) -> Jobs<'a> {
+        let backup = &self.settings.backup;
+        let file = backup.identity_file.as_ref().map(AbsolutePath::as_path);
+        Jobs {
+            host: self.session.host,
+            places: &self.places,
+            directory: backup.directory.as_path(),
+            identities: Identities::new(file.map(Path::to_owned)),
+            machine: host_name(self.session),
+            unfinished: Path::new(Unfinished::PATH),
+            record: self.record.clone(),
+            now: self.now.clone(),
+            synchronized: self.synchronized,
+            interrupted: &self.session.caller.stop,
+            listener,
+        }
     }
 
-    /// Writes down what is known now, and the figures for a metrics collector.
-    pub(super) fn remember(&self) -> Result<()> {
-        let host = self.session.host;
-        self.record.write(host)?;
-        host.write(metrics::PATH, metrics::render(&self.record).as_bytes(), Access::root(0o644))?;
-        Ok(())
-    }
-
-    /// Adds what a later look cannot find out: when and with what confidence.
-    pub(super) fn now(&self) -> jiff::Timestamp {
-        self.session.inspect().now()
+    /// The sets that the command is about, in the values of `pitool-backup`.
+    pub(super) fn wanted(&self) -> Result<Vec<job::Set>> {
+        self.sets.iter().map(|(name, set)| wanted::set(name, set, &self.settings.backup)).collect()
     }
 }
 
@@ -107,7 +119,7 @@ fn unknown_set<'a>(name: &str, known: impl Iterator<Item = &'a BackupName>) -> F
 }
 
 /// The name of this machine, as its archives bear it.
-pub(super) fn host_name(session: &Session<'_, '_>) -> String {
+fn host_name(session: &Session<'_, '_>) -> String {
     let content = session.inspect().read("/etc/hostname").ok().flatten();
     content.map(|content| String::from_utf8_lossy(content.bytes()).trim().to_owned()).unwrap_or_default()
 }

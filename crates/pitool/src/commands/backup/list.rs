@@ -3,49 +3,47 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pitool_backup::ArchiveName;
-use pitool_backup::record::{LOCAL, TargetRecord};
-use pitool_backup::target::Stored;
-use pitool_host::{FileType, Inspect};
+use pitool_backup::job::{self, Inventory, here};
+use pitool_backup::record::{LOCAL, Record, TargetRecord};
 use serde_json::json;
 
 use super::backups::{Backups, not_root};
-use super::copy::reach;
-use super::inventory::{Inventory, inventory};
-use super::places::{named, places};
+use super::hear::Hear;
 use crate::backup::{Known, Listed, Row, due};
 use crate::cli;
 use crate::exit;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::render::{backup as show, json as json_out};
 use crate::session::Session;
 
 /// Lists.
 pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupList) -> Result<u8> {
-    let mut backups = Backups::new(session, &command.sets.sets)?;
-    let settings = backups.settings.clone();
-    let places = places(&settings.backup);
+    let backups = Backups::new(session, &command.sets.sets)?;
+    let settings = &backups.settings;
+    let hear = Hear(session);
+    let mut jobs = backups.jobs(&hear);
     let mut asked: BTreeMap<String, Inventory> = BTreeMap::new();
     let local = settings.backup.directory.as_str();
     asked.insert(LOCAL.to_owned(), here(session.inspect(), local).map_err(|error| not_root(session, error))?);
     if command.target.is_some() {
-        let place = named(&places, command.target.as_deref())?;
-        let identities = backups.identities();
-        let there = reach(session.host, place, &mut backups.record, &identities, false)
-            .map_err(|why| Failure::machine(format!("{} cannot be used: {why}", place.name)))?;
+        let place = job::named(&backups.places, command.target.as_deref())?;
+        let there =
+            jobs.reach(place, false).map_err(|why| job::Error::Away { target: place.name.clone(), why })?;
         asked.insert(place.name.clone(), there.inventory);
     }
-    let names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
+    let record = jobs.record;
+    let names: Vec<String> = backups.places.iter().map(|place| place.name.clone()).collect();
     let listed: Vec<Listed> =
-        backups.sets.keys().map(|set| one(&backups, set.as_str(), &names, &asked)).collect();
+        backups.sets.keys().map(|set| one(&backups, &record, set.as_str(), &names, &asked)).collect();
     let others = others(&backups, &asked, command);
     let mut problems: Vec<(String, String)> = names
         .iter()
         .filter_map(|name| {
-            let problem = backups.record.targets.get(name)?.problem.clone()?;
+            let problem = record.targets.get(name)?.problem.clone()?;
             Some((name.clone(), problem))
         })
         .collect();
-    for place in &places {
+    for place in &backups.places {
         for why in place.weaknesses(session.host) {
             let known = (place.name.clone(), why);
             if !problems.contains(&known) {
@@ -94,25 +92,14 @@ fn others(
     others
 }
 
-/// The archives in a directory of this machine, by names and sizes alone.
-pub(super) fn here(host: &dyn Inspect, directory: &str) -> pitool_host::Result<Inventory> {
-    let mut files = Vec::new();
-    for name in host.list(directory)?.unwrap_or_default() {
-        let found = host.stat(&format!("{directory}/{name}"))?;
-        if let Some(stat) = found.filter(|stat| stat.file_type == FileType::File) {
-            files.push(Stored { name, size: stat.size });
-        }
-    }
-    Ok(inventory(&files))
-}
-
 fn one(
     backups: &Backups<'_, '_, '_>,
+    record: &Record,
     set: &str,
     names: &[String],
     asked: &BTreeMap<String, Inventory>,
 ) -> Listed {
-    let known = backups.record.sets.get(set).cloned().unwrap_or_default();
+    let known = record.sets.get(set).cloned().unwrap_or_default();
     let own = backups.sets.iter().find(|(name, _)| name.as_str() == set);
     let time =
         own.and_then(|(_, set)| set.time.clone()).unwrap_or_else(|| backups.settings.backup.time.clone());
@@ -123,7 +110,7 @@ fn one(
     let drill_due = due(&backups.settings.backup.drill_time, drilled, &backups.now, backups.synchronized);
     let mut rows: BTreeMap<ArchiveName, Row> = BTreeMap::new();
     for target in names {
-        let record = backups.record.targets.get(target).cloned().unwrap_or_default();
+        let record = record.targets.get(target).cloned().unwrap_or_default();
         for name in archives(set, asked.get(target), &record) {
             let detail = record.archives.get(&name.to_string());
             let files = asked.get(target).and_then(|there| there.get(&name)).copied().unwrap_or_default();

@@ -1,35 +1,34 @@
 //! `pitool backup …`: saving, looking, restoring, deleting.
 //!
-//! The crate `pitool-backup` does the work on one set, one directory or one target; what happens when, to which of
-//! them, is decided here. Whatever changes something holds the lock of backups, which is another one than that of
-//! runs: a backup of hours must not keep `pitool apply` waiting.
+//! The crate `pitool-backup` does the work and decides what happens when; here it is given the values of the config
+//! (`wanted`), and what it reports is shown (`hear`). Whatever changes something holds the lock of backups, which is
+//! another one than that of runs: a backup of hours must not keep `pitool apply` waiting.
 
 mod backups;
 mod confirm;
-mod copy;
 mod drill;
 mod failure;
-mod inventory;
+mod hear;
 mod list;
 mod lock;
-mod places;
 mod prune;
 mod restore;
 mod run;
-mod scratch;
-mod source;
 mod stats;
-mod unfinished;
 mod verify;
+mod wanted;
 
-use pitool_backup::record;
+use std::path::Path;
+
+use pitool_backup::restore::Unfinished;
+use pitool_backup::{job, record};
 
 use crate::cli;
 use crate::exit;
 use crate::failure::Result;
 use crate::session::Session;
+use hear::Hear;
 use lock::lock;
-use unfinished::wake;
 
 /// Runs one of the commands.
 pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Backup) -> Result<u8> {
@@ -56,7 +55,7 @@ fn recover(session: &Session<'_, '_>) -> Result<u8> {
         other => other?,
     };
     record::prepare(session.host)?;
-    let woken = wake(session)?;
+    let woken = job::wake(session.host, Path::new(Unfinished::PATH), &Hear(session))?;
     if session.terminal.json {
         let document = serde_json::json!({ "command": "backup recover", "started": woken });
         crate::render::json::document(session.terminal, &document);

@@ -1,10 +1,10 @@
 //! `pitool backup stats`: sizes, counts and times.
 
 use pitool_backup::ArchiveName;
+use pitool_backup::job::here;
 use serde_json::json;
 
 use super::backups::Backups;
-use super::list::here;
 use crate::backup::Figures;
 use crate::cli;
 use crate::exit;

@@ -3,23 +3,25 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pitool_backup::manifest::Seal;
-use pitool_backup::record::{ArchiveRecord, DIRECTORY, TargetRecord};
-use pitool_backup::retention::{Candidate, Condition, Data};
-use pitool_backup::target::{Stored, Target};
-use pitool_backup::{ArchiveName, Identities, Part, Store};
+use pitool_host::{FileType, Inspect};
+
+use crate::manifest::Seal;
+use crate::record::{ArchiveRecord, DIRECTORY, TargetRecord};
+use crate::retention::{Candidate, Condition, Data};
+use crate::target::{Stored, Target};
+use crate::{ArchiveName, Identities, Part, Store, Summary};
 
 /// The files of one archive at a target, with their sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Files {
+pub struct Files {
     /// The data.
-    pub(super) data: Option<(Part, u64)>,
+    pub data: Option<(Part, u64)>,
     /// The manifest, without which there is no archive.
-    pub(super) manifest: Option<(Part, u64)>,
+    pub manifest: Option<(Part, u64)>,
 }
 
 /// The archives at a target.
-pub(super) type Inventory = BTreeMap<ArchiveName, Files>;
+pub type Inventory = BTreeMap<ArchiveName, Files>;
 
 /// Sorts files by the archives that they belong to; whatever belongs to none is left out.
 pub(super) fn inventory(files: &[Stored]) -> Inventory {
@@ -33,6 +35,21 @@ pub(super) fn inventory(files: &[Stored]) -> Inventory {
         }
     }
     found
+}
+
+/// The archives in a directory of this machine, by names and sizes alone.
+///
+/// # Errors
+/// The directory cannot be read; one that is not there has none.
+pub fn here(host: &dyn Inspect, directory: &str) -> pitool_host::Result<Inventory> {
+    let mut files = Vec::new();
+    for name in host.list(directory)?.unwrap_or_default() {
+        let found = host.stat(&format!("{directory}/{name}"))?;
+        if let Some(stat) = found.filter(|stat| stat.file_type == FileType::File) {
+            files.push(Stored { name, size: stat.size });
+        }
+    }
+    Ok(inventory(&files))
 }
 
 /// The names of an archive's files, the manifest first: without it the rest is nothing, and never looks whole.
@@ -90,27 +107,22 @@ pub(super) fn learn(
         }
         let Some(summary) = summary(target, name, manifest, identities) else { continue };
         let here = files.data.map_or(0, |(_, size)| size);
-        let (size, refers_to) = match &summary.seal {
-            Seal::Archive { size, .. } => (*size, None),
-            Seal::UnchangedSince(other) => (0, Some(other.to_string())),
-        };
+        let learned = recorded(&summary, now, false);
         // A size that fits is what a target can tell without sending everything; `verify` reads it all.
-        if size == here {
-            known.archives.insert(
-                text,
-                ArchiveRecord { verified: now, damaged: false, size, bytes: summary.end.bytes, refers_to },
-            );
+        if learned.size == here {
+            known.archives.insert(text, learned);
         }
     }
 }
 
 /// Reads the manifest beside an archive, wherever it is.
+#[expect(clippy::disallowed_methods, reason = "in the directory of the record, which is root's own")]
 fn summary(
     target: &dyn Target,
     name: &ArchiveName,
     (manifest, size): (Part, u64),
     identities: &Identities,
-) -> Option<pitool_backup::Summary> {
+) -> Option<Summary> {
     let read = |directory: &Path| {
         let store = Store::new(directory);
         let stored = store.find(name).ok()?;
@@ -124,9 +136,18 @@ fn summary(
     let wanted = Stored { name: name.file(manifest), size };
     let file = directory.join(&wanted.name);
     // A server can claim any size.
-    pitool_backup::restore::fits(&directory, size).ok()?;
+    crate::restore::fits(&directory, size).ok()?;
     target.get(&wanted, &file, &mut |_| {}).ok()?;
     let found = read(&directory);
     let _left = std::fs::remove_file(&file);
     found
+}
+
+/// What is recorded of an archive that its manifest describes.
+pub(super) fn recorded(summary: &Summary, verified: jiff::Timestamp, damaged: bool) -> ArchiveRecord {
+    let (size, refers_to) = match &summary.seal {
+        Seal::Archive { size, .. } => (*size, None),
+        Seal::UnchangedSince(other) => (0, Some(other.to_string())),
+    };
+    ArchiveRecord { verified, damaged, size, bytes: summary.end.bytes, refers_to }
 }

@@ -3,55 +3,58 @@
 use std::path::Path;
 
 use jiff::{Timestamp, Zoned};
-use pitool_backup::record::{ArchiveRecord, Record};
-use pitool_backup::retention::{Circumstances, Decision, decide};
-use pitool_backup::target::{self, Target, Weakness, admit};
-use pitool_backup::{ArchiveName, Identities};
 use pitool_host::Host;
 use pitool_host::text::{chain, hex};
 
+use super::event::Progress;
 use super::inventory::{Files, Inventory, candidates, file_names, inventory, learn};
-use super::places::Place;
+use super::jobs::Jobs;
+use super::place::Place;
+use crate::ArchiveName;
+use crate::record::{ArchiveRecord, Record};
+use crate::retention::{Circumstances, Decision, decide};
+use crate::target::{self, Target, Weakness, admit};
 
 /// A target that is there and is the one that it was.
-pub(super) struct Reached<'b, 'h> {
+pub struct Reached<'a> {
     /// As the config has it.
-    pub(super) place: &'b Place<'b>,
-    /// The target itself.
-    pub(super) target: Box<dyn Target + 'h>,
+    pub place: &'a Place,
     /// What is there.
-    pub(super) inventory: Inventory,
+    pub inventory: Inventory,
+    /// The target itself.
+    pub(super) target: Box<dyn Target + 'a>,
     /// What others can do with the archives there.
     pub(super) weaknesses: Vec<Weakness>,
 }
 
-/// Reaches a target and looks at what is there; what keeps it away is written down.
-pub(super) fn reach<'b, 'h>(
-    host: &'h dyn Host,
-    place: &'b Place<'b>,
-    record: &mut Record,
-    identities: &Identities,
-    adopt: bool,
-) -> Result<Reached<'b, 'h>, String> {
-    let known = record.target(&place.name);
-    let marker = known.marker.clone().filter(|_| place.marked);
-    let reached = fresh_id(host).and_then(|fresh| {
-        let target = place.open(host)?;
-        let id = admit(&*target, marker.as_deref(), adopt, &fresh)?;
-        let files = target.list()?;
-        let weaknesses = target.weaknesses()?;
-        Ok((target, id, inventory(&files), weaknesses))
-    });
-    match reached {
-        Ok((target, id, inventory, weaknesses)) => {
-            known.marker = Some(id);
-            learn(&*target, &inventory, known, identities, host.now());
-            Ok(Reached { place, target, inventory, weaknesses })
-        }
-        Err(error) => {
-            let why = chain(&error);
-            known.problem = Some(why.clone());
-            Err(why)
+impl<'a> Jobs<'a> {
+    /// Reaches a target and looks at what is there; what keeps it away is recorded. `adopt`: another target than
+    /// before is taken as its successor.
+    ///
+    /// # Errors
+    /// Why it cannot be used, a clause.
+    pub fn reach(&mut self, place: &'a Place, adopt: bool) -> Result<Reached<'a>, String> {
+        let host = self.host;
+        let known = self.record.target(&place.name);
+        let marker = known.marker.clone().filter(|_| place.marked);
+        let reached = fresh_id(host).and_then(|fresh| {
+            let target = place.open(host)?;
+            let id = admit(&*target, marker.as_deref(), adopt, &fresh)?;
+            let files = target.list()?;
+            let weaknesses = target.weaknesses()?;
+            Ok((target, id, inventory(&files), weaknesses))
+        });
+        match reached {
+            Ok((target, id, inventory, weaknesses)) => {
+                known.marker = Some(id);
+                learn(&*target, &inventory, known, &self.identities, host.now());
+                Ok(Reached { place, target, inventory, weaknesses })
+            }
+            Err(error) => {
+                let why = chain(&error);
+                known.problem = Some(why.clone());
+                Err(why)
+            }
         }
     }
 }
@@ -62,7 +65,7 @@ fn fresh_id(host: &dyn Host) -> target::Result<String> {
     Ok(hex(&bytes))
 }
 
-impl Reached<'_, '_> {
+impl Reached<'_> {
     /// Who can read archives there that should not, if anybody can: a problem of the target.
     pub(super) fn exposed(&self) -> Option<String> {
         self.weaknesses.iter().find(|weakness| weakness.readable).map(|weakness| weakness.why.clone())
@@ -92,7 +95,7 @@ impl Reached<'_, '_> {
 
     /// What of a set is here and is missing there: everything newer than the newest that is there, and what notes among
     /// it refer to. Where nothing is there, the newest one.
-    fn missing_from(&self, there: &Reached<'_, '_>, set: &str, record: &Record) -> Vec<(ArchiveName, Files)> {
+    fn missing_from(&self, there: &Reached<'_>, set: &str, record: &Record) -> Vec<(ArchiveName, Files)> {
         let known = record.targets.get(&self.place.name);
         let sound = |name: &ArchiveName| {
             let record = known.and_then(|known| known.archives.get(&name.to_string()));
@@ -126,15 +129,14 @@ impl Reached<'_, '_> {
         missing
     }
 
-    /// Copies what is missing there of a set; gives how many archives and bytes that were. `hear` is told the file, how
-    /// many bytes of it are there, and how many it has.
+    /// Copies what is missing there of a set; gives how many archives and bytes that were.
     pub(super) fn copy_to(
         &self,
-        there: &mut Reached<'_, '_>,
+        there: &mut Reached<'_>,
         set: &str,
         record: &mut Record,
         now: Timestamp,
-        hear: &mut dyn FnMut(&str, u64, u64),
+        hear: &dyn Fn(Progress<'_>),
     ) -> target::Result<(usize, u64)> {
         let directory = self.target.directory().unwrap_or(Path::new("/"));
         let missing = self.missing_from(there, set, record);
@@ -143,7 +145,8 @@ impl Reached<'_, '_> {
             // The manifest last: without it there is no archive.
             for (part, size) in [files.data, files.manifest].into_iter().flatten() {
                 let file = name.file(part);
-                there.target.put(&directory.join(&file), &file, &mut |done| hear(&file, done, size))?;
+                let mut heard = |done| hear(Progress::Bytes { file: &file, done, size });
+                there.target.put(&directory.join(&file), &file, &mut heard)?;
                 bytes += size;
             }
             there.inventory.insert(name.clone(), *files);
