@@ -1,15 +1,18 @@
 //! `cargo xtask reproduce`: proves that the same commit makes the same packages, byte for byte.
 //!
 //! The packages of this checkout, built however often and with whatever was there before, against those of a clean
-//! clone at another path with nothing built, and the kept ones of the same inputs. Who downloads a package can so check that it is made of these sources.
+//! clone at another path with nothing built, and the kept ones of the same inputs. Who downloads a package can so check that
+//! it is made of these sources.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
-use crate::cross::Place;
+use crate::arch::Arch;
+use crate::cross::{self, Place};
 use crate::deb::{self, Choice};
 use crate::tools::{command, read, root, run, target_dir};
 
@@ -39,20 +42,44 @@ pub(crate) fn task(args: &Args) -> Result<()> {
     run(command("git").args(["-c", &safe, "clone", "--quiet"]).args([&origin, &clone]))?;
     run(Command::new("git").current_dir(&clone).args(["checkout", "--quiet", "--detach", &commit]))?;
 
-    for arch in args.arch.arches() {
-        let here = deb::make(arch, &Place::checkout(arch))?;
-        let elsewhere = Place { source: clone.clone(), target: folder.join("target") };
-        let there = deb::make(arch, &elsewhere)?;
-        for (here, there) in [(&here.package.deb, &there.package.deb), (&here.symbols, &there.symbols)] {
-            same(here, there, &folder)?;
-        }
-        // What is tested and released may have been built at an earlier commit.
-        if let Some(kept) = deb::kept(arch)? {
-            same(&kept.package.deb, &there.package.deb, &folder)?;
-            same(&kept.symbols, &there.symbols, &folder)?;
-        }
+    // As in `cargo xtask ci`: what they share is made once, and the builds run beside each other.
+    let arches = args.arch.arches();
+    for &arch in &arches {
+        cross::toolchain(arch)?;
     }
+    thread::scope(|scope| {
+        let builds: Vec<_> = arches
+            .iter()
+            .map(|&arch| {
+                let (clone, folder) = (&clone, folder.join(arch.debian()));
+                scope.spawn(move || twice(arch, clone, &folder))
+            })
+            .collect();
+        // Every one is waited for, also when another failed.
+        let done: Vec<_> = builds
+            .into_iter()
+            .map(|build| build.join().unwrap_or_else(|_| Err(anyhow!("a build panicked"))))
+            .collect();
+        done.into_iter().collect::<Result<()>>()
+    })?;
     fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+/// Builds an architecture's packages here and in the clone, and compares them.
+fn twice(arch: Arch, clone: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let here = deb::make(arch, &Place::checkout(arch))?;
+    let elsewhere = Place { source: clone.to_owned(), target: folder.join("target") };
+    let there = deb::make(arch, &elsewhere)?;
+    for (here, there) in [(&here.package.deb, &there.package.deb), (&here.symbols, &there.symbols)] {
+        same(here, there, folder)?;
+    }
+    // What is tested and released may have been built at an earlier commit.
+    if let Some(kept) = deb::kept(arch)? {
+        same(&kept.package.deb, &there.package.deb, folder)?;
+        same(&kept.symbols, &there.symbols, folder)?;
+    }
     Ok(())
 }
 
