@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn only_who_is_allowed_and_shows_the_token() {
-        let setup = setup("[monitoring.service]\nlisten = \"0.0.0.0\"\nallow = [\"192.168.1.0/24\"]\n");
+        let setup = setup("[service]\nlisten = \"0.0.0.0\"\nallow = [\"192.168.1.0/24\"]\n");
         let friend: IpAddr = "192.168.1.7".parse().unwrap();
         let stranger: IpAddr = "192.168.2.7".parse().unwrap();
         let own: IpAddr = "127.0.0.1".parse().unwrap();
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_name_of_somebody_elses_is_not_answered() {
-        let setup = setup("[monitoring.service]\nnames = [\"kitchen.home.example\"]\n");
+        let setup = setup("[service]\nnames = [\"kitchen.home.example\"]\n");
         let own: IpAddr = "127.0.0.1".parse().unwrap();
         let status = |hosts: &[&str]| {
             let headers = hosts.iter().map(|host| ("host".to_owned(), (*host).to_owned())).collect();

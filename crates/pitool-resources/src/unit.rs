@@ -69,6 +69,11 @@ const MARKS: &str = "/run/pitool/started";
 const SETTLING: Duration = Duration::from_millis(300);
 
 impl Unit {
+    /// Whether it is wanted running.
+    pub fn wants_active(&self) -> bool {
+        self.active
+    }
+
     /// A unit that is enabled at boot and runs.
     pub fn new(name: impl Into<String>) -> Self {
         Self {

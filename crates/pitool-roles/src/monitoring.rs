@@ -14,7 +14,7 @@ use pitool_config::settings::{Journal, JournalStorage, Monitoring, Site};
 use pitool_config::values::{AppName, Size};
 use pitool_engine::{Resource, Stage};
 use pitool_host::Facts;
-use pitool_monitor::setup::{self, Setup};
+use pitool_monitor::setup::{PATH, Setup};
 use pitool_resources::{Check, Directory, Edit, File, Package, Part, Seed, Unit};
 
 use crate::Wishes;
@@ -22,7 +22,7 @@ use crate::accounts;
 use crate::proofs::{JournalKept, LogsRotated, MonitorAnswers, UnitRunning};
 use crate::templates::text;
 
-/// What the role wants.
+/// What the role wants, without the file that its service reads ([`reads`]): that depends on what all roles want.
 pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
     let monitoring = &settings.monitoring;
     let mut wishes = Wishes::default();
@@ -35,10 +35,13 @@ pub fn wishes(settings: &Settings, facts: &Facts) -> Wishes {
     journal(&monitoring.journal, &mut wishes);
     rotation(settings, &mut wishes);
     if monitoring.service.enabled {
-        service(settings, facts, &mut wishes);
+        service(settings, &mut wishes);
     }
     wishes
 }
+
+/// The service.
+const SERVICE: &str = "pitool-monitor.service";
 
 /// The service's unit.
 const UNIT: &str = "/etc/systemd/system/pitool-monitor.service";
@@ -52,9 +55,8 @@ struct MonitorUnit {
     watchdog: u64,
 }
 
-fn service(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
+fn service(settings: &Settings, wishes: &mut Wishes) {
     let monitoring = &settings.monitoring;
-    let setup = Setup::of(settings, facts);
     let pings = monitoring.pings.heartbeat_file.is_some();
     let sinks = !monitoring.alerts.sinks().is_empty();
     let unit = MonitorUnit {
@@ -62,24 +64,28 @@ fn service(settings: &Settings, facts: &Facts, wishes: &mut Wishes) {
         local: monitoring.service.listen.ip().is_loopback() && !pings && !sinks,
         watchdog: monitoring.service.interval.as_secs() + pitool_monitor::service::LONGEST.as_secs(),
     };
-    wishes.want(Directory::new("/etc/pitool"));
-    // What came from a config can be written as one; the snapshots would show an empty file.
-    let setup = format!(
-        "# Managed by pitool (role monitoring). Edits are replaced; change /etc/pitool/pitool.toml instead.\n\
-         # What the service pitool-monitor watches.\n{}",
-        setup.to_toml().unwrap_or_default()
-    );
-    let setup = File::new(setup::PATH, setup);
     let file = File::new(UNIT, text(&unit));
-    let reads = [setup.id(), file.id()];
-    wishes.want(setup);
+    // Only the id: what is in it is added when all roles were asked.
+    let reads = [File::new(PATH, "").id(), file.id()];
+    wishes.want(Directory::new("/etc/pitool"));
     wishes.want(file);
     if monitoring.page.enabled && settings.app.enabled {
         page(settings, wishes);
     }
-    wishes.want(Unit::new("pitool-monitor.service").reads(reads));
-    wishes.prove(UnitRunning { name: "pitool-monitor.service".into() });
+    wishes.want(Unit::new(SERVICE).reads(reads));
+    wishes.prove(UnitRunning { name: SERVICE.into() });
     wishes.prove(MonitorAnswers { address: address(monitoring) });
+}
+
+/// The file that the service reads.
+pub(crate) fn reads(setup: &Setup) -> File {
+    // What came from a config can be written as one; the snapshots would show an empty file.
+    let text = format!(
+        "# Managed by pitool (role monitoring). Edits are replaced; change /etc/pitool/pitool.toml instead.\n\
+         # What the service pitool-monitor watches.\n{}",
+        setup.to_toml().unwrap_or_default()
+    );
+    File::new(PATH, text)
 }
 
 /// Where this machine itself reaches the service.

@@ -14,11 +14,11 @@ use crate::record::{Deed, LOCAL};
 use crate::{Store, Stored};
 
 impl Jobs<'_> {
-    /// Drills sets, one after the other; gives what came of those that were drilled before it was interrupted, and
-    /// records it.
+    /// Drills sets, one after the other, and records it; returns the outcomes of those that were drilled before it was
+    /// interrupted.
     ///
     /// # Errors
-    /// The directory of the archives cannot be used. A drill that fails is no error.
+    /// The directory of the archives cannot be used. A failed drill is a result, not an error.
     pub fn drill(&mut self, sets: &[Set]) -> Result<Vec<Drilled>> {
         for place in self.places.iter().filter(|place| place.local()) {
             self.reach(place, false).map_err(|why| Error::Away { target: place.name.clone(), why })?;

@@ -16,7 +16,7 @@ use crate::{ArchiveName, Identities, Part, Store, Summary};
 pub struct Files {
     /// The data.
     pub data: Option<(Part, u64)>,
-    /// The manifest, without which there is no archive.
+    /// The manifest. An archive without one does not count.
     pub manifest: Option<(Part, u64)>,
 }
 

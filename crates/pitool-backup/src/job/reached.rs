@@ -142,7 +142,7 @@ impl Reached<'_> {
         let missing = self.missing_from(there, set, record);
         let mut bytes = 0;
         for (name, files) in &missing {
-            // The manifest last: without it there is no archive.
+            // The manifest last: an archive without one does not count.
             for (part, size) in [files.data, files.manifest].into_iter().flatten() {
                 let file = name.file(part);
                 let mut heard = |done| hear(Progress::Bytes { file: &file, done, size });

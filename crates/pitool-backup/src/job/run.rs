@@ -18,12 +18,12 @@ use crate::save::{Job, Saved, save};
 use crate::{Store, manifest};
 
 impl Jobs<'_> {
-    /// Saves sets, one after the other, and copies their archives to their targets; gives what came of those that were
+    /// Saves sets, one after the other, and copies their archives to their targets; returns the outcomes of those that were
     /// begun before it was interrupted, and records it. `adopt`: a target that is another one than before is taken as
     /// its successor.
     ///
     /// # Errors
-    /// The record cannot be written. A set that cannot be saved is no error.
+    /// The record cannot be written. A set that cannot be saved is a result, not an error.
     pub fn run(&mut self, sets: &[Set], adopt: bool) -> Result<Vec<Outcome>> {
         // Whatever does not start again is a problem of this job too, and no reason to save nothing.
         let asleep = self.wake().err().map(|error| error.sentence());
@@ -63,7 +63,7 @@ impl Jobs<'_> {
     }
 }
 
-/// One set at work.
+/// The backup of one set.
 struct One<'j, 'a> {
     jobs: &'j mut Jobs<'a>,
     set: &'j Set,

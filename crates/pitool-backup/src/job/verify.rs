@@ -20,7 +20,7 @@ impl<'a> Jobs<'a> {
     /// was found, and records it.
     ///
     /// # Errors
-    /// The target cannot be used or does not have them, an archive cannot be looked at. A damaged one is no error.
+    /// The target cannot be used or does not have them, an archive cannot be looked at. A damaged one is a result, not an error.
     pub fn verify(
         &mut self,
         place: &'a Place,

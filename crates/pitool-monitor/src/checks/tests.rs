@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use pitool_config::Fragment;
+use pitool_host::Inspect;
 use pitool_host::local::Local;
-use pitool_host::{Facts, Inspect};
 
 use crate::check::judge;
 use crate::finding::{Finding, Level, Report};
@@ -80,9 +79,19 @@ pub(crate) fn fixture(name: &str) -> Local {
     Local::new(root.to_str().unwrap()).unwrap()
 }
 
-pub(crate) fn setup(config: &str) -> Setup {
-    let settings = pitool_config::load(&[Fragment::new("pitool.toml", config)]).unwrap().settings;
-    Setup::of(&settings, &Facts::default())
+/// What a config that says nothing wants watched, as the role monitoring writes it, with some values of its own.
+pub(crate) fn setup(own: &str) -> Setup {
+    fn put(into: &mut toml::Table, own: toml::Table) {
+        for (key, value) in own {
+            match (into.get_mut(&key), value) {
+                (Some(toml::Value::Table(there)), toml::Value::Table(own)) => put(there, own),
+                (_, value) => drop(into.insert(key, value)),
+            }
+        }
+    }
+    let mut all: toml::Table = include_str!("../../testdata/monitor.toml").parse().unwrap();
+    put(&mut all, own.parse().unwrap());
+    Setup::from_toml(&all.to_string()).unwrap()
 }
 
 /// Units as on a machine where all is well.
@@ -173,7 +182,7 @@ fn disks_fill_up() {
     }
     let made = Made { usage: Err("Input/output error".into()), ..Made::default() };
     assert_eq!(of(&report("pi4", &made, ""), "disk[/]").level, Level::Unknown);
-    let own = "[monitoring.limits]\ndisk_warn = 50\n";
+    let own = "limits.disk_warn = 50";
     let made = Made { usage: Ok(usage(40 * GIB)), ..Made::default() };
     assert_eq!(of(&report("pi4", &made, own), "disk[/]").level, Level::Warn);
 }
@@ -267,7 +276,7 @@ fn ports_against_the_policy() {
             && !kept.contains("outside by the firewall: 5353"),
         "{kept}"
     );
-    let without = report("pi4", &Made::default(), "[security.firewall]\nenabled = false\n");
+    let without = report("pi4", &Made::default(), "expected.firewall = false");
     let ports = of(&without, "ports");
     assert!(
         ports.level == Level::Warn && ports.value.contains("udp") && !ports.value.contains("9101"),
@@ -277,7 +286,7 @@ fn ports_against_the_policy() {
 
 #[test]
 fn sites_and_the_programs_behind_them() {
-    let app = "[apps.notes]\nserver_name = [\"notes.example.org\"]\n";
+    let app = "[[expected.apps]]\nname = \"notes\"\nhost = \"notes.example.org\"\nupstream = 5000\n";
     assert_eq!(of(&report("pi4", &Made::default(), app), "app[notes]").level, Level::Ok);
     let gone = Made { app: Err("port 8080: Connection refused".into()), ..Made::default() };
     assert_eq!(of(&report("pi4", &gone, app), "app[notes]").level, Level::Fail);
@@ -299,9 +308,8 @@ fn at(time: &str) -> Option<jiff::Timestamp> {
 #[test]
 fn backups_as_their_record_has_them() {
     let setup = setup(
-        "[backup.sets]\ngood.paths = [\"/a\"]\ntried.paths = [\"/a\"]\nold.paths = [\"/a\"]\nnever.paths = [\"/a\"]\n\
-         new.paths = [\"/a\"]\nunknown.paths = [\"/a\"]\nmachine.enabled = false\nby_hand = { paths = [\"/a\"], enabled = false }\n\
-         [backup.disks]\nusb.path = \"/mnt/usb\"\nnas.path = \"/mnt/nas\"\n",
+        "[expected]\nbackup_sets = [\"good\", \"tried\", \"old\", \"never\", \"new\", \"unknown\"]\n\
+         backup_targets = [\"usb\", \"nas\"]\n",
     );
     let take = |record: &str| {
         let root = tempfile::tempdir().unwrap();
@@ -357,7 +365,7 @@ fn backups_as_their_record_has_them() {
 
 #[test]
 fn certificates_as_stored_and_as_served() {
-    let setup = setup("[ssl]\ndomains = [\"a.example\"]\n");
+    let setup = setup("expected.certificate = \"a.example\"");
     let judged = |certificate: Certificate| {
         let mut sample = sample(&fixture("pi4"), &Made::default(), &setup);
         sample.taken = "2026-11-21T12:00:00Z".parse().unwrap();
@@ -404,14 +412,14 @@ fn certificates_as_stored_and_as_served() {
 
 #[test]
 fn a_certificate_that_was_never_asked_for() {
-    let found = report("pi4", &Made::default(), "[ssl]\ndomains = [\"a.example\"]\n");
+    let found = report("pi4", &Made::default(), "expected.certificate = \"a.example\"");
     assert_eq!(of(&found, "certificate[a.example]").value, "there is none yet");
     assert!(!report("pi4", &Made::default(), "").findings.iter().any(|one| one.check == "certificate"));
 }
 
 #[test]
 fn the_care_of_it() {
-    let setup = setup("[security.updates]\nenabled = false\n");
+    let setup = setup("expected.automatic_updates = false");
     let mut sample = sample(&fixture("pi4"), &Made::default(), &setup);
     sample.known.updates = Some(Ok(Updates { pending: 3, security: 1 }));
     sample.reboot = Some("for linux-image".into());
@@ -466,14 +474,18 @@ fn nothing_that_is_gone_is_ok() {
 #[test]
 fn the_setup_survives_its_file() {
     let setup = setup(
-        "[monitoring.alerts.ntfy]\nurl = \"https://ntfy.sh/x\"\n[monitoring.alerts.checks.disk]\nwait = \"15m\"\n[apps.notes]\n",
+        "[alerts.ntfy]\nurl = \"https://ntfy.sh/x\"\n[alerts.checks.disk]\nwait = \"15m\"\n[[expected.apps]]\nname = \"notes\"\nhost = \"\"\n",
     );
     assert_eq!(Setup::from_toml(&setup.to_toml().unwrap()).unwrap(), setup);
 }
 
 #[test]
 fn the_config_knows_every_check() {
-    let found = report("pi4", &Made::default(), "[apps.notes]\nserver_name = [\"x.org\"]\n");
+    let found = report(
+        "pi4",
+        &Made::default(),
+        "[[expected.apps]]\nname = \"notes\"\nhost = \"x.org\"\nupstream = 5000\n",
+    );
     let mut names: Vec<&str> = found.findings.iter().map(|finding| finding.check.as_str()).collect();
     names.extend(found.absent.iter().map(|absent| absent.check.as_str()));
     names.push("memory-limit");

@@ -13,7 +13,8 @@ use crate::system::Answer;
 
 /// A machine that has been at work for a while; `ill` is one on a bad day.
 pub(crate) fn status(ill: bool) -> Status {
-    let config = "[apps.notes]\nserver_name = [\"notes.example.org\"]\n[apps.grist]\nserver_name = [\"grist.example.org\"]\nupstream_port = 8484\n";
+    let config = "[[expected.apps]]\nname = \"grist\"\nhost = \"grist.example.org\"\nupstream = 8484\n\
+                  [[expected.apps]]\nname = \"notes\"\nhost = \"notes.example.org\"\nupstream = 5000\n";
     let setup = setup(config);
     let one = |name: &str, state: &str, words: &str| {
         format!(

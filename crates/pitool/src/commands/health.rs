@@ -50,7 +50,7 @@ pub(crate) fn examined(session: &Session<'_, '_>) -> Result<(Sample, Report, Set
     require_live(session)?;
     let (settings, _) = session.settings()?;
     let facts = session.supported_facts()?;
-    let setup = Setup::of(&pitool_roles::beside(&settings, &facts).0, &facts);
+    let setup = pitool_roles::setup(&settings, &facts);
     let known = known(session, monitored(session).as_ref())?;
     let (sample, report) = look(session.inspect(), &Live::default(), &setup, known);
     Ok((sample, report, setup))

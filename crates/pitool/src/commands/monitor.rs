@@ -26,7 +26,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Monitor) -> Result<u
                     .hint("`sudo pitool apply monitoring` writes it anew")
             })?
         }
-        None => Setup::of(&pitool_roles::beside(&session.settings()?.0, &facts).0, &facts),
+        None => pitool_roles::setup(&session.settings()?.0, &facts),
     };
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {

@@ -17,7 +17,7 @@ fn seconds(seconds: f64) -> String {
     duration(Duration::from_secs_f64(seconds.max(0.0)))
 }
 
-/// Tells what came of saving a set.
+/// Reports the result of saving a set.
 pub(crate) fn outcome(terminal: &Terminal<'_>, outcome: &Outcome, clock: &Clock) {
     let deed = &outcome.deed;
     if terminal.json {
@@ -224,7 +224,7 @@ pub(crate) fn plans(terminal: &Terminal<'_>, plans: &[Plan], synchronized: bool)
     }
 }
 
-/// Tells what came of verifying an archive.
+/// Reports the result of verifying an archive.
 pub(crate) fn verified(terminal: &Terminal<'_>, checked: &Checked) {
     let Checked { archive, target, full, found, took } = checked;
     if terminal.json {
@@ -287,7 +287,7 @@ pub(crate) fn restored(terminal: &Terminal<'_>, name: &str, restored: &Restored,
     }
 }
 
-/// Tells what came of a drill.
+/// Reports the result of a drill.
 pub(crate) fn drilled(terminal: &Terminal<'_>, drilled: &Drilled) {
     let deed = &drilled.deed;
     if terminal.json {

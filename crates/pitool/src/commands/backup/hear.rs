@@ -6,7 +6,7 @@ use pitool_backup::quiet;
 use crate::render::{backup as show, bytes, count};
 use crate::session::Session;
 
-/// Shows what a job reports: results as they come, and a line that tells how far it is.
+/// Shows what a job reports: results as they come, and a line with its progress.
 pub(super) struct Hear<'s, 'h, 't>(pub(super) &'s Session<'h, 't>);
 
 impl Listener for Hear<'_, '_, '_> {

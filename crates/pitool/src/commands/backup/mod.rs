@@ -47,7 +47,7 @@ pub(crate) fn run(session: &Session<'_, '_>, command: &cli::Backup) -> Result<u8
 fn recover(session: &Session<'_, '_>) -> Result<u8> {
     session.require_root()?;
     let _lock = match lock(session) {
-        // It is at work, so that what it stopped rests with good reason.
+        // It is still running, so what it stopped is stopped for a reason.
         Err(failure) if failure.exit == exit::LOCKED => {
             session.terminal.mention(failure.message);
             return Ok(exit::DONE);

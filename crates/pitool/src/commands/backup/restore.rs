@@ -91,6 +91,7 @@ fn stored_paths(paths: &[PathBuf]) -> Result<Vec<StoredPath>> {
 }
 
 fn absolute(directory: &Path) -> Result<PathBuf> {
-    std::path::absolute(directory)
-        .map_err(|error| Failure::input(format!("{} is no directory", directory.display())).because(&error))
+    std::path::absolute(directory).map_err(|error| {
+        Failure::input(format!("{} is not a directory", directory.display())).because(&error)
+    })
 }
