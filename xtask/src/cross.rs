@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use pitool_testkit::machine::DebianTree;
@@ -233,6 +234,9 @@ fn chroot(arch: Arch) -> Result<PathBuf> {
 
 /// The folder with zig and cargo-zigbuild, of the versions and hashes that packaging/cross names.
 fn zig() -> Result<PathBuf> {
+    // The architectures are built beside each other, and each asks for it.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
     let wanted = root().join("packaging/cross/requirements.txt");
     let versions: Vec<_> = fs::read_to_string(&wanted)?
         .lines()
