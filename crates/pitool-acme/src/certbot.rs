@@ -5,10 +5,10 @@
 //! certbot leaves the certificate alone from then on.
 
 use pitool_host::{Access, Content, Host, Inspect};
+use pitool_net::certificate;
 use serde::Deserialize;
 
 use crate::account;
-use crate::certificate;
 use crate::error::AcmeError;
 use crate::http::Client;
 use crate::issue::Material;

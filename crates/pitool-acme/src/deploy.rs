@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pitool_host::parse::proc_pid_stat;
 use pitool_host::{ActiveState, Command, Content, Host, Inspect};
+use pitool_net::served;
 
-use crate::served;
 use crate::storage::{Generation, Store, StoreError};
 
 /// Whoever serves the certificate.

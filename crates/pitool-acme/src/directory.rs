@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use pitool_host::Host;
+use pitool_net::certificate::Certificate;
 use serde::Deserialize;
 
-use crate::certificate::Certificate;
 use crate::error::{AcmeError, HttpError};
 use crate::http::Client;
 use crate::renewal::Suggestion;

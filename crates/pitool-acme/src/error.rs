@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use pitool_net::certificate::CertificateError;
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::CertificateError;
 use crate::obstacle::Obstacle;
 
 /// A problem document of the CA, RFC 7807 and RFC 8555 section 6.7.
@@ -172,6 +172,9 @@ pub enum AcmeError {
     /// A key could not be made or read.
     #[error("{0}")]
     Key(String),
+    /// There is no authority that vouches for the CA.
+    #[error(transparent)]
+    Trust(#[from] pitool_net::trust::TrustError),
     /// The machine said no.
     #[error(transparent)]
     Machine(#[from] pitool_host::Error),

@@ -4,9 +4,9 @@
 //! found is copied; the files stay where they are, and whoever renews them goes on renewing them.
 
 use pitool_host::{Content, Inspect, Result};
+use pitool_net::certificate::{self, Certificate};
 
 use crate::certbot;
-use crate::certificate::{self, Certificate};
 use crate::issue::Material;
 use crate::storage::ROOT;
 

@@ -1,70 +1,26 @@
-//! HTTP with limits: every request ends, and no answer fills the memory.
+//! Requests to a CA.
 //!
-//! instant-acme's own client has no time limits at all, tries nothing again and hides `Retry-After`. This one gives
-//! each request 10 s to connect and 30 s in all, takes no more than 1 MiB, tries a connection once more, and turns 429
-//! and 503 into [`HttpError::Busy`].
+//! instant-acme's own client has no time limits at all, tries nothing again and hides `Retry-After`. This one has the limits
+//! of [`pitool_net::Limits`], tries a connection once more, and turns 429 and 503 into [`HttpError::Busy`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use pitool_net::{Error, Limits};
 use rustls_pki_types::CertificateDer;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Error};
 
 use crate::error::{HttpError, Problem};
 
-/// Time limits of a client.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// To connect, the TLS handshake included.
-    pub connect: Duration,
-    /// For the whole request.
-    pub whole: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(10), whole: Duration::from_secs(30) }
-    }
-}
-
-/// The longest answer that is read: a chain of certificates has some 10 KiB.
-const LARGEST: u64 = 1 << 20;
-
-/// CAs want to know who asks (RFC 8555 section 6.1).
-const USER_AGENT: &str = concat!("pitool/", env!("CARGO_PKG_VERSION"));
-
-/// A client that trusts these roots.
+/// A client of CAs that trusts these roots.
 #[derive(Clone, Debug)]
 pub struct Client {
-    agent: Agent,
+    client: pitool_net::Client,
 }
 
 impl Client {
     /// A client that trusts these certificates and nobody else.
     pub fn new(roots: &[CertificateDer<'_>], limits: Limits) -> Self {
-        let roots: Vec<Certificate<'static>> =
-            roots.iter().map(|root| Certificate::from_der(root.as_ref()).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .user_agent(USER_AGENT)
-            .http_status_as_error(false)
-            .timeout_connect(Some(limits.connect))
-            .timeout_global(Some(limits.whole))
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            // The caller's proxy settings are not the machine's.
-            .proxy(None)
-            // A connection that the CA has closed meanwhile would cost a request.
-            .max_idle_age(Duration::from_secs(10))
-            .build()
-            .new_agent();
-        Self { agent }
+        Self { client: pitool_net::Client::new(roots, limits) }
     }
 
     /// Sends a request; any status but 429 and 503 is an answer.
@@ -111,23 +67,12 @@ impl Client {
     }
 
     fn once(&self, request: &Request<Vec<u8>>, url: &str) -> Result<Response<Vec<u8>>, HttpError> {
-        let fail = |error: Error| match error {
-            Error::Timeout(_) => HttpError::Timeout { url: url.to_owned() },
-            Error::BodyExceedsLimit(_) => HttpError::TooLarge { url: url.to_owned() },
-            Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                HttpError::Timeout { url: url.to_owned() }
-            }
-            error => HttpError::Connect { url: url.to_owned(), why: error.to_string() },
-        };
-        let answer = if request.body().is_empty() {
-            let (parts, _) = request.clone().into_parts();
-            self.agent.run(Request::from_parts(parts, ()))
-        } else {
-            self.agent.run(request.clone())
-        };
-        let (parts, mut body) = answer.map_err(fail)?.into_parts();
-        let body = body.with_config().limit(LARGEST).read_to_vec().map_err(fail)?;
-        Ok(Response::from_parts(parts, body))
+        let url = url.to_owned();
+        self.client.send(request).map_err(|error| match error {
+            Error::Timeout(_) => HttpError::Timeout { url },
+            Error::TooLarge => HttpError::TooLarge { url },
+            error => HttpError::Connect { url, why: error.to_string() },
+        })
     }
 }
 
@@ -148,36 +93,6 @@ fn retry_after<B>(answer: &Response<B>) -> Option<Duration> {
 pub(crate) fn problem(body: &[u8]) -> Option<Problem> {
     let problem: Problem = serde_json::from_slice(body).ok()?;
     (!problem.kind.is_empty() || !problem.detail.is_empty()).then_some(problem)
-}
-
-/// The roots that this machine trusts (package ca-certificates), and those of a file of the config.
-///
-/// # Errors
-/// A file that cannot be read, or has none.
-pub fn roots(
-    host: &dyn pitool_host::Inspect,
-    ca_file: Option<&str>,
-) -> pitool_host::Result<Vec<CertificateDer<'static>>> {
-    let mut all = Vec::new();
-    for (path, needed) in
-        std::iter::once((pitool_host::AUTHORITIES, ca_file.is_none())).chain(ca_file.map(|path| (path, true)))
-    {
-        let text = host.read(path)?;
-        let text = text.as_ref().and_then(pitool_host::Content::text).unwrap_or_default();
-        match crate::certificate::chain(text) {
-            Ok(certificates) => all.extend(certificates),
-            Err(_) if !needed => {}
-            Err(error) => {
-                let what = if path == pitool_host::AUTHORITIES {
-                    format!("{path} has no certificates of authorities: install the package ca-certificates")
-                } else {
-                    format!("`ca_file` {path} cannot be used: {error}")
-                };
-                return Err(pitool_host::Error::Unsupported(what));
-            }
-        }
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use pitool_host::{Command, Host};
+use pitool_net::certificate;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{Authority, Order, Request, Standing, Task};
-use crate::certificate;
 use crate::challenge::Solver;
 use crate::error::AcmeError;
 

@@ -7,6 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 use pitool_host::parse::{accounts, timedatectl};
 use pitool_host::{Command, Content, Host, Inspect};
+use pitool_net::{Limits, trust};
 
 use crate::account::{self, External};
 use crate::authority::{Method, Request};
@@ -16,7 +17,7 @@ use crate::directory::{Directory, rehearsal_of};
 use crate::dns::Resolver;
 use crate::error::AcmeError;
 use crate::failure::Failure;
-use crate::http::{self, Client, Limits};
+use crate::http::Client;
 use crate::issue::{self, KeyType, Material};
 use crate::preflight::Preflight;
 use crate::renewal::{Decision, Lacking, Reason, Situation, Validity, Waiting, decide};
@@ -251,7 +252,7 @@ impl Renewal<'_> {
     }
 
     fn client(&self) -> Result<Client, AcmeError> {
-        let roots = http::roots(self.host.inspect(), self.wanted.ca_file.as_deref())?;
+        let roots = trust::with_file(self.host.inspect(), self.wanted.ca_file.as_deref())?;
         Ok(Client::new(&roots, self.limits))
     }
 

@@ -21,10 +21,10 @@
 //! these files goes on without pitool, and groups may read their keys.
 
 use pitool_host::{Access, Content, FileType, Host, Inspect, Result};
+use pitool_net::certificate::{self, Certificate, CertificateError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{self, Certificate, CertificateError};
 use crate::failure::Failures;
 use crate::issue::Material;
 use crate::renewal::Suggestion;

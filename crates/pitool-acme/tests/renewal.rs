@@ -12,17 +12,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use mock::{Ca, Fault, name_server, problem};
 use pitool_acme::authority::Method;
-use pitool_acme::certificate;
 use pitool_acme::deploy::{DeployError, Front};
 use pitool_acme::dns::Resolver;
 use pitool_acme::error::{AcmeError, HttpError};
 use pitool_acme::failure::Failures;
-use pitool_acme::http::Limits;
 use pitool_acme::issue::KeyType;
 use pitool_acme::renew::{Outcome, RenewError, Renewal, Urgency, Wanted};
 use pitool_acme::renewal::Waiting;
 use pitool_acme::storage::{Source, State, Store};
 use pitool_host::{Access, Content, Host, Inspect, Output};
+use pitool_net::Limits;
+use pitool_net::certificate;
 use pitool_sim::{Cut, Sim};
 
 const NAME: &str = "pi.test";
@@ -134,7 +134,11 @@ fn with_names(
         wanted,
         front: Some(server),
         tell: &|_| {},
-        limits: Limits { connect: Duration::from_millis(500), whole: Duration::from_millis(1500) },
+        limits: Limits {
+            connect: Duration::from_millis(500),
+            whole: Some(Duration::from_millis(1500)),
+            ..Limits::default()
+        },
         resolver: Some(resolver),
         port: 80,
     }

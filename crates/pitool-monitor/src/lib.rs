@@ -34,6 +34,5 @@ pub mod sink;
 pub mod state;
 pub mod status;
 pub mod system;
-mod tls;
 pub mod units;
 mod web;

@@ -1,27 +1,92 @@
 //! What other parts of pitool wrote down about their work: backups in their record, certificates in their store.
 //!
-//! Both are read as those crates write them, so there is one format and one place for it. What the config does not
-//! promise is not looked at: a set that nobody saves any more is nobody's worry.
+//! The files are read as their JSON and PEM says, with the few fields that matter here; the crates that write them are
+//! not known here, and `tests/records.rs` of the program `pitool` holds both ends together. What the config does not
+//! promise is not looked at: a set that nobody saves any more needs no watching.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use pitool_acme::Store;
-use pitool_acme::storage::Source;
-use pitool_backup::metrics;
-use pitool_backup::record::{PATH, Record};
-use pitool_host::Inspect;
 use pitool_host::text::chain;
+use pitool_host::{Content, Inspect};
+use pitool_net::certificate;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::setup::{self, Expected};
 use crate::system::System;
 
-/// Where backups are written down.
-pub const BACKUP: &str = PATH;
+/// Where backups are written down: JSON, root's alone.
+pub const BACKUP: &str = "/var/lib/pitool/backup/record.json";
 
-/// Where certificates are.
-pub const CERTIFICATES: &str = pitool_acme::storage::ROOT;
+/// The version of that file that is understood here.
+const BACKUP_VERSION: u32 = 1;
+
+/// Where the figures of backups are, as Prometheus reads them.
+const BACKUP_METRICS: &str = "/var/lib/pitool/backup/metrics.prom";
+
+/// Where certificates are: below it `certificates/NAME/`, with the link `current` to the directory of what is in use.
+pub const CERTIFICATES: &str = "/var/lib/pitool-acme";
+
+/// The record of backups.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Record {
+    version: u32,
+    sets: BTreeMap<String, SetRecord>,
+    targets: BTreeMap<String, TargetRecord>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SetRecord {
+    since: Option<Timestamp>,
+    run: Option<Deed>,
+    success: Option<Deed>,
+    drill: Option<Deed>,
+    drill_success: Option<Deed>,
+}
+
+#[derive(Deserialize)]
+struct Deed {
+    time: Timestamp,
+    ok: bool,
+    #[serde(default)]
+    problems: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TargetRecord {
+    problem: Option<String>,
+}
+
+/// What is known of a certificate besides what it says: `about.json` beside it.
+#[derive(Deserialize)]
+struct About {
+    source: String,
+}
+
+/// The source of a certificate that is there only so that the web server can start.
+const PLACEHOLDER: &str = "placeholder";
+
+/// What is remembered of renewals: `state.json` of a certificate, root's alone.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct State {
+    failures: Failures,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Failures {
+    last: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    what: String,
+}
 
 /// What is known of backups.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,33 +141,38 @@ pub fn backups(host: &dyn Inspect, expected: &Expected) -> Result<Option<Backups
     if expected.backup_sets.is_empty() {
         return Ok(None);
     }
-    let record = Record::read(host).map_err(|error| chain(&error))?;
+    let record: Record =
+        json(host, BACKUP)?.unwrap_or(Record { version: BACKUP_VERSION, ..Record::default() });
+    if record.version > BACKUP_VERSION {
+        return Err(format!("{BACKUP} has version {}: a later pitool wrote it", record.version));
+    }
+    let metrics = text(host, BACKUP_METRICS)?.unwrap_or_default();
     // A set that never had a run is promised since the config was applied.
     let promised = std::fs::metadata(setup::PATH)
         .and_then(|file| file.modified())
         .ok()
         .and_then(|time| Timestamp::try_from(time).ok())
         .filter(|_| host.live());
-    let failed = |deed: &Option<pitool_backup::record::Deed>| {
-        deed.as_ref().filter(|deed| !deed.ok).map(|deed| (deed.time, deed.problems.join("; ")))
-    };
+    let failed =
+        |deed: Option<&Deed>| deed.filter(|deed| !deed.ok).map(|deed| (deed.time, deed.problems.join("; ")));
+    let none = SetRecord::default();
     let set = |name: &String| {
-        let known = record.sets.get(name).cloned().unwrap_or_default();
-        let failure = failed(&known.run);
+        let known = record.sets.get(name).unwrap_or(&none);
+        let failure = failed(known.run.as_ref());
         BackupSet {
             since: known.since.or(promised),
-            last_success: known.success.map(|deed| deed.time),
+            last_success: known.success.as_ref().map(|deed| deed.time),
             last_failure: failure.as_ref().map(|(time, _)| *time),
             error: failure.map(|(_, why)| why),
-            last_drill: known.drill_success.map(|deed| deed.time),
-            drill_error: failed(&known.drill).map(|(_, why)| why),
+            last_drill: known.drill_success.as_ref().map(|deed| deed.time),
+            drill_error: failed(known.drill.as_ref()).map(|(_, why)| why),
         }
     };
     let target = |name: &String| record.targets.get(name).and_then(|target| target.problem.clone());
     Ok(Some(Backups {
         sets: expected.backup_sets.iter().map(|name| (name.clone(), set(name))).collect(),
         targets: expected.backup_targets.iter().map(|name| (name.clone(), target(name))).collect(),
-        metrics: metrics::render(&record),
+        metrics,
     }))
 }
 
@@ -116,28 +186,49 @@ pub fn certificates(
     expected: &Expected,
 ) -> Result<Option<BTreeMap<String, Certificate>>, String> {
     let Some(name) = &expected.certificate else { return Ok(None) };
-    let store = Store::default();
+    let directory = format!("{CERTIFICATES}/certificates/{name}");
     let mut found = Certificate::default();
     // Root's alone; without it, only the reason of a failure is missing.
-    if let Ok(state) = store.state(host, name) {
+    if let Ok(Some(state)) = json::<State>(host, &format!("{directory}/state.json")) {
         found.error = state.failures.last.map(|last| last.what);
     }
-    match store.current(host, name).map_err(|error| chain(&error))? {
-        None => {}
-        Some(number) => {
-            let stored = store.public(host, name, number).map_err(|error| chain(&error))?;
-            // A placeholder is there so that nginx can start; it is no certificate that anybody trusts.
-            if stored.about.source != Source::Placeholder {
-                found.valid_from = Some(stored.certificate.not_before);
-                found.valid_until = Some(stored.certificate.not_after);
-                if let (true, Some(first)) = (expected.web, stored.certificate.names.first()) {
-                    match system.served(&first.replacen('*', "pitool", 1)) {
-                        Ok(until) => found.served_until = Some(until),
-                        Err(why) => found.served_error = Some(why),
-                    }
+    let live = format!("{directory}/current");
+    if host.stat(&live).map_err(|error| chain(&error))?.is_some() {
+        let missing = |file: &str| format!("{live}/{file} is missing");
+        let file = format!("{live}/fullchain.pem");
+        let fullchain = text(host, &file)?.ok_or_else(|| missing("fullchain.pem"))?;
+        let about: About = json(host, &format!("{live}/about.json"))?.ok_or_else(|| missing("about.json"))?;
+        let certificate = certificate::Certificate::from_pem(&fullchain)
+            .map_err(|error| format!("{file} cannot be used: {}", chain(&error)))?;
+        // A placeholder is there so that nginx can start; it is not a certificate that anybody trusts.
+        if about.source != PLACEHOLDER {
+            found.valid_from = Some(certificate.not_before);
+            found.valid_until = Some(certificate.not_after);
+            if let (true, Some(first)) = (expected.web, certificate.names.first()) {
+                match system.served(&first.replacen('*', "pitool", 1)) {
+                    Ok(until) => found.served_until = Some(until),
+                    Err(why) => found.served_error = Some(why),
                 }
             }
         }
     }
     Ok(Some(BTreeMap::from([(name.clone(), found)])))
+}
+
+/// Reads a text; `None` where there is none.
+fn text(host: &dyn Inspect, path: &str) -> Result<Option<String>, String> {
+    let content = host.read(path).map_err(|error| chain(&error))?;
+    content
+        .map(|content| content.text().map(str::to_owned).ok_or_else(|| format!("{path} is not UTF-8")))
+        .transpose()
+}
+
+/// Reads a value; `None` where there is none.
+fn json<T: DeserializeOwned>(host: &dyn Inspect, path: &str) -> Result<Option<T>, String> {
+    let content: Option<Content> = host.read(path).map_err(|error| chain(&error))?;
+    content
+        .map(|content| {
+            serde_json::from_slice(content.bytes()).map_err(|error| format!("{path} cannot be read: {error}"))
+        })
+        .transpose()
 }

@@ -184,7 +184,7 @@ impl System for Live {
 
     fn served(&self, name: &str) -> Result<Timestamp, String> {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
-        pitool_acme::served::handshake(address, name, &[])
+        pitool_net::served::handshake(address, name, &[])
             .map(|served| served.certificate.not_after)
             .map_err(|error| chain(&error))
     }

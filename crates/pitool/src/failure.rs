@@ -166,6 +166,12 @@ impl From<pitool_host::Error> for Failure {
     }
 }
 
+impl From<pitool_net::trust::TrustError> for Failure {
+    fn from(error: pitool_net::trust::TrustError) -> Self {
+        Self { causes: causes(&error), ..Self::machine(error.to_string()) }
+    }
+}
+
 impl From<pitool_engine::LintError> for Failure {
     fn from(error: pitool_engine::LintError) -> Self {
         Self::bug(error.to_string())

@@ -305,6 +305,8 @@ fn at(time: &str) -> Option<jiff::Timestamp> {
     Some(time.parse().unwrap())
 }
 
+const METRICS: &str = "pitool_backup_last_success_timestamp_seconds{set=\"good\"} 1795226400\n";
+
 #[test]
 fn backups_as_their_record_has_them() {
     let setup = setup(
@@ -316,6 +318,7 @@ fn backups_as_their_record_has_them() {
         let dir = root.path().join("var/lib/pitool/backup");
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("record.json"), record).unwrap();
+        std::fs::write(dir.join("metrics.prom"), METRICS).unwrap();
         let mut sample =
             sample(&Local::new(root.path().to_str().unwrap()).unwrap(), &Made::default(), &setup);
         sample.taken = "2026-11-21T12:00:00Z".parse().unwrap();
@@ -355,12 +358,9 @@ fn backups_as_their_record_has_them() {
     assert_eq!(of(&report, "backup[tried]").hint, "no space");
     assert_eq!(of(&report, "drill[tried]").hint, "two files differ");
     assert!(!report.findings.iter().any(|one| ["by_hand", "machine", "to gone"].contains(&&*one.subject)));
-    let metrics = sample.backups.unwrap().unwrap().metrics;
-    assert!(
-        metrics.contains("pitool_backup_last_success_timestamp_seconds{set=\"good\"} 1795226400"),
-        "{metrics}"
-    );
+    assert_eq!(sample.backups.unwrap().unwrap().metrics, METRICS);
     assert_eq!(of(&take("{").0, "backup").level, Level::Unknown);
+    assert_eq!(of(&take("{\"version\":2}").0, "backup").level, Level::Unknown, "of a later pitool");
 }
 
 #[test]

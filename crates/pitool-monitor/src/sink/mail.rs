@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use pitool_config::settings::{Mail, MailSecurity};
+use pitool_net::{tls, trust};
 
 use super::encode::encoded_word;
 use super::secret::secret;
@@ -111,10 +112,11 @@ fn connect(server: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 fn secured(socket: TcpStream, server: &str) -> Result<Box<dyn Stream>, String> {
+    let roots = trust::machine().map_err(|error| error.to_string())?;
+    let settings = tls::config(&roots).map_err(|error| error.to_string())?;
     let name =
         rustls_pki_types::ServerName::try_from(server.to_owned()).map_err(|error| error.to_string())?;
-    let connection =
-        rustls::ClientConnection::new(crate::tls::client()?, name).map_err(|error| error.to_string())?;
+    let connection = rustls::ClientConnection::new(settings, name).map_err(|error| error.to_string())?;
     Ok(Box::new(rustls::StreamOwned::new(connection, socket)))
 }
 

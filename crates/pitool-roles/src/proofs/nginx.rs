@@ -1,10 +1,11 @@
 //! Questions to nginx.
 
+use pitool_acme::Store;
 use pitool_acme::storage::{Generation, Source};
-use pitool_acme::{Certificate, Store};
 use pitool_engine::{Id, Proof, Verdict};
 use pitool_host::parse::nginx_dump;
 use pitool_host::{Command, Inspect, Output, Result};
+use pitool_net::Certificate;
 
 /// Whether a site is part of nginx's configuration and that is sound, asked of `nginx -T`.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,16 +3,13 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pitool_host::AUTHORITIES;
 use pitool_host::text::hex;
+use pitool_net::{self as net, Incoming, Limits, trust};
 use ring::digest;
-use ureq::tls::{PemItem, RootCerts, TlsConfig};
-use ureq::{Agent, SendBody, http};
 
 use super::super::{Error, Result};
 use super::credentials::Credentials;
@@ -25,10 +22,23 @@ const TRIES: u32 = 5;
 /// A part of 16 MiB takes this long at 20 KiB a second.
 const SEND: Duration = Duration::from_secs(15 * 60);
 
+/// Per step: a large file takes as long as it takes.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(20),
+    whole: None,
+    send: Some(SEND),
+    // A server may put the parts of a large file together before it answers.
+    answer: Some(Duration::from_secs(10 * 60)),
+    read: Some(Duration::from_secs(120)),
+    // A list of a thousand files has some 300 KiB.
+    largest: 16 << 20,
+    redirects: 0,
+};
+
 /// A bucket's server.
 #[derive(Debug)]
 pub(super) struct Client {
-    agent: Agent,
+    client: net::Client,
     endpoint: String,
     host: String,
     region: String,
@@ -67,7 +77,7 @@ struct Call<'a> {
     operation: &'a str,
 }
 
-type Response = http::Response<ureq::Body>;
+type Response = http::Response<Incoming>;
 
 impl Client {
     pub(super) fn new(
@@ -82,25 +92,13 @@ impl Client {
             let why = "the address of the server should have no path".to_owned();
             return Err(Error::Absent { place: place.to_owned(), why });
         }
-        let mut tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        if endpoint.starts_with("https://") {
-            tls = tls.root_certs(trusted()?);
-        }
-        let config = Agent::config_builder()
-            .tls_config(tls.build())
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_send_request(Some(Duration::from_secs(60)))
-            .timeout_send_body(Some(SEND))
-            // A server may put the parts of a large file together before it answers.
-            .timeout_recv_response(Some(Duration::from_secs(10 * 60)))
-            .timeout_per_read(Some(Duration::from_secs(120)))
-            .user_agent(concat!("pitool/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let roots = match endpoint.starts_with("https://") {
+            true => trust::machine()
+                .map_err(|error| Error::Unreachable { place: place.to_owned(), why: error.to_string() })?,
+            false => Vec::new(),
+        };
         Ok(Self {
-            agent: config.new_agent(),
+            client: net::Client::new(&roots, LIMITS),
             endpoint: endpoint.to_owned(),
             host,
             region: region.to_owned(),
@@ -162,10 +160,9 @@ impl Client {
         let response = self.call(&call, Payload::Bytes(&[]))?;
         match response.status().as_u16() {
             404 => Ok(Answer::Missing),
-            status @ (200 | 206) => Ok(Answer::Found {
-                reader: Box::new(response.into_body().into_with_config().limit(u64::MAX).reader()),
-                whole: status == 200,
-            }),
+            status @ (200 | 206) => {
+                Ok(Answer::Found { reader: Box::new(response.into_body().reader()), whole: status == 200 })
+            }
             _ => Err(self.refused(response, operation)),
         }
     }
@@ -202,11 +199,11 @@ impl Client {
         }
     }
 
-    fn read(&self, mut response: Response) -> Result<String> {
-        response.body_mut().with_config().limit(16 << 20).read_to_string().map_err(|error| self.lost(&error))
+    fn read(&self, response: Response) -> Result<String> {
+        response.into_body().text().map_err(|error| self.lost(&error))
     }
 
-    fn lost(&self, error: &ureq::Error) -> Error {
+    fn lost(&self, error: &net::Error) -> Error {
         Error::Unreachable { place: self.place.clone(), why: error.to_string() }
     }
 
@@ -251,7 +248,7 @@ impl Client {
             let outcome = self.once(call, &mut payload, &digest);
             let again = match &outcome {
                 Ok(response) => response.status().is_server_error() || response.status().as_u16() == 429,
-                Err(error) => !matches!(error, ureq::Error::BadUri(_) | ureq::Error::Tls(_)),
+                Err(error) => error.may_pass(),
             };
             if again && tried < TRIES {
                 sleep(Duration::from_secs(1 << (tried - 1)));
@@ -267,7 +264,7 @@ impl Client {
         call: &Call<'_>,
         payload: &mut Payload<'_, '_>,
         digest: &str,
-    ) -> std::result::Result<Response, ureq::Error> {
+    ) -> std::result::Result<Response, net::Error> {
         // The bucket is in the path: a name with dots fits no certificate of its own.
         let mut path = format!("/{}", self.bucket);
         if !call.key.is_empty() {
@@ -296,18 +293,24 @@ impl Client {
             builder = builder.header(*name, value);
         }
         let bare = matches!(call.method, "GET" | "HEAD" | "DELETE");
+        let request = |length: Option<u64>| {
+            let builder =
+                length.into_iter().fold(builder, |builder, length| builder.header("content-length", length));
+            builder.body(()).map_err(|_| net::Error::Address)
+        };
         match payload {
-            Payload::Bytes(_) if bare => self.agent.run(builder.body(())?),
+            Payload::Bytes(_) if bare => self.client.begin(request(None)?, None),
             Payload::Bytes(bytes) => {
-                let builder = builder.header("content-length", bytes.len());
-                let mut reader = &**bytes;
-                self.agent.run(builder.body(SendBody::from_reader(&mut reader))?)
+                self.client.begin(request(Some(bytes.len() as u64))?, Some(&mut &**bytes))
             }
             Payload::Piece { body, progress } => {
-                let builder = builder.header("content-length", body.length);
-                let mut reader =
-                    Counted { inner: body.reader()?, done: 0, progress: RefCell::new(*progress) };
-                self.agent.run(builder.body(SendBody::from_reader(&mut reader))?)
+                let request = request(Some(body.length))?;
+                let mut reader = Counted {
+                    inner: body.reader().map_err(net::Error::Io)?,
+                    done: 0,
+                    progress: RefCell::new(*progress),
+                };
+                self.client.begin(request, Some(&mut reader))
             }
         }
     }
@@ -346,21 +349,4 @@ impl<R: Read> Read for Counted<'_, R> {
         (self.progress.borrow_mut())(self.done);
         Ok(read)
     }
-}
-
-/// The machine's own list of authorities.
-/// What the machine trusts, so that a NAS with its owner's own authority works.
-#[expect(clippy::disallowed_methods, reason = "a file of the system's own, below nobody's directory")]
-fn trusted() -> Result<RootCerts> {
-    let pem = std::fs::read(AUTHORITIES).map_err(|source| Error::Path {
-        operation: "read the certificates that this machine trusts (package ca-certificates) from",
-        path: AUTHORITIES.into(),
-        source,
-    })?;
-    let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    let certificates: Vec<_> = certificates.collect();
-    Ok(RootCerts::new_with_certs(&certificates))
 }

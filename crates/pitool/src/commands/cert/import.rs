@@ -5,10 +5,11 @@ use std::fmt::Write;
 use pitool_acme::Store;
 use pitool_acme::certbot::{Certbot, Lineage};
 use pitool_acme::deploy::{Front, Nginx};
-use pitool_acme::http::{self, Client, Limits};
+use pitool_acme::http::Client;
 use pitool_acme::renew::group_id;
 use pitool_config::Settings;
 use pitool_host::Access;
+use pitool_net::{Limits, trust};
 use serde_json::json;
 
 use super::wanted::wanted;
@@ -53,7 +54,7 @@ pub(super) fn run(session: &Session<'_, '_>, name: Option<&str>, from: &str) -> 
         "the certificate of {} is taken over as it is; it is good until {until}",
         lineage.names.join(", ")
     ));
-    let roots = http::roots(session.inspect(), settings.ssl.ca_file.as_ref().map(|file| file.as_str()))?;
+    let roots = trust::with_file(session.inspect(), settings.ssl.ca_file.as_ref().map(|file| file.as_str()))?;
     let client = Client::new(&roots, Limits::default());
     done.push(match certbot.take_account(host, &client, &store, lineage, &lineages) {
         Ok(words) => words,

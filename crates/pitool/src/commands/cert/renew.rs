@@ -1,16 +1,12 @@
 //! `pitool cert issue`, `pitool cert renew`, and what `apply` does about the certificate after its run.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use pitool_acme::Store;
 use pitool_acme::deploy::{Front, Nginx};
-use pitool_acme::http::Limits;
-use pitool_acme::renew::{NEXT_LOOK, Outcome, Renewal, Urgency, Wanted};
+use pitool_acme::renew::{Outcome, Renewal, Urgency, Wanted};
 use pitool_acme::renewal::Waiting;
-use pitool_acme::storage::Source;
+use pitool_acme::unit::{self, Started};
 use pitool_config::Settings;
-use pitool_host::{Command, Error, Host};
+use pitool_net::Limits;
 use pitool_roles::ssl::SERVICE;
 use serde_json::json;
 
@@ -19,9 +15,6 @@ use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::render::{Terminal, json as json_out, wrap};
 use crate::session::Session;
-
-/// The transient unit that tries again after a failure.
-const RETRY: &str = "pitool-certificates-retry";
 
 /// Where there is no certificate to look after.
 pub(super) fn nothing(terminal: &Terminal<'_>, command: &str) -> u8 {
@@ -79,27 +72,11 @@ pub(super) fn run(session: &Session<'_, '_>, command: &str, urgency: Urgency) ->
                 failure = failure.hint(format!(
                     "it is tried again at {when}; `pitool cert issue` tries at once, when you have put it right"
                 ));
-                retry(session.host, next);
+                unit::retry(session.host, next, SERVICE);
             }
             Err(failure)
         }
     }
-}
-
-/// Has the unit started again at this moment, where that is before the timer comes anyway.
-fn retry(host: &dyn Host, at: Timestamp) {
-    let wait = at.duration_since(host.now());
-    let timer = format!("{RETRY}.timer");
-    // Errors here cost nothing but time: the timer comes twice a day.
-    let _ = host.run(&Command::new("systemctl").args(["--quiet", "stop", &timer]));
-    if wait >= NEXT_LOOK {
-        return;
-    }
-    let after = format!("--on-active={}s", wait.as_secs().max(1));
-    let start = ["systemctl", "start", "--no-block", SERVICE];
-    let transient =
-        Command::new("systemd-run").args(["--quiet", "--collect", &format!("--unit={RETRY}"), &after]);
-    let _ = host.run(&transient.arg("--timer-property=AccuracySec=1s").args(start));
 }
 
 fn told(session: &Session<'_, '_>, command: &str, wanted: &Wanted, outcome: &Outcome) -> Result<u8> {
@@ -158,33 +135,24 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
     let terminal = session.terminal;
     let Some(wanted) = wanted(settings).filter(|_| session.inspect().live()) else { return Ok(()) };
     terminal.live.start(0, &format!("Asking for the certificate of {}", wanted.name));
-    // As long as the unit may take, and a little more.
-    let start = Command::new("systemctl").args(["start", SERVICE]).timeout(Duration::from_secs(25 * 60));
-    let started = session.host.run(&start);
+    let started = unit::start(session.host, &Store::default(), &wanted.name, SERVICE);
     terminal.live.finish();
-    let store = Store::default();
-    let state = store.state(session.inspect(), &wanted.name)?;
-    let source = match store.current(session.inspect(), &wanted.name)? {
-        Some(number) => store.source(session.inspect(), &wanted.name, number)?,
-        None => None,
-    };
-    let served = matches!(source, Some(Source::Issued | Source::Imported));
+    let Started { served, failures } =
+        started.map_err(|error| Failure::machine(error.to_string()).because(&error))?;
     if terminal.json {
         let event = json!({
             "event": "certificate",
             "name": wanted.name,
             "issued": served,
-            "failure": state.failures.last,
-            "next_try": state.failures.next_try.map(|next| next.to_string()),
+            "failure": failures.last,
+            "next_try": failures.next_try.map(|next| next.to_string()),
         });
         json_out::event(terminal, &event);
         return Ok(());
     }
-    match (&state.failures.last, started) {
-        (None, Ok(_)) if served => {
-            terminal.line(format!("{} is served with the CA's certificate.", wanted.name))
-        }
-        (Some(last), _) => {
+    match &failures.last {
+        None if served => terminal.line(format!("{} is served with the CA's certificate.", wanted.name)),
+        Some(last) => {
             let still =
                 if served { "the certificate was not renewed" } else { "there is no certificate yet" };
             terminal.say(format!("{still}, and the sites go on with what is there:"));
@@ -192,18 +160,17 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
             if let Some(advice) = &last.advice {
                 terminal.say(format!("  {}", wrap(advice, terminal.width, 2, 2)));
             }
-            let next = state.failures.next_try.map(|next| session.clock().tell(&next.to_string()));
+            let next = failures.next_try.map(|next| session.clock().tell(&next.to_string()));
             let next = next.map(|next| format!("it is tried again at {next}; ")).unwrap_or_default();
             terminal
                 .say(format!("hint: {next}`pitool cert issue` tries at once, when you have put it right"));
         }
-        (None, Ok(_) | Err(Error::Failed { .. } | Error::Timeout { .. })) => {
+        None => {
             let words = format!(
                 "there is no certificate yet, and the sites go on over plain HTTP: `journalctl -u {SERVICE}` says why"
             );
             terminal.say(wrap(&words, terminal.width, 0, 0));
         }
-        (None, Err(error)) => return Err(error.into()),
     }
     Ok(())
 }

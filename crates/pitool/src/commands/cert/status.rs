@@ -1,14 +1,15 @@
 //! `pitool cert status` and `pitool cert list`.
 
 use jiff::{SignedDuration, Timestamp};
+use pitool_acme::Store;
 use pitool_acme::deploy::Nginx;
-use pitool_acme::http;
 use pitool_acme::renew::{NEXT_LOOK, Wanted, clock_is_kept, lacking, validity};
 use pitool_acme::renewal::{Decision, Situation, decide, warn_below};
-use pitool_acme::served::{self, Served};
 use pitool_acme::storage::{Generation, Source, State};
-use pitool_acme::{Certificate, Store};
 use pitool_config::Settings;
+use pitool_net::Certificate;
+use pitool_net::served::{self, Served};
+use pitool_net::trust;
 use serde::Serialize;
 use serde_json::json;
 
@@ -279,7 +280,7 @@ fn show(terminal: &Terminal<'_>, reports: &[Report], clock: &Clock) {
 /// Looks at servers, whoever runs them.
 fn of_hosts(session: &Session<'_, '_>, settings: &Settings, hosts: &[String]) -> Result<u8> {
     let terminal = session.terminal;
-    let roots = http::roots(session.inspect(), settings.ssl.ca_file.as_ref().map(|file| file.as_str()))?;
+    let roots = trust::with_file(session.inspect(), settings.ssl.ca_file.as_ref().map(|file| file.as_str()))?;
     let now = session.inspect().now();
     let warning = session_days(settings);
     let mut degraded = false;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore,
     SignatureScheme,
@@ -134,7 +134,7 @@ impl ServerCertVerifier for Onlooker {
     }
 }
 
-/// Shakes hands with a server under a name (SNI) and tells what it serves.
+/// Shakes hands with a server under a name (SNI) and returns what it serves.
 ///
 /// # Errors
 /// Nobody there, no TLS, or a certificate that cannot be read.
@@ -144,7 +144,7 @@ pub fn handshake(
     roots: &[CertificateDer<'static>],
 ) -> Result<Served, ServedError> {
     let fail = |why: String| ServedError::Handshake { address, why };
-    let provider = Arc::new(ring::default_provider());
+    let provider = crate::tls::provider();
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
     let trusted =
@@ -257,7 +257,7 @@ mod tests {
     fn the_leaf_that_is_served_is_seen_and_whether_it_is_trusted() {
         let (certificate, key) = self_signed(&["pi.test"]);
         let chain = chain(&certificate).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ServerConfig::builder_with_provider(crate::tls::provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
