@@ -93,6 +93,12 @@ impl Stage {
             (["install", names @ ..], None) => {
                 sim.arrange().with_installed(names);
             }
+            (["offers", name, version], None) => {
+                let mut world = sim.arrange();
+                let package = world.catalogue.get_mut(*name).ok_or("there is no such package")?;
+                (*version).clone_into(&mut package.version);
+                world.refresh_lists();
+            }
             (["listens", port, protocol @ ("tcp" | "udp"), uid, program, cgroup], None) => {
                 let port = port.parse().map_err(|_| "that is no port".to_owned())?;
                 let uid = uid.parse().map_err(|_| "that is no user's number".to_owned())?;

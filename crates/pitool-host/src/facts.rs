@@ -1,16 +1,18 @@
 //! Slow truths about the machine: what a run cannot change, gathered once.
 //!
 //! Roles are pure functions of config and facts, so a fact must be the same before and after a run: the release,
-//! the architecture, the board. What pitool itself settles (a package, a port) is never a fact.
+//! the architecture, the board. What pitool itself settles (a port, a file) is never a fact. Two facts are about packages
+//! that a run may install, nginx's version and Docker's source: both say before the run what it will install.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::parse::{
-    accounts, apt_sources, cmdline, cpuinfo, fstab, os_release, proc_meminfo, proc_net_tcp, proc_swaps,
+    accounts, apt_cache_policy, apt_sources, cmdline, cpuinfo, fstab, os_release, proc_meminfo, proc_net_tcp,
+    proc_swaps,
 };
-use crate::{Error, FileType, Inspect, Packages, Result};
+use crate::{Command, Error, FileType, Inspect, Packages, Result};
 
 /// Everything that roles may know about the machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,7 +58,8 @@ pub struct Facts {
     /// The package that keeps the clock where it is not systemd-timesyncd: `chrony`, `ntpsec`, `openntpd`; empty
     /// where there is none. Debian lets only one of them be installed, so a run that meets one leaves it.
     pub time_daemon: String,
-    /// The version of nginx where it is installed, without Debian's part; empty where it is not.
+    /// The version of nginx where it is installed, without Debian's part; else the one that a run would install, where
+    /// somebody asked for it ([`candidate`]); empty where that is not known.
     pub nginx: String,
     /// The program that has port 80 of a machine without nginx, such as `apache2` or `docker-proxy`; empty where none has.
     pub web_server: String,
@@ -229,9 +232,23 @@ fn version(packages: Option<&Packages>, names: &[&str]) -> String {
         .iter()
         .filter_map(|name| packages?.get(name))
         .find(|package| package.state == crate::PackageState::Installed);
-    let version = package.map(|package| package.version.as_str()).unwrap_or_default();
-    let upstream = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
-    upstream.split_once(':').map_or(upstream, |(_, upstream)| upstream).to_owned()
+    upstream(package.map(|package| package.version.as_str()).unwrap_or_default()).to_owned()
+}
+
+/// A version without its epoch and without Debian's part, deb-version(7).
+fn upstream(version: &str) -> &str {
+    let version = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
+    version.split_once(':').map_or(version, |(_, upstream)| upstream)
+}
+
+/// The version of a package that apt would install by its lists of the moment; empty where it knows none.
+///
+/// # Errors
+/// apt-cache cannot be run.
+pub fn candidate(inspect: &dyn Inspect, name: &str) -> Result<String> {
+    let output = inspect.ask(&Command::new("apt-cache").args(["policy", name]))?;
+    let candidates = apt_cache_policy::candidates(&output.stdout);
+    Ok(candidates.get(name).map(|version| upstream(version).to_owned()).unwrap_or_default())
 }
 
 /// Who listens on port 80; nginx itself, half installed by a run that was cut off, does not count.

@@ -5,6 +5,7 @@
 //! these texts are written for do; only where a half-understood text would mislead does it give an error.
 
 pub mod accounts;
+pub mod apt_cache_policy;
 pub mod apt_sources;
 pub mod apt_status;
 pub mod authorized_keys;

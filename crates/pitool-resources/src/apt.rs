@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use pitool_host::parse::apt_cache_policy;
 use pitool_host::{Command, Error, Host, Inspect, Package, PackageState, Packages, Progress, Result};
 
 /// How long to wait for another apt, such as the daily one: people who were bitten chose ten minutes.
@@ -146,22 +147,8 @@ pub(crate) fn upgrade(host: &dyn Host, full: bool) -> Result<()> {
 pub(crate) fn unknown(host: &dyn Host, names: &[String]) -> Result<Vec<String>> {
     // Not `show`, which looks for every record in the lists: ten times as long.
     let output = host.ask(&Command::new("apt-cache").arg("policy").args(names))?;
-    let known = installable(&output.stdout);
-    Ok(names.iter().filter(|name| !known.contains(bare(name))).cloned().collect())
-}
-
-/// Understands `apt-cache policy NAME...`: the names with a candidate, without their architectures.
-fn installable(told: &str) -> BTreeSet<&str> {
-    let mut names = BTreeSet::new();
-    let mut about = None;
-    for line in told.lines() {
-        if !line.starts_with(' ') {
-            about = Some(bare(line));
-        } else if line.strip_prefix("  Candidate: ").is_some_and(|version| version != "(none)") {
-            names.extend(about);
-        }
-    }
-    names
+    let known = apt_cache_policy::candidates(&output.stdout);
+    Ok(names.iter().filter(|name| !known.contains_key(bare(name))).cloned().collect())
 }
 
 /// A package's name without its architecture.
@@ -174,11 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_a_candidate_can_be_installed() {
-        let told = "cron:\n  Installed: (none)\n  Candidate: 3.0pl1-197\n  Version table:\n     3.0pl1-197 500\n\
-            mail-transport-agent:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n\
-            libc6:armhf:\n  Installed: (none)\n  Candidate: 2.41-12\n  Version table:\n";
-        assert_eq!(installable(told), BTreeSet::from(["cron", "libc6"]));
+    fn a_name_without_its_architecture() {
         assert_eq!(bare("libc6:armhf"), "libc6");
     }
 }

@@ -135,6 +135,14 @@ impl<'s, 't> Session<'s, 't> {
             let repository = pitool_roles::docker::repository(settings, &facts);
             facts.docker_source = DockerSource::of(self.inspect(), &facts, repository)?;
         }
+        // The words of its configuration are those of the version that this run installs, so that the next run has nothing to
+        // change.
+        if settings.app.enabled
+            && facts.nginx.is_empty()
+            && roles.iter().any(|role| ["app", "ssl"].contains(&role.name))
+        {
+            facts.nginx = facts::candidate(self.inspect(), "nginx")?;
+        }
         Ok(pitool_roles::wanted(roles, settings, &facts)?)
     }
 
