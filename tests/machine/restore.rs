@@ -174,14 +174,18 @@ fn stick(machine: &Machine) -> Result<()> {
     // A restore that is killed leaves nothing stopped for long.
     machine.check("head -c 60M /dev/urandom > /srv/notes/data/large; chown ada: /srv/notes/data/large; pitool backup run notes")?;
     machine.check(
-        "pitool backup restore notes --yes --no-copy & p=$!; for i in $(seq 200); do systemctl -q is-active nginx || break; sleep 0.05; done; \
-         kill -KILL $p; for i in $(seq 100); do systemctl -q is-active nginx && exit 0; sleep 0.2; done; exit 1",
+        "pitool backup restore notes --yes --no-copy & p=$!; for i in $(seq 200); do systemctl -q is-active nginx || { seen=1; break; }; sleep 0.05; done; \
+         kill -KILL $p; [ \"$seen\" ] || exit 7; for i in $(seq 100); do systemctl -q is-active nginx && exit 0; sleep 0.2; done; exit 1",
     )?;
     // Nor does a backup.
     machine.check("sed -i 's|^services = .*|&\\nunits = [\"nginx.service\"]|' /etc/pitool/pitool.toml; touch /srv/notes/data/large")?;
     machine.check(
-        "pitool backup run notes & p=$!; for i in $(seq 400); do systemctl -q is-active nginx || break; sleep 0.02; done; \
-         kill -KILL $p; for i in $(seq 100); do systemctl -q is-active nginx && exit 0; sleep 0.2; done; exit 1",
+        "pitool backup run notes & p=$!; for i in $(seq 400); do systemctl -q is-active nginx || { seen=1; break; }; sleep 0.02; done; \
+         kill -KILL $p; [ \"$seen\" ] || exit 7; for i in $(seq 100); do systemctl -q is-active nginx && exit 0; sleep 0.2; done; exit 1",
+    )?;
+    // Who starts it has the lock until it is done.
+    machine.check(
+        "for i in $(seq 100); do systemctl list-units --plain --no-legend 'pitool-backup-watch-*' | grep -q . || exit 0; sleep 0.1; done; exit 1",
     )?;
     machine.check("sed -i '/^units = /d' /etc/pitool/pitool.toml; pitool backup run notes")?;
     Ok(())

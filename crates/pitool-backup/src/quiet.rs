@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use pitool_host::{Access, ActiveState, Command, Error, Host, Inspect, Output, Result, job};
@@ -19,6 +20,11 @@ const DAMAGED: &str = "/var/lib/pitool/backup/resting.json.damaged";
 
 /// How long a program may take to end by itself; Docker's own ten seconds are short for a database on a card.
 const GRACE_SECONDS: u64 = 60;
+
+/// How often somebody who was killed is taken to be at it still: Docker goes on stopping a container without the client that
+/// asked for it, and says meanwhile that it runs.
+const LOOKS: u64 = GRACE_SECONDS / LOOK_SECONDS + 5;
+const LOOK_SECONDS: u64 = 2;
 
 /// How containers rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +83,14 @@ impl Resting {
             },
             Self::Unit { name } => job(host, "start", name)?,
         })
+    }
+
+    /// Whether it is a container that runs and is not paused.
+    fn runs(&self, host: &dyn Inspect) -> Result<bool> {
+        match self {
+            Self::Container { id, .. } => Ok(state(host, id)?.stdout.trim() == "true false"),
+            Self::Unit { .. } => Ok(false),
+        }
     }
 
     /// Whether it is as it should be, without being woken.
@@ -316,7 +330,7 @@ pub struct Quiet<'h> {
 /// Starts what rests again should this process end without doing so, killed or out of memory.
 ///
 /// `pitool backup recover` as a unit of its own waits for the lock of backups, which this process holds while it is
-/// alive. Where there is no systemd-run, the next backup or boot does it.
+/// alive. Where there is no systemd-run, the next backup or boot does it. A process may have several, one after the other.
 struct Watch<'h> {
     host: &'h dyn Host,
     unit: String,
@@ -324,8 +338,13 @@ struct Watch<'h> {
 
 impl<'h> Watch<'h> {
     fn begin(host: &'h dyn Host) -> Self {
-        let unit = format!("pitool-backup-watch-{}.service", std::process::id());
+        static BEGUN: AtomicU32 = AtomicU32::new(0);
+        let number = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let unit = format!("pitool-backup-watch-{}-{number}.service", std::process::id());
         let command = Command::new("systemd-run").args(["--quiet", "--collect", "--unit", &unit]).args([
+            // It waits for the lock and has done nothing when it is no longer needed: that is not a failure.
+            "--property=KillSignal=SIGKILL",
+            "--property=SuccessExitStatus=SIGKILL",
             "--description=Start what a backup or restore has stopped, should it be killed",
             "pitool",
             "backup",
@@ -338,8 +357,7 @@ impl<'h> Watch<'h> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        // It waits for the lock and has done nothing yet.
-        let _gone = self.host.run(&Command::new("systemctl").args(["kill", "--signal=KILL", &self.unit]));
+        let _gone = self.host.run(&Command::new("systemctl").args(["stop", &self.unit]));
     }
 }
 
@@ -351,7 +369,7 @@ fn state(host: &dyn Inspect, id: &str) -> Result<Output> {
 
 impl<'h> Quiet<'h> {
     /// Lets these units rest if they run, and the containers that use these paths. What cannot rest is told by
-    /// [`Quiet::restless`].
+    /// [`Quiet::restless`]. The caller holds the lock of backups: whoever gets it starts again what rests ([`recover`]).
     ///
     /// # Errors
     /// Something cannot be stopped; then everything is awake again, as far as it can be woken.
@@ -467,7 +485,27 @@ impl<'h> Quiet<'h> {
 /// Something does not come back, or the record cannot be read.
 pub fn recover(host: &dyn Host) -> Result<Vec<Resting>> {
     match recorded(host.inspect()) {
-        Ok(resting) => wake(host, &resting),
+        Ok(resting) => {
+            let stopped = |one: &&Resting| matches!(one, Resting::Container { how: Rest::Stopped, .. });
+            let running =
+                resting.iter().filter(stopped).filter(|one| one.runs(host.inspect()).unwrap_or_default());
+            let mut woken = Vec::new();
+            while_stopping(
+                running.collect(),
+                || {
+                    host.sleep(Duration::from_secs(LOOK_SECONDS));
+                    host.interrupted()
+                },
+                |one| one.runs(host.inspect()).unwrap_or(true),
+                |one| {
+                    // What does not start now is tried once more below, and told then.
+                    let started = one.wake(host.inspect()).and_then(|command| host.run(&command));
+                    woken.extend(started.is_ok().then(|| one.clone()));
+                },
+            );
+            woken.extend(wake(host, &resting)?);
+            Ok(woken)
+        }
         Err(Error::Parse { what, why }) => {
             // Told once: it must not keep every backup that is to come from stopping what it has to.
             crate::record::set_aside(host, RECORD, DAMAGED)?;
@@ -475,6 +513,28 @@ pub fn recover(host: &dyn Host) -> Result<Vec<Resting>> {
             Err(Error::Parse { what, why })
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Looks at containers that run although they were to be stopped, for as long as Docker may take to stop them; hands over each
+/// that ends. `pause` waits between two looks, and says whether to give up.
+fn while_stopping<'r>(
+    mut running: Vec<&'r Resting>,
+    mut pause: impl FnMut() -> bool,
+    mut runs: impl FnMut(&Resting) -> bool,
+    mut ended: impl FnMut(&'r Resting),
+) {
+    for _ in 0..LOOKS {
+        if running.is_empty() || pause() {
+            return;
+        }
+        running.retain(|one| {
+            let still = runs(one);
+            if !still {
+                ended(one);
+            }
+            still
+        });
     }
 }
 
@@ -590,6 +650,39 @@ mod tests {
         }
     }
 
+    /// A client that is killed while Docker gives a container time to end leaves it running, and then it ends.
+    #[test]
+    fn what_is_about_to_end_is_waited_for() {
+        let (slow, unharmed) = (container("aa", Rest::Stopped), container("bb", Rest::Stopped));
+        let (mut looks, mut asked, mut ended) = (0, 0, Vec::new());
+        while_stopping(
+            vec![&slow, &unharmed],
+            || {
+                looks += 1;
+                false
+            },
+            |one| {
+                asked += 1;
+                // The third look finds it ended.
+                one.name() != "/aa" || asked < 5
+            },
+            |one| ended.push(one.name()),
+        );
+        assert_eq!((looks, ended), (LOOKS, vec!["/aa"]));
+        assert!(LOOKS * LOOK_SECONDS > GRACE_SECONDS);
+
+        // One that runs on is left alone; one that was only paused is not waited for.
+        for (how, waited) in [(Rest::Stopped, true), (Rest::Paused, false)] {
+            let sim = resting(&[container("aa", how)]);
+            says(&sim, STATE, "true false", 0);
+            let before = sim.now();
+            assert_eq!(recover(&sim).unwrap(), []);
+            let took = sim.now().duration_since(before).unsigned_abs();
+            assert_eq!(took > Duration::from_secs(GRACE_SECONDS), waited, "{how:?}: {took:?}");
+            assert_eq!(recorded(&sim).unwrap(), []);
+        }
+    }
+
     #[test]
     fn what_cannot_be_woken_stays_written_down_beside_what_rests_later() {
         let asleep = container("aa", Rest::Stopped);
@@ -641,7 +734,7 @@ mod tests {
         }
         says(&sim, STATE, "false false", 0);
         says(&sim, "systemd-run --quiet --collect --unit pitool-backup-watch-", "", 0);
-        says(&sim, "systemctl kill --signal=KILL pitool-backup-watch-", "", 0);
+        says(&sim, "systemctl stop pitool-backup-watch-", "", 0);
         sim
     }
 
@@ -678,7 +771,7 @@ mod tests {
         assert_eq!(started, [Restless::StartedMeanwhile { name: "web".to_owned(), unit: None }]);
         assert!(ran(&sim, "docker start aa"), "what was stopped comes back all the same");
         // Should this process be killed, another one starts it: it is there before anything is stopped, and goes last.
-        let order = ["systemd-run", "docker stop", "docker start", "systemctl kill"];
+        let order = ["systemd-run", "docker stop", "docker start", "systemctl stop"];
         let commands = sim.commands();
         let at = |what: &&str| commands.iter().position(|command| command.starts_with(what));
         let places: Vec<_> = order.iter().map(at).collect();

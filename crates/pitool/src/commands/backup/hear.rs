@@ -55,6 +55,10 @@ impl Listener for Hear<'_, '_, '_> {
                     bytes(progress.bytes),
                     bytes(progress.written)
                 ),
+                // The first pass over an archive counts bytes only.
+                Progress::Files(progress) if progress.files == 0 => {
+                    format!("{what}: {}", bytes(progress.bytes))
+                }
                 Progress::Files(progress) => {
                     format!("{what}: {} files, {}", progress.files, bytes(progress.bytes))
                 }

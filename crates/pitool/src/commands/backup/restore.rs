@@ -50,10 +50,10 @@ pub(super) fn run(session: &Session<'_, '_>, command: &cli::BackupRestore) -> Re
     };
     let sets = all_sets(&backups.settings.backup_sets(), &backups.settings.backup)?;
     let restored = jobs.restore(&order, &sets, |ready| -> Result<()> {
-        let paths: Vec<String> = ready.replaces().iter().map(|path| path.display().to_string()).collect();
-        if paths.is_empty() {
+        if matches!(destination, Destination::Directory(_)) {
             return Ok(());
         }
+        let paths: Vec<String> = ready.replaces().iter().map(|path| path.display().to_string()).collect();
         let made = session.clock().show(&stored.name.time().to_string());
         let question = format!("Replace {} with {}, made {made}?", paths.join(", "), stored.name);
         confirm(session, &question, command.yes)
