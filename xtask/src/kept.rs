@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use walkdir::{DirEntry, WalkDir};
 
 use crate::arch::Arch;
 use crate::cross;
@@ -25,9 +26,11 @@ const INPUTS: &[&str] = &[
     "docs/completions",
     "docs/config.md",
     "docs/config.schema.json",
+    "docs/faults.md",
     "docs/man",
     "docs/pitool.toml",
     "docs/prometheus",
+    "docs/security.md",
     "packaging/cross",
     "xtask/src/arch.rs",
     "xtask/src/build.rs",
@@ -99,26 +102,16 @@ fn content(path: &Path) -> Result<Vec<u8>> {
 fn files(source: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for input in INPUTS {
-        collect(source, Path::new(input), &mut found)?;
+        let wanted = |entry: &DirEntry| entry.path().strip_prefix(source).is_ok_and(|path| !excluded(path));
+        for entry in WalkDir::new(source.join(input)).into_iter().filter_entry(wanted) {
+            let entry = entry?;
+            if !entry.file_type().is_dir() {
+                found.push(entry.path().strip_prefix(source)?.to_owned());
+            }
+        }
     }
     found.sort();
     Ok(found)
-}
-
-fn collect(source: &Path, path: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    if excluded(path) {
-        return Ok(());
-    }
-    let whole = source.join(path);
-    if whole.is_symlink() || !whole.is_dir() {
-        found.push(path.to_owned());
-        return Ok(());
-    }
-    let entries = fs::read_dir(&whole).with_context(|| format!("cannot read {}", whole.display()))?;
-    for entry in entries {
-        collect(source, &path.join(entry?.file_name()), found)?;
-    }
-    Ok(())
 }
 
 fn excluded(path: &Path) -> bool {

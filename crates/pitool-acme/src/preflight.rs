@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use pitool_host::text::hex;
-use pitool_host::{Access, Host};
+use pitool_host::{Access, Host, http};
 
 use crate::authority::Method;
 use crate::dns::{Kind, Record, Resolver};
@@ -334,10 +334,14 @@ fn fetch(address: SocketAddr, name: &str, path: &str) -> Fetched {
             Ok(_) => Fetched::Answer { status: 0, body: String::new() },
         };
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok()).unwrap_or(0);
-    Fetched::Answer { status, body: body.to_owned() }
+    match http::answer(&bytes) {
+        Some(answer) => Fetched::Answer {
+            status: answer.status,
+            body: String::from_utf8_lossy(&answer.body).into_owned(),
+        },
+        // Too long to be the token, or no HTTP.
+        None => Fetched::Answer { status: http::status(&bytes).unwrap_or(0), body: String::new() },
+    }
 }
 
 #[cfg(test)]

@@ -1,66 +1,126 @@
-//! Names of users and groups, as the machine's own files have them.
+//! Names of users and groups, as this machine knows them.
+//!
+//! They are asked of the C library and so of NSS (nsswitch.conf(5)): a name of LDAP, sssd or systemd-homed is in no file of
+//! /etc. Each is asked once; a tree has many files and few owners.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
-/// Users and groups by number and by name, from /etc/passwd and /etc/group.
-#[derive(Debug, Default)]
+/// Users and groups by number and by name.
+#[derive(Debug)]
 pub(crate) struct Owners {
     users: Names,
     groups: Names,
 }
 
-#[derive(Debug, Default)]
+/// The names of one kind.
+#[derive(Debug)]
 struct Names {
-    names: HashMap<u32, String>,
-    numbers: HashMap<String, u32>,
+    by_number: fn(u32) -> Option<String>,
+    by_name: fn(&str) -> Option<u32>,
+    names: Mutex<HashMap<u32, Option<String>>>,
+    numbers: Mutex<HashMap<String, Option<u32>>>,
 }
 
 impl Owners {
-    /// Reads them; a machine without these files has numbers only.
-    #[expect(clippy::disallowed_methods, reason = "the machine's own files, which root alone writes")]
+    /// Those of the running system.
     pub(crate) fn of_this_machine() -> Self {
-        let read = |path: &str| Names::parse(&std::fs::read_to_string(path).unwrap_or_default());
-        Self { users: read("/etc/passwd"), groups: read("/etc/group") }
+        Self {
+            users: Names::new(
+                |number| uzers::get_user_by_uid(number)?.name().to_str().map(str::to_owned),
+                |name| Some(uzers::get_user_by_name(name)?.uid()),
+            ),
+            groups: Names::new(
+                |number| uzers::get_group_by_gid(number)?.name().to_str().map(str::to_owned),
+                |name| Some(uzers::get_group_by_name(name)?.gid()),
+            ),
+        }
     }
 
+    /// The name of a user; empty where it has none.
     pub(crate) fn user(&self, number: u32) -> String {
-        self.users.names.get(&number).cloned().unwrap_or_default()
+        self.users.name(number).unwrap_or_default()
     }
 
+    /// The name of a group; empty where it has none.
     pub(crate) fn group(&self, number: u32) -> String {
-        self.groups.names.get(&number).cloned().unwrap_or_default()
+        self.groups.name(number).unwrap_or_default()
     }
 
     /// A user for a message: the name where there is one.
     pub(crate) fn shown(&self, number: u32) -> String {
-        self.users.names.get(&number).cloned().unwrap_or_else(|| format!("user {number}"))
+        self.users.name(number).unwrap_or_else(|| format!("user {number}"))
     }
 
     /// The number of a user here, by name where the name is known.
     pub(crate) fn uid(&self, name: &str, number: u32) -> u32 {
-        self.users.numbers.get(name).copied().unwrap_or(number)
+        self.users.number(name).unwrap_or(number)
     }
 
     /// The number of a group here, by name where the name is known.
     pub(crate) fn gid(&self, name: &str, number: u32) -> u32 {
-        self.groups.numbers.get(name).copied().unwrap_or(number)
+        self.groups.number(name).unwrap_or(number)
     }
 }
 
 impl Names {
-    fn parse(text: &str) -> Self {
-        let mut names = Self::default();
-        for line in text.lines() {
-            let mut fields = line.split(':');
-            let (Some(name), Some(number)) =
-                (fields.next(), fields.nth(1).and_then(|field| field.parse().ok()))
-            else {
-                continue;
-            };
-            // The first line counts, as for getpwuid(3).
-            names.names.entry(number).or_insert_with(|| name.to_owned());
-            names.numbers.entry(name.to_owned()).or_insert(number);
+    fn new(by_number: fn(u32) -> Option<String>, by_name: fn(&str) -> Option<u32>) -> Self {
+        Self { by_number, by_name, names: Mutex::default(), numbers: Mutex::default() }
+    }
+
+    fn name(&self, number: u32) -> Option<String> {
+        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(number).or_insert_with(|| (self.by_number)(number)).clone()
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        // An archive may hold anything, and NUL is the end of a name.
+        if name.is_empty() || name.contains('\0') {
+            return None;
         }
-        names
+        let mut known = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(name) {
+            Some(number) => *number,
+            None => *known.entry(name.to_owned()).or_insert((self.by_name)(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn this_machine_is_asked() {
+        let owners = Owners::of_this_machine();
+        assert_eq!((owners.user(0), owners.group(0)), ("root".to_owned(), "root".to_owned()));
+        assert_eq!((owners.uid("root", 7), owners.gid("root", 7)), (0, 0));
+        let nobody = u32::MAX - 7;
+        assert_eq!((owners.user(nobody), owners.shown(nobody)), (String::new(), format!("user {nobody}")));
+        for name in ["", "nobody knows this one", "root\0"] {
+            assert_eq!((owners.uid(name, 7), owners.gid(name, 8)), (7, 8), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn each_is_asked_once() {
+        static ASKED: AtomicU32 = AtomicU32::new(0);
+        let names = Names::new(
+            |number| {
+                ASKED.fetch_add(1, Ordering::Relaxed);
+                (number == 5).then(|| "five".to_owned())
+            },
+            |name| {
+                ASKED.fetch_add(1, Ordering::Relaxed);
+                (name == "five").then_some(5)
+            },
+        );
+        for _ in 0..3 {
+            assert_eq!((names.name(5).as_deref(), names.name(6)), (Some("five"), None));
+            assert_eq!((names.number("five"), names.number("six")), (Some(5), None));
+        }
+        assert_eq!(ASKED.load(Ordering::Relaxed), 4);
     }
 }

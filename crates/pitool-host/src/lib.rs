@@ -14,6 +14,7 @@ pub mod command;
 mod docker;
 mod error;
 pub mod facts;
+pub mod http;
 mod inspect;
 mod job;
 pub mod listening;

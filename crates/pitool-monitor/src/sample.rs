@@ -7,10 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::sys::stat::{major, minor};
 use pitool_host::parse::proc_net_tcp::{self, Listener};
 use pitool_host::parse::ufw_rules;
 use pitool_host::{Command, Inspect, UNIT_DIRECTORIES};
+use rustix::fs::{major, minor};
 use serde::{Deserialize, Serialize};
 
 use crate::docker::{self, Docker};

@@ -10,9 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use pitool_host::http::{self, Answer};
 use pitool_host::text::chain;
 
-use crate::http;
 use crate::kernel::pi::Throttled;
 
 /// How full a file system is.
@@ -53,15 +53,6 @@ pub struct ClockState {
     pub offset: f64,
     /// The largest it may be off, in seconds.
     pub max_error: f64,
-}
-
-/// An answer over HTTP.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The body, at most [`http::BODY_LIMIT`] bytes of it.
-    pub body: Vec<u8>,
 }
 
 /// The machine, asked.
@@ -121,6 +112,9 @@ impl Default for Live {
 /// How long a service of this machine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The most bytes of an answer that are read: a hundred containers are 200 KiB of Docker's JSON.
+const LARGEST: usize = 2 << 20;
+
 /// Docker's socket.
 pub const DOCKER: &str = "/run/docker.sock";
 
@@ -129,22 +123,9 @@ const VCIO: &str = "/dev/vcio";
 
 impl System for Live {
     fn usage(&self, point: &str) -> Result<Usage, String> {
-        let found = nix::sys::statvfs::statvfs(point).map_err(|errno| errno.desc().to_owned())?;
-        // The types of these fields differ between 32 and 64 bits.
-        #[allow(
-            clippy::useless_conversion,
-            clippy::unnecessary_cast,
-            clippy::allow_attributes,
-            reason = "they differ by architecture"
-        )]
-        let (unit, blocks, free, available, files, files_free) = (
-            found.fragment_size() as u64,
-            found.blocks() as u64,
-            found.blocks_free() as u64,
-            found.blocks_available() as u64,
-            found.files() as u64,
-            found.files_free() as u64,
-        );
+        let found = rustix::fs::statvfs(point).map_err(|error| error.to_string())?;
+        let (unit, blocks, free, available, files, files_free) =
+            (found.f_frsize, found.f_blocks, found.f_bfree, found.f_bavail, found.f_files, found.f_ffree);
         Ok(Usage { size: blocks * unit, free: free * unit, available: available * unit, files, files_free })
     }
 
@@ -222,13 +203,11 @@ fn ask<S: Read + Write>(
             }
             Err(error) => return Err(error),
         }
-        if bytes.len() > http::BODY_LIMIT {
+        if bytes.len() > LARGEST {
             return Err(io::Error::other("the answer is too large"));
         }
     }
-    let (status, body) =
-        http::answer(&bytes).ok_or_else(|| io::Error::other("what came back is not HTTP"))?;
-    Ok(Answer { status, body })
+    http::answer(&bytes).ok_or_else(|| io::Error::other("what came back is not HTTP"))
 }
 
 #[expect(

@@ -15,19 +15,41 @@ pub struct Memory {
     pub swap_free: u64,
 }
 
-/// Reads /proc/meminfo.
+/// One line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'t> {
+    /// The name as the kernel writes it: `Active(anon)`.
+    pub name: &'t str,
+    /// In bytes where the kernel says kB, else a mere number.
+    pub value: u64,
+    /// Whether it is bytes.
+    pub bytes: bool,
+}
+
+/// Reads the lines, in the kernel's order; one that is not understood is left out.
+pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    text.lines().filter_map(|line| {
+        let (name, rest) = line.split_once(':')?;
+        let mut words = rest.split_ascii_whitespace();
+        let value: u64 = words.next()?.parse().ok()?;
+        // "kB" in this file means 1024 bytes.
+        let bytes = words.next() == Some("kB");
+        let value = if bytes { value.checked_mul(1024)? } else { value };
+        Some(Line { name, value, bytes })
+    })
+}
+
+/// Reads the lines that matter most.
 pub fn parse(text: &str) -> Memory {
     let mut memory = Memory::default();
-    for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
-        let field = match name {
-            "MemTotal" => &mut memory.total,
-            "MemAvailable" => &mut memory.available,
-            "SwapTotal" => &mut memory.swap_total,
-            "SwapFree" => &mut memory.swap_free,
-            _ => continue,
-        };
-        // "kB" in this file means 1024 bytes.
-        *field = value.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024;
+    for line in lines(text).filter(|line| line.bytes) {
+        match line.name {
+            "MemTotal" => memory.total = line.value,
+            "MemAvailable" => memory.available = line.value,
+            "SwapTotal" => memory.swap_total = line.value,
+            "SwapFree" => memory.swap_free = line.value,
+            _ => {}
+        }
     }
     memory
 }

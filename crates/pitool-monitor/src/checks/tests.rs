@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pitool_host::Inspect;
+use pitool_host::http::Answer;
 use pitool_host::local::Local;
 
 use crate::check::judge;
@@ -11,7 +12,7 @@ use crate::kernel::pi::Throttled;
 use crate::records::Certificate;
 use crate::sample::{Drift, Known, Sample, Updates};
 use crate::setup::Setup;
-use crate::system::{Answer, ClockState, System, Usage};
+use crate::system::{ClockState, System, Usage};
 use crate::units::Unit;
 
 /// A machine whose kernel and services say what the test wants.

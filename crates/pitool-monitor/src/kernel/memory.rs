@@ -1,5 +1,7 @@
 //! Memory: /proc/meminfo, proc(5).
 
+use pitool_host::parse::proc_meminfo;
+
 /// One line of /proc/meminfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -18,15 +20,12 @@ pub struct Memory(pub Vec<Line>);
 impl Memory {
     /// Reads the text.
     pub fn parse(text: &str) -> Self {
-        let line = |line: &str| {
-            let (name, rest) = line.split_once(':')?;
-            let mut words = rest.split_ascii_whitespace();
-            let value: u64 = words.next()?.parse().ok()?;
-            let bytes = words.next() == Some("kB");
-            let value = if bytes { value.checked_mul(1024)? } else { value };
-            Some(Line { name: name.to_owned(), value, bytes })
+        let line = |line: proc_meminfo::Line<'_>| Line {
+            name: line.name.to_owned(),
+            value: line.value,
+            bytes: line.bytes,
         };
-        Self(text.lines().filter_map(line).collect())
+        Self(proc_meminfo::lines(text).map(line).collect())
     }
 
     /// A value by the kernel's name.

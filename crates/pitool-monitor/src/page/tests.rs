@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use pitool_host::http::Answer;
+
 use super::*;
 use crate::check::judge;
 use crate::checks::tests::{Made, fixture, sample, setup};
@@ -9,7 +11,6 @@ use crate::event::Event;
 use crate::kernel::pi::Throttled;
 use crate::state::State;
 use crate::status::{Job, Lines, Machine, Run};
-use crate::system::Answer;
 
 /// A machine that has been at work for a while; `ill` is one on a bad day.
 pub(crate) fn status(ill: bool) -> Status {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use walkdir::WalkDir;
 
 use super::guest::Machine;
 
@@ -59,13 +60,17 @@ pub fn snapshot(machine: &Machine, folders: &[&str]) -> Result<Tree> {
 }
 
 fn walk(root: &Path, path: &Path, tree: &mut Tree) -> Result<()> {
+    for entry in WalkDir::new(path) {
+        let entry = entry?;
+        add(root, entry.path(), &entry.metadata()?, tree)?;
+    }
+    Ok(())
+}
+
+fn add(root: &Path, path: &Path, metadata: &fs::Metadata, tree: &mut Tree) -> Result<()> {
     let context = || format!("reading {}", path.display());
-    let metadata = path.symlink_metadata().with_context(context)?;
     let kind = metadata.file_type();
     let kind = if kind.is_dir() {
-        for entry in fs::read_dir(path).with_context(context)? {
-            walk(root, &entry?.path(), tree)?;
-        }
         Kind::Folder
     } else if kind.is_symlink() {
         Kind::Link(fs::read_link(path).with_context(context)?)

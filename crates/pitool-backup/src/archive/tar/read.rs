@@ -333,6 +333,79 @@ mod tests {
         assert_eq!(head_of(&END), Ok(Head::End));
     }
 
+    /// An archive of one entry with its data, read by the crate `tar`, which knows nothing of ours.
+    #[test]
+    fn another_reader_reads_what_is_written() {
+        use std::io::Read;
+
+        let long = StoredPath::new(vec![b'x'; 300]).unwrap();
+        // As the writer does: where a file ends with a hole, an empty extent says where.
+        let end = 60 * 8192;
+        let extents = (0..60).map(|number| (number * 8192, 512)).chain([(end, 0)]).collect::<Vec<_>>();
+        let data: Vec<u8> = (0..60 * 512_u32).map(|at| (at / 512 + 1) as u8).collect();
+        let mut holes = vec![0; end as usize];
+        for ((offset, length), piece) in extents.iter().zip(data.chunks(512)) {
+            holes[*offset as usize..][..*length as usize].copy_from_slice(piece);
+        }
+        let xattrs = vec![Xattr { name: "user.a".into(), value: b"b=c".to_vec() }];
+        let sparse = File { extents: Some(extents), ..File::plain(holes.len() as u64, digest()) };
+        let cases: Vec<(Entry, &[u8], &[u8], tar::EntryType)> = vec![
+            (entry(Kind::Directory), b"", b"", tar::EntryType::Directory),
+            (entry(Kind::Symlink(b"/etc/../\xff".to_vec())), b"", b"", tar::EntryType::Symlink),
+            (entry(Kind::Symlink(vec![b'y'; 150])), b"", b"", tar::EntryType::Symlink),
+            (entry(Kind::HardLink(long.clone())), b"", b"", tar::EntryType::Link),
+            (entry(Kind::Fifo), b"", b"", tar::EntryType::Fifo),
+            (entry(Kind::CharDevice(4, 300)), b"", b"", tar::EntryType::Char),
+            (entry(Kind::File(File::plain(3, digest()))), b"abc", b"abc", tar::EntryType::Regular),
+            (entry(Kind::File(sparse)), &data, &holes, tar::EntryType::GNUSparse),
+            (
+                Entry { path: long, xattrs, ..entry(Kind::File(File::plain(0, digest()))) },
+                b"",
+                b"",
+                tar::EntryType::Regular,
+            ),
+        ];
+        for (entry, stored, whole, kind) in cases {
+            let mut bytes = head(&entry);
+            bytes.extend_from_slice(stored);
+            bytes.resize(bytes.len() + super::super::padding(stored.len() as u64), 0);
+            bytes.extend_from_slice(&END);
+            let mut archive = tar::Archive::new(bytes.as_slice());
+            let mut entries = archive.entries().unwrap();
+            let mut read = entries.next().unwrap().unwrap();
+            let path = read.path_bytes().into_owned();
+            assert_eq!(path.strip_suffix(b"/").unwrap_or(&path), entry.path.as_bytes());
+            let target = match &entry.kind {
+                Kind::Symlink(target) => Some(target.clone()),
+                Kind::HardLink(target) => Some(target.as_bytes().to_vec()),
+                _ => None,
+            };
+            assert_eq!(read.link_name_bytes().map(|name| name.into_owned()), target);
+            let header = read.header();
+            assert_eq!(header.entry_type(), kind);
+            assert_eq!(header.mode().unwrap(), entry.mode);
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (1000, 3_000_000_000));
+            assert_eq!(header.username().unwrap(), Some("pi"));
+            if let Kind::CharDevice(major, minor) = entry.kind {
+                assert_eq!(
+                    header.device_major().unwrap().zip(header.device_minor().unwrap()),
+                    Some((major, minor))
+                );
+            }
+            for xattr in &entry.xattrs {
+                let key = format!("SCHILY.xattr.{}", xattr.name);
+                let mut extensions = read.pax_extensions().unwrap().unwrap();
+                let found = extensions.find(|one| one.as_ref().is_ok_and(|one| one.key() == Ok(&key)));
+                assert_eq!(found.unwrap().unwrap().value_bytes(), xattr.value);
+            }
+            let mut content = Vec::new();
+            read.read_to_end(&mut content).unwrap();
+            assert!(content == whole, "{:?}", entry.kind);
+            drop(read);
+            assert!(entries.next().is_none());
+        }
+    }
+
     #[test]
     fn hostile_headers_are_refused() {
         for path in ["../x", "/etc/passwd", "a/../../x", ""] {
