@@ -290,7 +290,10 @@ fn vitals(status: &Status) -> Vec<Vital> {
 fn services(status: &Status) -> Vec<Row> {
     let wanted =
         |finding: &&Finding| ["service", "web", "app", "units", "ports"].contains(&finding.check.as_str());
-    let row = |finding: &Finding| {
+    // What is wrong comes first, and what people look for before what only has to run.
+    let mut found: Vec<&Finding> = status.findings.iter().filter(wanted).collect();
+    found.sort_by_key(|finding| (finding.level == Level::Ok, finding.check == "service"));
+    let row = |finding: &&Finding| {
         let name = match finding.check.as_str() {
             "service" | "app" => finding.subject.clone(),
             "units" => "other units".to_owned(),
@@ -299,7 +302,11 @@ fn services(status: &Status) -> Vec<Row> {
         };
         Row::new(finding.level.word(), name, &finding.value)
     };
-    status.findings.iter().filter(wanted).map(row).take(ROWS).collect()
+    let mut rows: Vec<Row> = found.iter().take(ROWS).map(row).collect();
+    if found.len() > ROWS {
+        rows.push(Row::new("ok", format!("and {} more", found.len() - ROWS), "in the list of every check"));
+    }
+    rows
 }
 
 fn containers(status: &Status) -> Vec<Row> {

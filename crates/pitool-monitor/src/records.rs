@@ -4,13 +4,13 @@
 //! not known here, and `tests/records.rs` of the program `pitool` holds both ends together. What the config does not
 //! promise is not looked at: a set that nobody saves any more needs no watching.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use pitool_host::text::chain;
-use pitool_host::{Content, Inspect};
+use pitool_host::{Content, FileType, Inspect};
 use pitool_net::certificate;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::setup::{self, Expected};
@@ -65,6 +65,14 @@ struct TargetRecord {
 #[derive(Deserialize)]
 struct About {
     source: String,
+}
+
+/// What pitool looks after: JSON, root's alone.
+pub const MANAGED: &str = "/var/lib/pitool/managed.json";
+
+#[derive(Deserialize)]
+struct Managed {
+    entries: BTreeMap<String, IgnoredAny>,
 }
 
 /// The source of a certificate that is there only so that the web server can start.
@@ -133,6 +141,13 @@ pub struct Certificate {
     pub error: Option<String>,
 }
 
+/// The units that some run has settled; `None` where that cannot be read.
+pub fn settled_units(host: &dyn Inspect) -> Option<BTreeSet<String>> {
+    let managed: Managed = json(host, MANAGED).ok()??;
+    let unit = |id: &String| Some(id.strip_prefix("unit[")?.strip_suffix(']')?.to_owned());
+    Some(managed.entries.keys().filter_map(unit).collect())
+}
+
 /// Reads what is written down of backups; `None` where none are configured.
 ///
 /// # Errors
@@ -192,8 +207,10 @@ pub fn certificates(
     if let Ok(Some(state)) = json::<State>(host, &format!("{directory}/state.json")) {
         found.error = state.failures.last.map(|last| last.what);
     }
-    let live = format!("{directory}/current");
-    if host.stat(&live).map_err(|error| chain(&error))?.is_some() {
+    // The link is read once: a renewal may exchange it between two files.
+    let current = host.stat(&format!("{directory}/current")).map_err(|error| chain(&error))?;
+    if let Some(FileType::Link(target)) = current.map(|stat| stat.file_type) {
+        let live = format!("{directory}/{target}");
         let missing = |file: &str| format!("{live}/{file} is missing");
         let file = format!("{live}/fullchain.pem");
         let fullchain = text(host, &file)?.ok_or_else(|| missing("fullchain.pem"))?;

@@ -107,6 +107,8 @@ pub struct Sample {
     pub units: Reading<Vec<Unit>>,
     /// Watched units that systemd does not have in memory, but that have a file.
     pub unit_files: Vec<String>,
+    /// Watched units that are not active, and that no run has settled so far: their role was never applied.
+    pub unsettled: Vec<String>,
     /// Docker.
     pub docker: Docker,
     /// Whether the kernel can limit the memory of containers.
@@ -179,6 +181,7 @@ impl Sample {
             low_voltage: chips.iter().find(|chip| chip.name == "rpi_volt").and_then(|chip| chip.low_voltage),
             clock: system.clock(),
             unit_files: unit_files(host, setup, units.as_deref().unwrap_or_default()),
+            unsettled: unsettled(host, setup, units.as_deref().unwrap_or_default()),
             units,
             docker: docker::ask(host, system),
             memory_limits: docker::can_limit_memory(host),
@@ -231,6 +234,18 @@ fn throttled(host: &dyn Inspect, system: &dyn System) -> Reading<Option<Throttle
     let output =
         host.ask(&Command::new("/usr/bin/vcgencmd").arg("get_throttled")).map_err(|_| why.clone())?;
     Throttled::parse(&output.stdout).map(Some).ok_or(why)
+}
+
+/// Asked only where something is not active: the index of what pitool looks after is large.
+fn unsettled(host: &dyn Inspect, setup: &Setup, loaded: &[Unit]) -> Vec<String> {
+    let active = |name: &String| loaded.iter().any(|unit| unit.unit == *name && unit.active == "active");
+    let idle: Vec<&String> = setup.expected.units.iter().filter(|name| !active(name)).collect();
+    if idle.is_empty() {
+        return Vec::new();
+    }
+    let settled = records::settled_units(host);
+    let unknown = |name: &&String| settled.as_ref().is_some_and(|settled| !settled.contains(*name));
+    idle.into_iter().filter(unknown).cloned().collect()
 }
 
 fn unit_files(host: &dyn Inspect, setup: &Setup, loaded: &[Unit]) -> Vec<String> {

@@ -7,7 +7,7 @@ use pitool_acme::storage::{About, Source, State};
 use pitool_backup::metrics;
 use pitool_backup::record::{self, Deed, Record};
 use pitool_host::{Access, Host, Inspect};
-use pitool_monitor::records::{BACKUP, CERTIFICATES, backups, certificates};
+use pitool_monitor::records::{BACKUP, CERTIFICATES, MANAGED, backups, certificates, settled_units};
 use pitool_monitor::setup::Expected;
 use pitool_monitor::system::Live;
 use pitool_sim::Sim;
@@ -85,4 +85,16 @@ fn the_monitor_reads_what_renewals_write() {
     assert_eq!(found.valid_from, Some(live.certificate.not_before));
     assert_eq!(found.valid_until, Some(live.certificate.not_after));
     assert_eq!((found.error.as_deref(), found.served_until), (Some("the CA is away"), None));
+}
+
+/// The index that version 0.1.0 left after `apply all`.
+#[test]
+fn the_monitor_reads_what_runs_write() {
+    let sim = Sim::debian(13);
+    assert_eq!(settled_units(&sim), None);
+    let index = include_str!("../../../tests/upgrade/v0.1.0/var/lib/pitool/managed.json");
+    sim.arrange().put_dir("/var/lib/pitool").put(MANAGED, index);
+    let units = settled_units(&sim).unwrap();
+    assert!(units.contains("cron.service") && units.contains("pitool-monitor.service"), "{units:?}");
+    assert!(!units.contains("ssh.service"), "its run settled other roles");
 }

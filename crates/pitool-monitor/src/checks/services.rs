@@ -48,6 +48,13 @@ fn units(sample: &Sample, setup: &Setup, report: &mut Report) {
                     .absent("service", format!("{name} is not installed: `sudo pitool apply all` does that"));
                 continue;
             }
+            _ if sample.unsettled.contains(name) => {
+                report.absent(
+                    "service",
+                    format!("no run has started {name}: `sudo pitool apply all` does that"),
+                );
+                continue;
+            }
             None => Finding::new("service", Level::Fail, "stopped"),
             Some(unit) if unit.load == "masked" => {
                 Finding::new("service", Level::Fail, "masked: it cannot start")
@@ -65,7 +72,12 @@ fn units(sample: &Sample, setup: &Setup, report: &mut Report) {
                 ),
             },
         };
-        report.find(finding.of(name.trim_end_matches(".service")).threshold("running").hint(why));
+        let finding = finding.of(name.trim_end_matches(".service")).threshold("running").hint(why);
+        // It is a part of Docker's and stops with it.
+        report.find(match name.as_str() {
+            "pitool-docker-firewall.service" => finding.needs("service[docker]"),
+            _ => finding,
+        });
     }
 }
 

@@ -243,6 +243,12 @@ fn units_that_do_not_run() {
     assert_eq!(of(&report, "service[fail2ban]").level, Level::Fail);
     assert!(report.absent.iter().any(|absent| absent.why.starts_with("cron.service is not installed")));
     assert_eq!(of(&report, "units").value, "failed: mnt.mount");
+
+    // A role that was never applied has nothing to be missed.
+    sample.unsettled = vec!["nginx.service".into()];
+    let fresh = judge(&sample, None, &setup);
+    assert!(fresh.absent.iter().any(|absent| absent.why.starts_with("no run has started nginx.service")));
+    assert!(fresh.findings.iter().all(|finding| finding.id() != "service[nginx]"));
     assert_eq!(of(&report, "web").needs.as_deref(), Some("service[nginx]"));
     assert_eq!(of(&report, "cpu").level, Level::Unknown, "one look is no rate");
 }

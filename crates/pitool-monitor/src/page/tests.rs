@@ -169,6 +169,23 @@ fn the_page_holds_what_there_is_to_tell() {
 }
 
 #[test]
+fn what_is_wrong_and_what_people_look_for_comes_before_what_only_runs() {
+    let mut status = status(false);
+    status.findings.retain(|finding| finding.check != "service");
+    for number in 0..20 {
+        status.findings.insert(0, Finding::ok("service", "running").of(format!("unit{number}")));
+    }
+    status.findings.push(Finding::new("service", Level::Fail, "stopped").of("zuletzt"));
+    let others = status.findings.iter().filter(|one| ["web", "app", "units", "ports"].contains(&&*one.check));
+    let others = others.count();
+    let rows = services(&status);
+    assert_eq!(rows[0].name, "zuletzt");
+    assert!(rows[1..=others].iter().all(|row| !row.name.starts_with("unit")), "{others}");
+    assert_eq!(rows.len(), ROWS + 1);
+    assert_eq!(rows[ROWS].name, format!("and {} more", 21 + others - ROWS));
+}
+
+#[test]
 fn it_is_small_asks_nobody_and_needs_no_script() {
     for ill in [false, true] {
         let page = render(&status(ill), &TimeZone::UTC);
