@@ -103,7 +103,9 @@ fn files(source: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for input in INPUTS {
         let wanted = |entry: &DirEntry| entry.path().strip_prefix(source).is_ok_and(|path| !excluded(path));
-        for entry in WalkDir::new(source.join(input)).into_iter().filter_entry(wanted) {
+        for entry in
+            WalkDir::new(source.join(input)).follow_root_links(false).into_iter().filter_entry(wanted)
+        {
             let entry = entry?;
             if !entry.file_type().is_dir() {
                 found.push(entry.path().strip_prefix(source)?.to_owned());

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(25 * 60);
 /// How things are after the unit ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
+    /// Whether the unit ended well.
+    pub ended_well: bool,
     /// Whether a certificate of a CA is in use.
     pub served: bool,
     /// The failures since the last success.
@@ -33,17 +35,18 @@ pub fn start(host: &dyn Host, store: &Store, name: &str, service: &str) -> Resul
     let start = Command::new("systemctl").args(["start", service]).timeout(PATIENCE);
     let started = host.run(&start);
     let failures = store.state(host.inspect(), name)?.failures;
-    match started {
-        Ok(_) | Err(Error::Failed { .. } | Error::Timeout { .. }) => {}
+    let ended_well = match started {
+        Ok(_) => true,
+        Err(Error::Failed { .. } | Error::Timeout { .. }) => false,
         // A failure that is remembered says more.
-        Err(_) if failures.last.is_some() => {}
+        Err(_) if failures.last.is_some() => false,
         Err(error) => return Err(error.into()),
-    }
+    };
     let source = match store.current(host.inspect(), name)? {
         Some(number) => store.source(host.inspect(), name, number)?,
         None => None,
     };
-    Ok(Started { served: matches!(source, Some(Source::Issued | Source::Imported)), failures })
+    Ok(Started { ended_well, served: matches!(source, Some(Source::Issued | Source::Imported)), failures })
 }
 
 /// Has the unit started again at this moment, where that is before its timer comes anyway.
@@ -98,7 +101,7 @@ mod tests {
         sim.answer("systemctl start", Output { status: 1, ..Output::default() });
         store.prepare(&sim).unwrap();
         let fresh = start(&sim, &store, name, SERVICE).unwrap();
-        assert_eq!(fresh, Started { served: false, failures: Failures::default() });
+        assert_eq!(fresh, Started { ended_well: false, served: false, failures: Failures::default() });
 
         let material = placeholder(&sim, &[name.to_owned()]).unwrap();
         for (source, served) in

@@ -6,6 +6,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+/// The longest name that is looked up, in bytes; useradd(8) allows 256.
+const LONGEST: usize = 256;
+
+/// The most names that are looked up: of more than that, the numbers count.
+const MOST: usize = 10_000;
+
 /// Users and groups by number and by name.
 #[derive(Debug)]
 pub(crate) struct Owners {
@@ -74,13 +80,15 @@ impl Names {
     }
 
     fn number(&self, name: &str) -> Option<u32> {
-        // An archive may hold anything, and NUL is the end of a name.
-        if name.is_empty() || name.contains('\0') {
+        // A forged archive may hold anything, and any number of it.
+        let odd = |c: char| c.is_control() || c == ':' || c == '/';
+        if name.is_empty() || name.len() > LONGEST || name.contains(odd) {
             return None;
         }
         let mut known = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(name) {
             Some(number) => *number,
+            None if known.len() >= MOST => None,
             None => *known.entry(name.to_owned()).or_insert((self.by_name)(name)),
         }
     }
@@ -99,7 +107,8 @@ mod tests {
         assert_eq!((owners.uid("root", 7), owners.gid("root", 7)), (0, 0));
         let nobody = u32::MAX - 7;
         assert_eq!((owners.user(nobody), owners.shown(nobody)), (String::new(), format!("user {nobody}")));
-        for name in ["", "nobody knows this one", "root\0"] {
+        let long = "r".repeat(LONGEST + 1);
+        for name in ["", "nobody knows this one", "root\0", "root:", "../root", &long] {
             assert_eq!((owners.uid(name, 7), owners.gid(name, 8)), (7, 8), "{name:?}");
         }
     }

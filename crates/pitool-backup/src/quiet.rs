@@ -21,8 +21,8 @@ const DAMAGED: &str = "/var/lib/pitool/backup/resting.json.damaged";
 /// How long a program may take to end by itself; Docker's own ten seconds are short for a database on a card.
 const GRACE_SECONDS: u64 = 60;
 
-/// How often somebody who was killed is taken to be at it still: Docker goes on stopping a container without the client that
-/// asked for it, and says meanwhile that it runs.
+/// How often a container is looked at whose stop was asked for by a client that was killed: Docker stops it all the same, and
+/// says until then that it runs.
 const LOOKS: u64 = GRACE_SECONDS / LOOK_SECONDS + 5;
 const LOOK_SECONDS: u64 = 2;
 
@@ -342,7 +342,7 @@ impl<'h> Watch<'h> {
         let number = BEGUN.fetch_add(1, Ordering::Relaxed);
         let unit = format!("pitool-backup-watch-{}-{number}.service", std::process::id());
         let command = Command::new("systemd-run").args(["--quiet", "--collect", "--unit", &unit]).args([
-            // It waits for the lock and has done nothing when it is no longer needed: that is not a failure.
+            // It is ended while it waits for the lock: that is not a failure.
             "--property=KillSignal=SIGKILL",
             "--property=SuccessExitStatus=SIGKILL",
             "--description=Start what a backup or restore has stopped, should it be killed",
@@ -369,7 +369,7 @@ fn state(host: &dyn Inspect, id: &str) -> Result<Output> {
 
 impl<'h> Quiet<'h> {
     /// Lets these units rest if they run, and the containers that use these paths. What cannot rest is told by
-    /// [`Quiet::restless`]. The caller holds the lock of backups: whoever gets it starts again what rests ([`recover`]).
+    /// [`Quiet::restless`]. The caller holds the lock of backups: the process that gets it starts everything again ([`recover`]).
     ///
     /// # Errors
     /// Something cannot be stopped; then everything is awake again, as far as it can be woken.
@@ -498,7 +498,7 @@ pub fn recover(host: &dyn Host) -> Result<Vec<Resting>> {
                 },
                 |one| one.runs(host.inspect()).unwrap_or(true),
                 |one| {
-                    // What does not start now is tried once more below, and told then.
+                    // What does not start now is tried once more below, and reported then.
                     let started = one.wake(host.inspect()).and_then(|command| host.run(&command));
                     woken.extend(started.is_ok().then(|| one.clone()));
                 },
@@ -669,7 +669,7 @@ mod tests {
             |one| ended.push(one.name()),
         );
         assert_eq!((looks, ended), (LOOKS, vec!["/aa"]));
-        assert!(LOOKS * LOOK_SECONDS > GRACE_SECONDS);
+        const { assert!(LOOKS * LOOK_SECONDS > GRACE_SECONDS) };
 
         // One that runs on is left alone; one that was only paused is not waited for.
         for (how, waited) in [(Rest::Stopped, true), (Rest::Paused, false)] {

@@ -10,14 +10,26 @@ pub struct Answer {
 }
 
 /// The most header lines of an answer that are read.
-const HEADERS: usize = 64;
+const HEADERS: usize = 128;
+
+/// What some apps send and every browser takes: it is the status and the body that matter here.
+fn lenient() -> httparse::ParserConfig {
+    let mut config = httparse::ParserConfig::default();
+    config
+        .ignore_invalid_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true);
+    config
+}
 
 /// Reads a whole answer; `None` where it is not one, or where its chunks are cut off. A body without chunks ends where the
 /// connection ended.
 pub fn answer(bytes: &[u8]) -> Option<Answer> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut head = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(end) = head.parse(bytes).ok()? else { return None };
+    let httparse::Status::Complete(end) = lenient().parse_response(&mut head, bytes).ok()? else {
+        return None;
+    };
     let status = head.code?;
     let chunked = head.headers.iter().any(|header| {
         header.name.eq_ignore_ascii_case("transfer-encoding")
@@ -31,8 +43,10 @@ pub fn answer(bytes: &[u8]) -> Option<Answer> {
 pub fn status(bytes: &[u8]) -> Option<u16> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut head = httparse::Response::new(&mut headers);
-    head.parse(bytes).ok()?;
-    head.code
+    match lenient().parse_response(&mut head, bytes) {
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => head.code,
+        Err(_) => None,
+    }
 }
 
 /// Puts the chunks of a body together; some servers send them to HTTP/1.0 too.
@@ -67,6 +81,7 @@ mod tests {
         assert_eq!(read("HTTP/1.0 200 OK\r\nA: b\r\n\r\nhello"), whole(200, "hello"));
         assert_eq!(read("HTTP/1.1 301 Moved\r\n\r\n"), whole(301, ""));
         assert_eq!(read("HTTP/1.1 404\r\n\r\n"), whole(404, ""));
+        assert_eq!(read("HTTP/1.1 200 OK\r\nA : b\r\nno colon\r\nC: d\r\n e\r\n\r\nx"), whole(200, "x"));
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n";
         assert_eq!(read(&format!("{chunked}3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n")), whole(200, "abcde"));
     }

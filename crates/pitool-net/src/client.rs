@@ -23,7 +23,7 @@ pub struct Limits {
     pub send: Option<Duration>,
     /// From the end of the request until the answer's head is there.
     pub answer: Option<Duration>,
-    /// Between two pieces of the answer's body.
+    /// For each read from the connection, of the head too: not less than `answer`.
     pub read: Option<Duration>,
     /// The longest answer that [`Client::send`] reads, in bytes.
     pub largest: u64,
@@ -61,7 +61,10 @@ pub enum Error {
     /// The connection cannot be made, or ended.
     #[error(transparent)]
     Io(io::Error),
-    /// No TLS, or a certificate that nobody here trusts.
+    /// A certificate that is not trusted here, or not good for the name.
+    #[error("TLS: {0}")]
+    Untrusted(String),
+    /// TLS went wrong otherwise.
     #[error("TLS: {0}")]
     Tls(String),
     /// The answer is longer than allowed.
@@ -75,7 +78,7 @@ pub enum Error {
 impl Error {
     /// Whether the same request, made again, may have an answer.
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::Address | Self::Tls(_))
+        !matches!(self, Self::Address | Self::Untrusted(_))
     }
 }
 
@@ -212,7 +215,7 @@ impl Limits {
             ureq::Error::BodyExceedsLimit(_) => Error::TooLarge,
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::Address,
             ureq::Error::HostNotFound => Error::Name,
-            ureq::Error::Rustls(error) => Error::Tls(error.to_string()),
+            ureq::Error::Rustls(error) => tls_error(&error),
             ureq::Error::Tls(why) => Error::Tls(why.to_owned()),
             ureq::Error::Io(error) => self.io(error),
             ureq::Error::ConnectionFailed => Error::Other("no connection".to_owned()),
@@ -232,9 +235,17 @@ impl Limits {
         }
         let inner = error.get_ref();
         if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Error::Tls(tls.to_string());
+            return tls_error(tls);
         }
         Error::Io(error)
+    }
+}
+
+/// rustls' error in our words.
+fn tls_error(error: &rustls::Error) -> Error {
+    match error {
+        rustls::Error::InvalidCertificate(_) => Error::Untrusted(error.to_string()),
+        _ => Error::Tls(error.to_string()),
     }
 }
 
@@ -332,6 +343,8 @@ mod tests {
         let request = Request::get(format!("https://{address}/hidden")).body(Vec::new()).unwrap();
         let error = client.send(&request).unwrap_err();
         assert!(matches!(error, Error::Tls(_)), "{error:?}");
-        assert!(!error.to_string().contains("hidden") && !error.may_pass(), "{error}");
+        assert!(!error.to_string().contains("hidden") && error.may_pass(), "{error}");
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert!(!tls_error(&unknown).may_pass(), "the same certificate will be shown again");
     }
 }

@@ -16,7 +16,7 @@ pub enum TrustError {
     #[error("{AUTHORITIES} has no certificates: install the package ca-certificates")]
     Nobody,
     /// The file that the config names cannot be used.
-    #[error("`ca_file` {path} cannot be used: {source}")]
+    #[error("`ca_file` {path} cannot be used")]
     File {
         /// The file.
         path: String,
@@ -47,18 +47,19 @@ pub fn with_file(
     host: &dyn Inspect,
     ca_file: Option<&str>,
 ) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let read = |path: &str| -> Result<Result<_, CertificateError>, TrustError> {
-        let content = host.read(path)?;
-        Ok(certificate::chain(content.as_ref().and_then(Content::text).unwrap_or_default()))
-    };
-    let mut all = match (read(AUTHORITIES)?, ca_file) {
-        (Ok(certificates), _) => certificates,
-        (Err(_), Some(_)) => Vec::new(),
-        (Err(_), None) => return Err(TrustError::Nobody),
-    };
-    if let Some(path) = ca_file {
-        let more = read(path)?.map_err(|source| TrustError::File { path: path.to_owned(), source })?;
-        all.extend(more);
+    let list = host.read(AUTHORITIES)?;
+    let list = list.as_ref().map(Content::bytes).unwrap_or_default();
+    let mut all: Vec<_> = CertificateDer::pem_slice_iter(list).filter_map(Result::ok).collect();
+    match ca_file {
+        None if all.is_empty() => return Err(TrustError::Nobody),
+        None => {}
+        Some(path) => {
+            let content = host.read(path)?;
+            let text = content.as_ref().and_then(Content::text).unwrap_or_default();
+            let more = certificate::chain(text)
+                .map_err(|source| TrustError::File { path: path.to_owned(), source })?;
+            all.extend(more);
+        }
     }
     Ok(all)
 }

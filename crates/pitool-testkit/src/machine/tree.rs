@@ -60,7 +60,7 @@ pub fn snapshot(machine: &Machine, folders: &[&str]) -> Result<Tree> {
 }
 
 fn walk(root: &Path, path: &Path, tree: &mut Tree) -> Result<()> {
-    for entry in WalkDir::new(path) {
+    for entry in WalkDir::new(path).follow_root_links(false) {
         let entry = entry?;
         add(root, entry.path(), &entry.metadata()?, tree)?;
     }

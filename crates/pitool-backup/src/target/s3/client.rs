@@ -29,7 +29,7 @@ const LIMITS: Limits = Limits {
     send: Some(SEND),
     // A server may put the parts of a large file together before it answers.
     answer: Some(Duration::from_secs(10 * 60)),
-    read: Some(Duration::from_secs(120)),
+    read: Some(Duration::from_secs(10 * 60)),
     // A list of a thousand files has some 300 KiB.
     largest: 16 << 20,
     redirects: 0,
@@ -305,9 +305,11 @@ impl Client {
             }
             Payload::Piece { body, progress } => {
                 let request = request(Some(body.length))?;
+                let length = body.length;
                 let mut reader = Counted {
                     inner: body.reader().map_err(net::Error::Io)?,
                     done: 0,
+                    length,
                     progress: RefCell::new(*progress),
                 };
                 self.client.begin(request, Some(&mut reader))
@@ -339,12 +341,17 @@ impl Body<'_> {
 struct Counted<'p, R> {
     inner: R,
     done: u64,
+    length: u64,
     progress: RefCell<&'p mut dyn FnMut(u64)>,
 }
 
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
+        if read == 0 && self.done < self.length && !buffer.is_empty() {
+            // The client would ask for more until its limit of time.
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive became shorter meanwhile"));
+        }
         self.done += read as u64;
         (self.progress.borrow_mut())(self.done);
         Ok(read)

@@ -137,8 +137,8 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
     terminal.live.start(0, &format!("Asking for the certificate of {}", wanted.name));
     let started = unit::start(session.host, &Store::default(), &wanted.name, SERVICE);
     terminal.live.finish();
-    let Started { served, failures } =
-        started.map_err(|error| Failure::machine(error.to_string()).because(&error))?;
+    let Started { ended_well, served, failures } =
+        started.map_err(|error| Failure::machine(error.to_string()).because_of(&error))?;
     if terminal.json {
         let event = json!({
             "event": "certificate",
@@ -151,7 +151,9 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
         return Ok(());
     }
     match &failures.last {
-        None if served => terminal.line(format!("{} is served with the CA's certificate.", wanted.name)),
+        None if served && ended_well => {
+            terminal.line(format!("{} is served with the CA's certificate.", wanted.name))
+        }
         Some(last) => {
             let still =
                 if served { "the certificate was not renewed" } else { "there is no certificate yet" };
@@ -164,6 +166,10 @@ pub(crate) fn after_apply(session: &Session<'_, '_>, settings: &Settings) -> Res
             let next = next.map(|next| format!("it is tried again at {next}; ")).unwrap_or_default();
             terminal
                 .say(format!("hint: {next}`pitool cert issue` tries at once, when you have put it right"));
+        }
+        None if served => {
+            let words = format!("the certificate was not looked at: `journalctl -u {SERVICE}` says why");
+            terminal.say(wrap(&words, terminal.width, 0, 0));
         }
         None => {
             let words = format!(
