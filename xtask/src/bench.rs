@@ -84,7 +84,7 @@ fn boxes(args: &Args) -> Result<()> {
     rows.push(Row {
         what: "the .deb / the binary installed".into(),
         value: format!("{} / {}", megabytes(package.deb_size), megabytes(package.binary_size)),
-        target: "under 4 MB / under 9 MB".into(),
+        target: format!("under {} MB / under {} MB", PACKAGE_LIMIT >> 20, BINARY_LIMIT >> 20),
         beside: String::new(),
         met: package.deb_size < PACKAGE_LIMIT && package.binary_size < BINARY_LIMIT,
     });

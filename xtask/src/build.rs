@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::tools::{cargo, root, run, target_dir};
 
 /// The installed program stays below this: it goes onto SD cards and is read at every call.
-pub(crate) const BINARY_LIMIT: u64 = 9 << 20;
+pub(crate) const BINARY_LIMIT: u64 = 10 << 20;
 
 pub(crate) fn task() -> Result<()> {
     let binary = release()?;
