@@ -200,7 +200,7 @@ fn dropbear(lab: &Lab, machine: &Machine, outsider: &Machine) -> Result<()> {
     machine.check(
         "apt-get -qq purge -y openssh-server >/dev/null 2>&1; rm -rf /etc/ssh/sshd_config.d/*; \
          sed -i '/DROPBEAR_PORT/d; /NO_START/d' /etc/default/dropbear; printf 'DROPBEAR_PORT=2200\\nNO_START=0\\n' >> \
-         /etc/default/dropbear; systemctl enable dropbear; systemctl restart dropbear; sleep 1; ss -ltn | grep -q :2200",
+         /etc/default/dropbear; systemctl enable dropbear; systemctl reset-failed dropbear; systemctl restart dropbear; sleep 1; ss -ltn | grep -q :2200",
     )?;
     let output = outsider.ssh(machine, "root", 2200, "pitool apply security")?;
     ensure!(output.status == 0, "{output}");
