@@ -241,11 +241,15 @@ fn upstream(version: &str) -> &str {
     version.split_once(':').map_or(version, |(_, upstream)| upstream)
 }
 
-/// The version of a package that apt would install by its lists of the moment; empty where it knows none.
+/// The version of a package that apt would install by its lists of the moment; empty where it knows none, and in another
+/// root, whose programs may be another architecture's.
 ///
 /// # Errors
 /// apt-cache cannot be run.
 pub fn candidate(inspect: &dyn Inspect, name: &str) -> Result<String> {
+    if !inspect.live() {
+        return Ok(String::new());
+    }
     let output = inspect.ask(&Command::new("apt-cache").args(["policy", name]))?;
     let candidates = apt_cache_policy::candidates(&output.stdout);
     Ok(candidates.get(name).map(|version| upstream(version).to_owned()).unwrap_or_default())

@@ -282,6 +282,17 @@ fn apt_waits_for_its_lock_and_misses_the_network() {
 }
 
 #[test]
+fn the_version_that_would_be_installed_is_asked_of_the_running_system_only() {
+    let sim = ready(13);
+    let version = pitool_host::facts::candidate(&sim, "nginx").unwrap();
+    assert!(version.starts_with("1.26"), "{version}");
+    assert_eq!(pitool_host::facts::candidate(&sim, "nothing-of-that-name").unwrap(), "");
+    // A mounted card: its apt-cache may not even be for this processor.
+    sim.mounted(true);
+    assert_eq!(pitool_host::facts::candidate(&sim, "nginx").unwrap(), "");
+}
+
+#[test]
 fn another_source_brings_its_packages() {
     let sim = ready(13);
     assert_eq!(sim.ask(&command("apt-cache policy docker-ce")).unwrap().stdout, "");
